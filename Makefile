@@ -1,0 +1,49 @@
+# Each target sets up what it needs, and does nothing again when that is up to date.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.PHONY: setup train test slow lint notebooks bench oracle clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: setup.cfg setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "tfxfer needs Python 3.11 to 3.13, this is $$($(PYTHON) --version); try: make setup PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+train: setup
+	$(BIN)/python -m tfxfer.train $(ARGS)
+
+test: setup lint
+	$(BIN)/python -m pytest $(ARGS)
+
+slow: setup
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: setup $(VENV)/.notebooks
+	@if ls notebooks/*.ipynb >/dev/null 2>&1; then \
+	  $(BIN)/python -m pytest --nbmake notebooks/*.ipynb -p no:cacheprovider $(ARGS); \
+	else echo "notebooks/: no lesson is written yet"; fi
+
+$(VENV)/.notebooks: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,notebooks]'
+	@touch $@
+
+bench: setup
+	$(BIN)/python -m benchmarks $(ARGS)
+
+oracle: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,oracle]'
+	$(BIN)/python -m pytest -m oracle $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

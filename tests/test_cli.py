@@ -1,0 +1,108 @@
+"""The command line: spelling help, types, replay, exit codes."""
+
+import pytest
+import yaml
+
+from tfxfer import cli, train
+from tfxfer.config import FeatureConfig, check_values
+from tfxfer.errors import TfxferError, UserError
+from tfxfer.runs import write_config
+
+
+def parse(*argv):
+    return cli.parse(FeatureConfig, argv, "test", "")
+
+
+def test_no_argument_is_the_default_experiment():
+    assert parse() == FeatureConfig()
+
+
+def test_lists_take_spaces_and_commas():
+    assert parse("--labels-per-class", "5", "20").labels_per_class == (5, 20)
+    assert parse("--labels-per-class", "5,20").labels_per_class == (5, 20)
+    assert parse("--labels-per-class=5,20", "--seeds=1").labels_per_class == (5, 20)
+    assert parse("--learning-rates", "1e-3").learning_rates == (0.001,)
+
+
+def test_set_reaches_every_option():
+    config = parse("--set", "epochs=5", "labels_per_class=[5,10]", "smoke=true", "--seeds", "2")
+    assert (config.epochs, config.labels_per_class, config.smoke, config.seeds) == (5, (5, 10), True, 2)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--sorce", "glyphs"], "did you mean '--source'"),
+        (["--set", "epocs=4"], "did you mean 'epochs'"),
+        (["--set", "epochs"], "write NAME=VALUE"),
+        (["--set", "smoke=maybe"], "write true or false"),
+        (["--labels-per-class", "5", "x"], "labels_per_class"),
+        (["--epochs", "2.5"], "epochs"),
+    ],
+)
+def test_typing_mistakes_are_named(argv, message):
+    with pytest.raises(UserError, match=message):
+        parse(*argv)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bridge": "rendr"}, "did you mean 'render'"),
+        ({"arms": ("transfer", "natve")}, "did you mean 'native'"),
+        ({"seeds": 0}, "--seeds 0: must be above 0"),
+        ({"labels_per_class": (5, 0)}, "--labels-per-class"),
+        ({"labels_per_class": ()}, "at least one"),
+        ({"learning_rates": (-1.0,)}, "must not be negative"),
+        ({"device": "gpu:x"}, "use auto, cpu, gpu or gpu:N"),
+        ({"precision": "float16"}, "--precision float16"),
+    ],
+)
+def test_values_out_of_range_are_named(change, message):
+    with pytest.raises(UserError, match=message):
+        check_values(FeatureConfig(**change))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["featre"], "did you mean 'feature'"),
+        (["--target", "csv:nowhere.csv"], "nowhere.csv does not exist"),
+        (["--target", "langages"], "did you mean 'languages'"),
+        (["--source", "keras:MobilNetV2"], "did you mean 'MobileNetV2'"),
+        (["--source", "run:nowhere"], "does not exist"),
+        (["--source", "keras:VGG16", "--source-label", "x"], "leave it out"),
+        (["--model", "keras:VGG16"], "give it as --source"),
+        (["--arms", "native"], "'transfer' is the method under study"),
+        (["--trained-at", "7"], "must be among"),
+    ],
+)
+def test_requests_are_checked_before_work_starts(argv, message):
+    with pytest.raises(UserError, match=message):
+        train.work(argv)
+
+
+def test_a_saved_config_replays_the_run(tmp_path):
+    config = FeatureConfig(seeds=2, labels_per_class=(5, 7), learning_rates=(1e-2,), target_text="title", smoke=True)
+    write_config(tmp_path / "config.yaml", config)
+    assert parse("--config", str(tmp_path / "config.yaml")) == config
+    assert parse("--config", str(tmp_path / "config.yaml"), "--seeds", "4").seeds == 4
+
+
+def test_an_unknown_key_in_a_config_is_named(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"sedes": 3}), encoding="utf-8")
+    with pytest.raises(UserError, match="did you mean 'seeds'"):
+        parse("--config", str(file))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(None, 0), (UserError("x"), 2), (TfxferError("x"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_exit_codes(error, code, capsys):
+    def work(argv):
+        if error:
+            raise error
+
+    assert cli.main(work, []) == code
+    assert "Traceback" not in capsys.readouterr().err

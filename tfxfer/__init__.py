@@ -1,0 +1,33 @@
+"""tfxfer: measured transfer between vision and language in Keras.
+
+The public names below are loaded when they are first used, so `import tfxfer` starts no TensorFlow.
+"""
+
+import importlib
+import os
+from typing import Any
+
+from tfxfer.version import __version__
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+_HOME = {  # public name -> module that defines it
+    "load": "tfxfer.data",
+    "source": "tfxfer.models",
+    "compare": "tfxfer.experiment",
+}
+_PACKAGES = ("data", "models", "transfer", "evaluate", "report", "recipes")
+
+__all__ = ["__version__", *_HOME, *_PACKAGES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"tfxfer.{name}")
+    raise AttributeError(f"module 'tfxfer' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

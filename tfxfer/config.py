@@ -1,0 +1,107 @@
+"""What a run is: frozen dataclasses, one a recipe. A field's metadata holds its help text and its allowed values."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tfxfer.errors import UserError, suggest
+
+
+def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    """Return a dataclass field with a help text and, where given, the allowed values."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every recipe needs to know, whatever it does."""
+
+    seed: int = option(0, "first random seed; run s uses seed + s")
+    seeds: int = option(3, "how many times each arm is trained, with other draws of labels and fresh weights")
+    device: str = option("auto", "auto, cpu, gpu or gpu:N")
+    precision: str = option("float32", "arithmetic of the models", ("float32", "mixed_bfloat16", "mixed_float16"))
+    jit: bool = option(False, "compile the models with XLA (slower for small CNNs on a CPU, faster on a GPU)")
+    smoke: bool = option(False, "the same code path on very little data, in seconds; the figures mean nothing")
+    download: bool = option(False, "allow downloads (data sets, pretrained weights)")
+    data_dir: str | None = option(None, "prepared data and caches (default: $TFXFER_DATA or the user cache folder)")
+    run_dir: str | None = option(None, "where this run's folder goes (default: runs/RECIPE-TIME)")
+
+
+@dataclass(frozen=True)
+class FeatureConfig(RunConfig):
+    """Feature transfer f(x) = W·φ(x) + b: a frozen source body, a linear head fitted on the target."""
+
+    source: str = option("glyphs/by_face", "what φ knows: a data set to train it on, or a trained model's spec")
+    source_label: str | None = option(None, "column of the source data set that φ learns to tell")
+    model: str = option("auto", "architecture trained on a source data set: fresh:cnn, fresh:bert or auto")
+    source_epochs: int = option(8, "epochs of training the source")
+    source_max: int = option(0, "at most this many source examples an epoch (0: all)")
+    layer: str | None = option(None, "φ ends at this layer of the source (default: the one before its head)")
+    target: str = option("languages/latin", "the task that is to profit: a data set")
+    target_text: str | None = option(None, "text column of the target (several joined with +)")
+    target_image: str | None = option(None, "picture column of the target")
+    target_label: str | None = option(None, "label column of the target")
+    bridge: str = option(
+        "auto",
+        "how the target's examples enter the source: render (text as pixels), tokens (an embedding grid, or "
+        "picture patches), none (same modality), auto",
+        ("auto", "render", "tokens", "none"),
+    )
+    height: int = option(32, "height in pixels of a picture that enters φ")
+    width: int = option(224, "width in pixels of a rendered text (pictures are made square)")
+    font_size: int = option(22, "size in pixels of rendered letters")
+    layout: str = option(
+        "line",
+        "how rendered text is laid out: one line, wrapped rows, or a square",
+        ("line", "rows", "square"),
+    )
+    image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
+    patch_size: int = option(8, "side in pixels of the picture patches that enter a text body")
+    head: str = option("linear", "linear (W·φ + b by L-BFGS) or mlp (Dense 512, then classes)", ("linear", "mlp"))
+    arms: tuple[str, ...] = option(
+        ("transfer", "random", "scratch", "finetune", "native", "majority"),
+        "what is run side by side",
+        ("transfer", "random", "scratch", "finetune", "native", "majority"),
+    )
+    labels_per_class: tuple[int, ...] = option((5, 20, 50, 150), "label budgets: examples a class in training")
+    trained_at: tuple[int, ...] = option(
+        (), "budgets at which the arms that train a whole network run (default: the one nearest to 20)"
+    )
+    unfreeze: str | None = option(None, "finetune from this layer up (default: everything)")
+    epochs: int = option(12, "epochs of scratch, finetune and tokens training")
+    learning_rates: tuple[float, ...] = option(
+        (3e-4, 1e-3, 3e-3), "tried by every arm that trains a network; validation chooses"
+    )
+    batch_size: int = option(32, "examples a step when an arm trains a network")
+    max_validation: int = option(600, "at most this many validation examples (0: all)")
+    max_test: int = option(0, "at most this many test examples (0: all)")
+
+
+def check_values(config: Any) -> None:
+    """Raise `UserError` when a value of a config is out of its range, naming the option and the remedy."""
+    for item in fields(config):
+        value, flag = getattr(config, item.name), "--" + item.name.replace("_", "-")
+        choices = item.metadata.get("choices")
+        for one in value if isinstance(value, tuple) else (value,):
+            if choices and one not in choices:
+                raise UserError(f"{flag} {one}: not one of its values; {suggest(one, choices)}")
+            if isinstance(one, int | float) and not isinstance(one, bool) and one < 0:
+                raise UserError(f"{flag} {one}: must not be negative")
+        if value == () and item.default != ():
+            raise UserError(f"{flag}: give at least one value")
+    _check_positive(config)
+    if config.device not in ("auto", "cpu", "gpu") and not _is_numbered_gpu(config.device):
+        raise UserError(f"--device {config.device}: use auto, cpu, gpu or gpu:N, e.g. gpu:1")
+
+
+def _check_positive(config: Any) -> None:
+    positive = ("seeds", "source_epochs", "epochs", "batch_size", "height", "width", "font_size")
+    positive += ("labels_per_class", "trained_at", "learning_rates")
+    for name in positive:
+        value = getattr(config, name, 1)
+        if any(one <= 0 for one in (value if isinstance(value, tuple) else (value,))):
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be above 0")
+
+
+def _is_numbered_gpu(device: str) -> bool:
+    kind, _, number = device.partition(":")
+    return kind == "gpu" and number.isdigit()

@@ -1,0 +1,134 @@
+"""What an experiment leaves behind: one `Record` for each arm, label budget and seed, and their `Comparison`."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfxfer.cache import atomic_file
+from tfxfer.errors import UserError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One arm, trained once.
+
+    Attributes:
+        arm: Name of the arm: "transfer", "random", "scratch", "finetune", "native", "majority", …
+        labels_per_class: Label budget, or None when all training labels were used.
+        seed: Seed of the label draw, of fresh weights and of shuffling.
+        status: "ok" or "failed".
+        error: The error of a failed arm, in one sentence.
+        metrics: Figures on the test split; always has "accuracy" when status is "ok".
+        settings: What validation chose, e.g. {"l2": 1e-3} or {"learning_rate": 3e-3}, and what was tried.
+        trainable: Number of trained parameters.
+        seconds: Wall time of fitting and predicting, in seconds.
+        probabilities: float32 [N, C] on the test split, or None when the arm failed.
+    """
+
+    arm: str
+    labels_per_class: int | None
+    seed: int
+    status: str = "ok"
+    error: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    trainable: int = 0
+    seconds: float = 0.0
+    probabilities: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        """A name for this record that is unique within a comparison."""
+        return f"{self.arm}-{self.labels_per_class or 'all'}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All records of one experiment on one test split, and the verdicts drawn from them.
+
+    Attributes:
+        title: One line, e.g. "glyphs → languages by render".
+        class_names: Names of the C classes.
+        labels: int32 [N], true classes of the test split.
+        records: One `Record` for each arm, budget and seed.
+        verdicts: One dict for each comparison of `transfer` with another arm at one budget, as
+            `tfxfer.evaluate.Verdict.to_dict` writes it.
+        examples: A few test examples for people to look at, JSON-like dicts with "index" and "text" or "image".
+        costs: What the run cost, e.g. {"source": 31.2, "features": 4.0} in seconds and "peak_memory_mib".
+    """
+
+    title: str
+    class_names: tuple[str, ...]
+    labels: np.ndarray = field(repr=False)
+    records: tuple[Record, ...] = ()
+    verdicts: tuple[dict[str, Any], ...] = ()
+    examples: tuple[dict[str, Any], ...] = ()
+    costs: dict[str, float] = field(default_factory=dict)
+
+    def select(self, arm: str, labels_per_class: int | None) -> list[Record]:
+        """Return the successful records of one arm and budget, ordered by seed."""
+        rows = [r for r in self.records if (r.arm, r.labels_per_class) == (arm, labels_per_class)]
+        return sorted((r for r in rows if r.status == "ok"), key=lambda r: r.seed)
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms, in the order in which they first appear."""
+        return list(dict.fromkeys(r.arm for r in self.records))
+
+    @property
+    def budgets(self) -> list[int | None]:
+        """The label budgets, ascending; None (all labels) last."""
+        return sorted({r.labels_per_class for r in self.records}, key=lambda n: (n is None, n or 0))
+
+    def correct(self, arm: str, labels_per_class: int | None) -> np.ndarray:
+        """Return bool [S, N]: which test examples each seed's model got right."""
+        rows = [r.probabilities for r in self.select(arm, labels_per_class) if r.probabilities is not None]
+        if not rows:
+            return np.zeros((0, len(self.labels)), bool)
+        return np.stack([p.argmax(-1) == self.labels for p in rows])  # [S, N]
+
+    def save(self, folder: str | Path) -> None:
+        """Write `comparison.json` and `probabilities.npz` into `folder`, each whole or not at all."""
+        folder = Path(folder)
+        rows = [{k: v for k, v in asdict(r).items() if k != "probabilities"} for r in self.records]
+        plain = {
+            "format": FORMAT,
+            "title": self.title,
+            "class_names": list(self.class_names),
+            "records": rows,
+            "verdicts": list(self.verdicts),
+            "examples": list(self.examples),
+            "costs": self.costs,
+        }
+        arrays = {r.key: r.probabilities for r in self.records if r.probabilities is not None}
+        with atomic_file(folder / "probabilities.npz") as path, path.open("wb") as file:
+            np.savez_compressed(file, labels=self.labels, **arrays)  # type: ignore[arg-type]
+        with atomic_file(folder / "comparison.json") as path:
+            path.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Comparison":
+        """Read what `save` wrote; raises `UserError` when the folder holds no comparison."""
+        folder = Path(folder)
+        try:
+            plain = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+            with np.load(folder / "probabilities.npz") as file:
+                arrays = dict(file)
+        except FileNotFoundError as error:
+            raise UserError(f"{folder}: not a finished run ({error.filename} is missing)") from error
+        rows = [Record(**r) for r in plain["records"]]
+        records = tuple(Record(**{**asdict(r), "probabilities": arrays.get(r.key)}) for r in rows)
+        return cls(
+            title=plain["title"],
+            class_names=tuple(plain["class_names"]),
+            labels=arrays["labels"],
+            records=records,
+            verdicts=tuple(plain["verdicts"]),
+            examples=tuple(plain["examples"]),
+            costs=plain["costs"],
+        )
