@@ -1,0 +1,212 @@
+import time
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from tfxfer import evaluate
+from tfxfer.errors import UserError
+from tfxfer.evaluate import Verdict, verdict
+
+
+def simulate(rng, seeds, examples, seed_sd, difference=0.05):
+    """Paired differences [S, N] with a known mean and seed, example and interaction terms."""
+    return (
+        difference
+        + seed_sd * rng.normal(size=(seeds, 1))
+        + 0.3 * rng.normal(size=(1, examples))
+        + 0.3 * rng.normal(size=(seeds, examples))
+    )
+
+
+@pytest.mark.parametrize("kind", ["right or wrong", "graded"])
+def test_one_seed_agrees_with_scipy(kind):
+    rng = np.random.default_rng(5)
+    a, b = rng.random((2, 400))
+    if kind == "right or wrong":
+        a, b = a < 0.6, b < 0.5
+    found = verdict(a, b)
+    a, b = a.astype(float), b.astype(float)
+    oracle = scipy.stats.bootstrap(
+        (a, b), lambda x, y, axis: (x - y).mean(axis), paired=True, method="percentile", rng=rng
+    ).confidence_interval
+    assert found.difference == pytest.approx(a.mean() - b.mean())
+    width = oracle.high - oracle.low
+    assert found.low == pytest.approx(oracle.low, abs=0.04 * width)
+    assert found.high == pytest.approx(oracle.high, abs=0.04 * width)
+
+
+@pytest.mark.parametrize(("seeds", "seed_sd"), [(3, 0.0), (3, 0.03), (8, 0.03)])
+def test_intervals_hold_the_truth_about_95_times_in_100(seeds, seed_sd):
+    rng = np.random.default_rng(11)
+    trials = [simulate(rng, seeds, 300, seed_sd) for _ in range(400)]
+    found = [verdict(d, np.zeros((1, 300)), draws=400, seed=k) for k, d in enumerate(trials)]
+    covered = np.mean([v.low <= 0.05 <= v.high for v in found])
+    assert 0.92 <= covered <= 0.985  # 95 % ± 3 standard errors of 400 trials
+
+
+def test_resampling_three_seeds_would_be_too_sure():
+    """The reason for Student's t: drawing seeds with replacement holds the truth less often than it says."""
+    rng = np.random.default_rng(12)
+    covered, ours = [], []
+    for k in range(300):
+        d = simulate(rng, 3, 300, 0.1)
+        weights = rng.multinomial(3, [1 / 3] * 3, 300) / 3  # [draws, S]
+        sample = rng.integers(0, 300, (300, 300))
+        means = (weights * d[:, sample].mean(-1).T).sum(1)  # [draws]
+        low, high = np.quantile(means, [0.025, 0.975])
+        covered.append(low <= 0.05 <= high)
+        found = verdict(d, np.zeros((1, 300)), draws=300, seed=k)
+        ours.append(found.low <= 0.05 <= found.high)
+    assert np.mean(covered) < 0.87
+    assert np.mean(ours) > 0.91
+
+
+@pytest.mark.parametrize(("rows_a", "rows_b"), [(1, 1), (3, 3), (3, 1), (3, 2)])
+@pytest.mark.parametrize("graded", [False, True])
+def test_swapping_the_arms_mirrors_everything(rows_a, rows_b, graded):
+    rng = np.random.default_rng(2)
+    a, b = rng.random((rows_a, 250)), rng.random((rows_b, 250)) * 0.8
+    if not graded:
+        a, b = a > 0.4, b > 0.4
+    one = verdict(a, b, names=("a", "b"), seed=3)
+    two = verdict(b, a, names=("b", "a"), seed=3)
+    assert two.difference == pytest.approx(-one.difference, abs=1e-12)
+    assert (two.low, two.high) == pytest.approx((-one.high, -one.low), abs=1e-12)
+    assert {one.word, two.word} in ({"helped", "hurt"}, {"no evidence"})
+
+
+def test_identical_arms_are_no_evidence_with_zero():
+    scores = np.random.default_rng(0).random((3, 100))
+    found = verdict(scores, scores)
+    assert (found.difference, found.low, found.high, found.word) == (0.0, 0.0, 0.0, "no evidence")
+    tenth = verdict(np.full((3, 50), 0.1), np.full((1, 50), 0.1))  # the mean of three 0.1 is not quite 0.1
+    assert (tenth.difference, tenth.word) == (0.0, "no evidence")
+
+
+def test_the_three_words():
+    rng = np.random.default_rng(1)
+    good, bad = rng.random((3, 800)) < 0.7, rng.random((3, 800)) < 0.5
+    assert verdict(good, bad).word == "helped"
+    assert verdict(bad, good).word == "hurt"
+    assert verdict(good, rng.random((3, 800)) < 0.7).word == "no evidence"
+
+
+def test_pairing_by_seed_sharpens_the_verdict():
+    rng = np.random.default_rng(4)
+    luck = rng.normal(0, 0.1, (4, 1))  # shared by both arms of a seed
+    a = 0.6 + luck + 0.05 * rng.normal(size=(4, 300))
+    b = 0.5 + luck + 0.05 * rng.normal(size=(4, 300))
+    paired = verdict(a, b)
+    unpaired = verdict(a, b[:3])
+    assert paired.word == "helped"
+    assert unpaired.high - unpaired.low > 5 * (paired.high - paired.low)
+
+
+def test_more_seed_spread_or_fewer_seeds_widen_the_interval():
+    def width(seeds, sd):
+        v = verdict(simulate(np.random.default_rng(6), seeds, 500, sd), np.zeros((1, 500)))
+        return v.high - v.low
+
+    assert width(3, 0.1) > 2 * width(3, 0.0)
+    assert width(3, 0.1) > 2 * width(30, 0.1)
+
+
+def test_a_handful_of_examples_is_no_evidence():
+    assert verdict([1, 1, 1, 1, 1], [0, 0, 0, 0, 0]).word == "no evidence"  # a sign test: p = 0.0625
+    assert verdict([1] * 6, [0] * 6).word == "helped"  # p = 0.031
+    assert verdict([1], [0]).word == "no evidence"
+    few = np.zeros(1000)
+    few[:4] = 1
+    assert verdict(few, np.zeros(1000)).low == 0.0
+
+
+def test_differences_of_shares_stay_within_one():
+    rng = np.random.default_rng(8)
+    lucky = np.stack([np.ones(40), rng.random(40) < 0.5])  # two seeds, t with one degree of freedom
+    found = verdict(lucky, np.zeros((2, 40)))
+    assert -1 <= found.low <= found.high <= 1
+    mean, low, high = evaluate.interval(lucky)
+    assert 0 <= low <= mean <= high <= 1
+
+
+def test_interval_of_one_arm_is_the_binomial_one():
+    right = np.arange(1000) < 300
+    mean, low, high = evaluate.interval(right)
+    error = 1.96 * np.sqrt(0.3 * 0.7 / 1000)
+    assert (mean, low, high) == pytest.approx((0.3, 0.3 - error, 0.3 + error), abs=0.002)
+
+
+def test_same_seed_same_interval_and_level_counts():
+    rng = np.random.default_rng(9)
+    a, b = rng.random((2, 3, 200))
+    assert verdict(a, b, seed=1) == verdict(a, b, seed=1)
+    assert verdict(a, b, level=0.8).high < verdict(a, b, level=0.99).high
+
+
+def test_twenty_thousand_examples_take_less_than_a_second():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 3, 20_000))
+    start = time.process_time()
+    verdict(a, b, draws=2000)
+    assert time.process_time() - start < 1.0  # 0.3 s; processor time, as the machine may be busy
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "says"),
+    [
+        ([[1.0, np.nan]], [[0.0, 1.0]], "transfer: seed 0, example 1 is nan"),
+        ([1.0, 0.0], [np.inf, 1.0], "random: seed 0, example 0 is inf"),
+        ([1, 0, 1], [1, 0], "3 test examples, random for 2"),
+        ([], [], "at least one of each"),
+        (np.zeros((0, 5)), np.zeros((1, 5)), "at least one of each"),
+    ],
+)
+def test_scores_that_cannot_be_compared(a, b, says):
+    with pytest.raises(UserError, match=says):
+        verdict(a, b)
+
+
+def test_level_must_be_a_share():
+    with pytest.raises(UserError, match=r"try 0\.95"):
+        verdict([1, 0], [0, 1], level=95)
+
+
+def make(word, difference, low, high, seeds=3, b="random", seeds_b=None):
+    return Verdict("transfer", b, difference, low, high, word, 0.95, seeds, seeds_b or seeds, 1300)
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (
+            make("helped", 0.1234, 0.101, 0.144),
+            "Transfer helped: +0.123 accuracy over random weights "
+            "(95 % interval +0.101 to +0.144, 3 seeds, 1,300 test examples).",
+        ),
+        (
+            make("hurt", -0.05, -0.07, -0.03, b="native"),
+            "Transfer hurt: −0.050 accuracy against the native baseline "
+            "(95 % interval −0.070 to −0.030, 3 seeds, 1,300 test examples).",
+        ),
+        (
+            make("no evidence", 0.004, -0.01, 0.018, seeds=1),
+            "No evidence that transfer helped or hurt: +0.004 accuracy over random weights "
+            "(95 % interval −0.010 to +0.018, 1 seed, so the luck of the seed is not in the interval, "
+            "1,300 test examples).",
+        ),
+    ],
+)
+def test_sentences(one, expected):
+    assert one.sentence() == expected
+
+
+def test_sentence_names_unequal_seeds_and_another_metric():
+    text = make("helped", 0.1, 0.05, 0.15, seeds=3, seeds_b=1).sentence("recall@5", where="at 20 labels")
+    assert "+0.100 recall@5 over random weights, at 20 labels" in text
+    assert "3 against 1 seed," in text
+
+
+def test_dict_and_back():
+    one = make("helped", 0.1, 0.05, 0.15)
+    assert Verdict.from_dict({**one.to_dict(), "role": "primary"}) == one

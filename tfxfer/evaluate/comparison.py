@@ -1,0 +1,211 @@
+"""What a `Comparison` says: a row for each arm and budget, the verdicts, and the headline.
+
+One comparison is declared the primary one before any run: `transfer` against `random`, with each example's
+difference averaged over the label budgets. All others are secondary, because of twenty intervals at 95 %
+about one misses the truth by chance.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfxfer.evaluate.verdict import Verdict, interval, signed, verdict
+from tfxfer.records import Comparison
+
+PRIMARY = ("transfer", "random")
+POOLED = "pooled"
+
+
+def summary(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list[dict[str, Any]]:
+    """Return a row for each arm and budget that was tried, arms in their order, budgets ascending.
+
+    Args:
+        comparison: The records.
+        level: Confidence level of the intervals.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Dicts with `arm`, `labels_per_class`, `accuracy`, `low`, `high` (mean over examples and seeds and its
+        interval by `interval`; None when every seed failed), `seeds` (those that succeeded), `failed`,
+        `errors`, `trainable` (parameters) and `seconds` (mean of one seed).
+    """
+    tried = {(r.arm, r.labels_per_class) for r in comparison.records}
+    return [
+        _row(comparison, arm, budget, level, seed)
+        for arm in comparison.arms
+        for budget in comparison.budgets
+        if (arm, budget) in tried
+    ]
+
+
+def verdicts(
+    comparison: Comparison,
+    subject: str = "transfer",
+    against: str | Sequence[str] | None = None,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Compare `subject` with every other arm (or those in `against`) at every budget they share.
+
+    Seeds are paired by their number, and those that one arm lacks are left out as long as two pairs remain.
+
+    Returns:
+        `Verdict.to_dict` of each comparison with `labels_per_class` (the budget), `budgets` (a list of it)
+        and `role`. Where an arm shares several budgets, a last row has `labels_per_class` "pooled" and all
+        of them in `budgets`. `role` is "primary" for `transfer` against `random` over all budgets, else
+        "secondary".
+    """
+    others = [against] if isinstance(against, str) else against
+    others = [arm for arm in comparison.arms if arm != subject] if others is None else list(others)
+    rows = []
+    for other in others:
+        shared = shared_budgets(comparison, subject, other)
+        groups = [[budget] for budget in shared] + ([shared] if len(shared) > 1 else [])
+        for budgets in groups:
+            one = _compare(comparison, subject, other, budgets, level, seed)
+            if one is None:
+                continue
+            primary = (subject, other) == PRIMARY and budgets == shared
+            label = budgets[0] if len(budgets) == 1 else POOLED
+            role = "primary" if primary else "secondary"
+            rows.append({**one.to_dict(), "labels_per_class": label, "budgets": budgets, "role": role})
+    return rows
+
+
+def headline(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> str:
+    """Say in one to three sentences whether transfer helped, at which budgets, and how the native arm did."""
+    return " ".join(story(comparison, level=level, seed=seed))
+
+
+def story(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list[str]:
+    """Return the sentences of `headline`.
+
+    The first is the primary comparison; when it cannot be made, it says why. The second names the budgets,
+    where there are several; the last compares transfer with the native baseline, where that was run.
+    """
+    subject, control = PRIMARY
+    rows = verdicts(comparison, subject, control, level=level, seed=seed)
+    if not rows:
+        return [f"No verdict on transfer against random weights: {_why_not(comparison)}"]
+    primary = next((row for row in rows if row["role"] == "primary"), None)
+    if primary is None:
+        return ["No overall verdict: no seed of both arms succeeded at every budget.", _by_budget(rows)]
+    sentences = [Verdict.from_dict(primary).sentence(where=_where(primary["budgets"]))]
+    if len(primary["budgets"]) > 1:
+        sentences.append(_by_budget(rows))
+    native = verdicts(comparison, subject, "native", level=level, seed=seed)
+    if native:
+        sentences.append(_native_sentence(native, primary["budgets"]))
+    return sentences
+
+
+def shared_budgets(comparison: Comparison, a: str, b: str) -> list[int | None]:
+    """Return the budgets at which both arms have at least one success."""
+    return [n for n in comparison.budgets if _by_seed(comparison, a, [n]) and _by_seed(comparison, b, [n])]
+
+
+def budget_words(budgets: Sequence[int | None]) -> str:
+    """Write label budgets as words.
+
+    >>> budget_words([5, 20, None])
+    '5 and 20 labels a class and all labels'
+    >>> budget_words([1]), budget_words([None])
+    ('1 label a class', 'all labels')
+    """
+    numbers = [f"{n:,}" for n in budgets if n is not None]
+    parts = [f"{_listed(numbers)} label{'s' * (numbers != ['1'])} a class"] if numbers else []
+    return " and ".join(parts + ["all labels"] * (None in budgets))
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def _row(comparison: Comparison, arm: str, budget: int | None, level: float, seed: int) -> dict[str, Any]:
+    records = [r for r in comparison.records if (r.arm, r.labels_per_class) == (arm, budget)]
+    good = [r for r in records if r.status == "ok"]
+    correct = comparison.correct(arm, budget)  # [S, N]
+    mean, low, high = interval(correct, level=level, seed=seed) if correct.size else (None, None, None)
+    errors = [r.error or "no reason was recorded" for r in records if r.status != "ok"]
+    return {
+        "arm": arm,
+        "labels_per_class": budget,
+        "accuracy": mean,
+        "low": low,
+        "high": high,
+        "seeds": len(good),
+        "failed": len(records) - len(good),
+        "errors": list(dict.fromkeys(errors)),
+        "trainable": max((r.trainable for r in records), default=0),
+        "seconds": float(np.mean([r.seconds for r in good])) if good else None,
+    }
+
+
+def _by_seed(comparison: Comparison, arm: str, budgets: Sequence[int | None]) -> dict[int, np.ndarray]:
+    """Return seed -> scores [N] averaged over `budgets`, for the seeds that succeeded at all of them."""
+    found: dict[int, list[np.ndarray]] = {}
+    for budget in budgets:
+        rows = [r for r in comparison.select(arm, budget) if r.probabilities is not None]
+        for record, right in zip(rows, comparison.correct(arm, budget)):
+            found.setdefault(record.seed, []).append(right)
+    return {seed: np.mean(all_, axis=0) for seed, all_ in found.items() if len(all_) == len(budgets)}
+
+
+def _compare(
+    comparison: Comparison, a: str, b: str, budgets: Sequence[int | None], level: float, seed: int
+) -> Verdict | None:
+    first, second = _by_seed(comparison, a, budgets), _by_seed(comparison, b, budgets)
+    if not first or not second:
+        return None  # pooled, and no seed of one arm succeeded at every budget
+    common = sorted(first.keys() & second.keys())
+    if len(common) > 1:
+        first, second = ({s: arm[s] for s in common} for arm in (first, second))
+    scores = [np.stack([arm[s] for s in sorted(arm)]) for arm in (first, second)]
+    return verdict(scores[0], scores[1], level=level, seed=seed, names=(a, b))
+
+
+def _where(budgets: Sequence[int | None]) -> str:
+    return f"at {budget_words(budgets)}" if len(budgets) == 1 else f"averaged over {budget_words(budgets)}"
+
+
+def _by_budget(rows: Sequence[dict[str, Any]]) -> str:
+    single = [row for row in rows if row["labels_per_class"] != POOLED]
+    parts = []
+    for word in ("helped", "hurt", "no evidence"):
+        budgets = [row["labels_per_class"] for row in single if row["word"] == word]
+        if len(budgets) == len(single):
+            return f"Taken one by one, every budget says the same: {word}."
+        if budgets:
+            parts.append(f"{word} at {budget_words(budgets)}")
+    return f"Taken one by one: {'; '.join(parts)}."
+
+
+def _native_sentence(rows: Sequence[dict[str, Any]], primary_budgets: Sequence[int | None]) -> str:
+    row = rows[-1]  # the pooled one, where there are several budgets
+    sign = -1 if row["word"] == "hurt" else 1
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    by = f"{sign * row['difference']:.3f}"
+    if row["budgets"] != list(primary_budgets):
+        by += f", {_where(row['budgets'])}"
+    span = f"({row['level'] * 100:g} % interval {signed(low)} to {signed(high)})"
+    sentence = {
+        "hurt": f"The native baseline is still better than transfer, by {by} {span}",
+        "helped": f"Transfer also beats the native baseline, by {by} {span}",
+    }.get(row["word"], f"Between transfer and the native baseline no difference was shown {span}")
+    for word, better in (("helped", "transfer"), ("hurt", "the native baseline")):
+        budgets = [r["labels_per_class"] for r in rows[:-1] if r["word"] == word != row["word"]]
+        if budgets:
+            sentence += f"; at {budget_words(budgets)} {better} is better"
+    return f"{sentence}."
+
+
+def _why_not(comparison: Comparison) -> str:
+    for arm in PRIMARY:
+        records = [r for r in comparison.records if r.arm == arm]
+        if not records:
+            return f"the arm '{arm}' was not run."
+        if not any(r.status == "ok" for r in records):
+            return f"the arm '{arm}' failed: {records[0].error or 'no reason was recorded'}"
+    return "no budget and seed succeeded in both arms."
