@@ -1,0 +1,242 @@
+import base64
+import json
+import re
+from dataclasses import replace
+
+import fake
+import numpy as np
+import pytest
+from reading import Page
+
+from tfxfer import evaluate, report
+from tfxfer.errors import UserError
+from tfxfer.records import Comparison, Record
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=http://evil.example/x onerror=alert(1)>',
+    "$x^{2",
+    "{{ 7 * 7 }}",
+    "العربية",
+    "日本語",
+    "a\nb\tc",
+    "javascript:alert(1)",
+    "]]></style><b>",
+    "&lt;i&gt;",
+)
+
+
+def read(folder):
+    return Page(report.write(folder).read_text(encoding="utf-8"))
+
+
+def test_the_page_needs_nothing_from_anywhere(page):
+    assert len(page.source.encode()) < 2_000_000
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
+        for name, value in attributes.items():
+            if name in ("src", "href", "xlink:href", "action", "data", "srcset", "poster"):
+                assert value.startswith(("#", "data:image/png;base64,")), (tag, name, value)
+            if name == "style":
+                assert not re.search(r"url\((?!#)", value)
+    css = re.search(r"<style>(.*?)</style>", page.source, re.S)[1]
+    assert "@import" not in css
+    assert "url(" not in css
+
+
+def test_tags_are_balanced_ids_unique_and_everything_has_a_text_alternative(page):
+    assert page.open == []
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert all(a.get("alt") for tag, a in page.tags if tag == "img")
+    figures = [a for tag, a in page.tags if tag == "svg"]
+    assert len(figures) == 5
+    assert all(a["role"] == "img" and len(a["aria-label"]) > 30 for a in figures)
+    assert all(a.get("scope") in ("col", "row") for tag, a in page.tags if tag == "th")
+    assert ("html", {"lang": "en"}) in page.tags
+
+
+def test_the_verdict_the_arms_and_the_failure_are_told(comparison, page):
+    for sentence in evaluate.story(comparison):
+        assert sentence in page.text.replace("\u00a0", " ")
+    for arm in comparison.arms:
+        assert page.text.count(arm) >= 3
+    assert fake.ERROR in page.text
+    assert "finetune at 400 labels a class, 1 of 3 seeds" in page.text
+    assert "helped" in next(a["class"] for tag, a in page.tags if a.get("aria-label") == "Verdict")
+    assert "about 1" in page.text  # about 1x more right answers in every 100
+    assert "f(x) = W · φ(x) + b" in page.text
+
+
+def test_the_numbers_of_the_table_are_the_comparisons(comparison, page):
+    table = page.tables[0]
+    assert table[0][0].strip() == "arm"
+    assert [cell.strip() for cell in table[0][1:]] == ["5", "20", "50", "150", "400"]
+    assert [row[0].strip() for row in table[1:]] == comparison.arms
+    for row in table[1:]:
+        for budget, cell in zip(comparison.budgets, row[1:]):
+            right = comparison.correct(row[0].strip(), budget)
+            mean, low, high = evaluate.interval(right)
+            assert mean == pytest.approx(right.mean())
+            shown = re.findall(r"\d\.\d{3}", cell)
+            assert shown == [f"{mean:.3f}", f"{low:.3f}", f"{high:.3f}"]
+            assert ("†" in cell) == (row[0].strip() == "finetune" and budget == 400)
+            assert ("★" in cell) == (row[0].strip() == "native")
+
+
+def test_every_verdict_is_in_the_verdict_table(comparison, page):
+    rows = [[cell.strip() for cell in row] for row in page.tables[1][1:]]
+    expected = evaluate.verdicts(comparison)
+    assert len(rows) == len(expected) == 5 * 6
+    for row, one in zip(rows, expected):
+        assert row[0] == one["b"]
+        numbers = [float(x.replace("−", "-")) for x in re.findall(r"[+−]?\d\.\d{3}", " ".join(row[2:4]))]
+        assert numbers == pytest.approx([one["difference"], one["low"], one["high"]], abs=6e-4)
+        assert row[4:] == [one["word"], one["role"]]
+    assert [row[5] for row in rows].count("primary") == 1
+
+
+def test_costs_seeds_and_replay(page):
+    costs = [[cell.strip() for cell in row[:6]] for row in page.tables[2]]
+    assert ["finetune", "400", "2", "1", "98,410", "19 s"] in costs
+    assert ["transfer", "5", "3", "0", "2,570", "0.4 s"] in costs
+    assert "peak memory" in page.text
+    assert "1,234 MiB" in page.text
+    assert "python -m tfxfer.train --config runs/feature-20261123-101500/config.yaml" in page.text
+    assert "matplotlib" in page.text
+
+
+def test_examples_show_right_and_wrong_by_sign_and_word(comparison, page):
+    pictures = [a for tag, a in page.tags if tag == "img"]
+    assert len(pictures) == len(comparison.examples)
+    assert pictures[0]["alt"] == "Österreichischer Schilling"
+    assert "ığdır ve çevresi" in page.text
+    first = comparison.select("transfer", 400)[0].probabilities[0]
+    name = comparison.class_names[first.argmax()]
+    assert f"{name} {first.max() * 100:.0f}\u00a0%".replace("\u00a0", " ") in page.text.replace("\u00a0", " ")
+    right = [
+        comparison.select(arm, 400)[0].probabilities[e["index"]].argmax() == comparison.labels[e["index"]]
+        for e in comparison.examples
+        for arm in ("transfer", "random")
+    ]
+    assert page.text.count("✓ right") == sum(right)
+    assert page.text.count("✗ wrong") == len(right) - sum(right)
+
+
+def test_top_confusions_are_named_in_words(comparison, page):
+    counts = np.zeros((10, 10), int)
+    for row in comparison.select("transfer", 400):
+        np.add.at(counts, (comparison.labels, row.probabilities.argmax(1)), 1)
+    total = counts.sum(1)
+    np.fill_diagonal(counts, 0)
+    i, j = np.unravel_index(counts.argmax(), counts.shape)
+    names = comparison.class_names
+    assert f"{names[i]} was taken for {names[j]} {counts[i, j]} of {total[i]} times" in page.text
+
+
+def test_hostile_names_and_texts_stay_text(comparison, tmp_path):
+    examples = [
+        {"index": 0, "text": HOSTILE[0], "png": 'x" onerror="alert(1)'},
+        {"index": 1, "text": HOSTILE[1], "png": base64.b64encode(b"<svg onload=alert(1)>").decode()},
+        {"index": 10**9, "text": "outside the test split"},
+        {"text": "without an index"},
+    ]
+    hostile = replace(
+        comparison,
+        title=HOSTILE[1],
+        class_names=HOSTILE,
+        examples=tuple(examples),
+        records=comparison.records,
+    )
+    hostile.save(tmp_path)
+    (tmp_path / "config.yaml").write_text("a: </code><script>alert(2)</script>\n", "utf-8")
+    page = read(tmp_path)
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "img", "i"}
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert HOSTILE[0] in page.text
+    assert HOSTILE[1] in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    assert "$x^{2" in page.text
+    assert "&lt;i&gt;" in page.text
+    assert "日本語" in page.text
+    assert "outside the test split" not in page.text
+    assert page.open == []
+
+
+def test_without_config_log_or_examples(comparison, tmp_path):
+    replace(comparison, examples=(), costs={}).save(tmp_path)
+    page = read(tmp_path)
+    assert "How training went" not in page.text
+    assert "config.yaml" not in page.text
+    assert "Examples from" not in page.text
+
+
+def test_a_log_cut_short_is_read_as_far_as_it_goes(run_folder):
+    with (run_folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"phase": "source", "epoch": 9, "loss": NaN}\n[1, 2]\n{"event": "start"}\n{"phase": "sou')
+    page = read(run_folder)
+    assert "How training went" in page.text
+    assert "1 line(s) of metrics.jsonl could not be read" in page.text
+
+
+def test_other_recipes_get_their_equation_and_command(run_folder):
+    (run_folder / "config.yaml").write_text("recipe: vqa\n", "utf-8")
+    page = read(run_folder)
+    assert "K = f(X) · g(Y) + h(X, Y)" in page.text
+    assert "python -m tfxfer.train vqa --config" in page.text
+
+
+def one_arm(arm, budget, probabilities, seed=0):
+    return Record(arm, budget, seed, metrics={"accuracy": 0.5}, probabilities=np.asarray(probabilities, np.float32))
+
+
+@pytest.mark.parametrize("budget", [20, None])
+def test_one_budget_one_seed_two_classes(tmp_path, budget):
+    good, bad = np.eye(2)[[0, 1] * 20], np.full((40, 2), 0.5)
+    records = (one_arm("transfer", budget, good), one_arm("random", budget, bad))
+    Comparison("tiny", ("no", "yes"), np.array([0, 1] * 20, np.int32), records).save(tmp_path)
+    page = read(tmp_path)
+    assert "Transfer helped: +0.500" in page.text
+    assert "1 seed, so the luck of the seed is not in the interval" in page.text
+    assert "No mistakes were made." in page.text
+
+
+def test_transfer_failed_and_an_arm_without_a_description(tmp_path):
+    failed = Record("transfer", 5, 0, status="failed", error="a layer named <conv9> does not exist")
+    records = (failed, one_arm("my own arm", 5, np.full((4, 2), 0.5)))
+    Comparison("t", ("a", "b"), np.array([0, 1, 0, 1], np.int32), records).save(tmp_path)
+    page = read(tmp_path)
+    assert "No verdict on transfer against random weights" in page.text
+    assert "a layer named <conv9> does not exist" in page.text
+    assert "my own arm" in page.text
+
+
+def test_a_hundred_classes_and_large_pictures_stay_below_two_megabytes(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 100, 1000).astype(np.int32)
+    probabilities = rng.dirichlet(np.full(100, 0.1), 1000)
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(300_000)).decode()
+    records = tuple(one_arm(arm, 5, probabilities) for arm in ("transfer", "random"))
+    examples = tuple({"index": i, "text": "x" * 100_000, "png": picture} for i in range(50))
+    Comparison("t", tuple(f"class {i}" for i in range(100)), labels, records, examples=examples).save(tmp_path)
+    page = read(tmp_path)
+    assert (tmp_path / "report.html").stat().st_size < 2_000_000
+    assert sum(tag == "img" for tag, _ in page.tags) == 2
+    assert "Only the classes with the most errors are drawn." in page.text
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="not a finished run"):
+        report.write(tmp_path)
+
+
+def test_writing_again_replaces_the_page(run_folder):
+    first = report.write(run_folder).read_text(encoding="utf-8")
+    plain = json.loads((run_folder / "comparison.json").read_text(encoding="utf-8"))
+    plain["title"] = "another title"
+    (run_folder / "comparison.json").write_text(json.dumps(plain), encoding="utf-8")
+    second = report.write(run_folder).read_text(encoding="utf-8")
+    assert "another title" in second
+    assert "another title" not in first
+    assert not list(run_folder.glob(".report*"))

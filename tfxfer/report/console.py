@@ -1,0 +1,69 @@
+"""The end of a run on the terminal: the table of arms, what failed, and the verdict."""
+
+from typing import TYPE_CHECKING, Any
+
+from tfxfer.evaluate import story, summary
+from tfxfer.evaluate.comparison import budget_words
+from tfxfer.records import Comparison
+from tfxfer.report.words import budget_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+COLUMNS = 5  # budgets side by side in 80 columns; further ones go into a second table
+
+
+def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
+    """Print accuracy with its interval for each arm and budget, failed arms, and the verdict.
+
+    Args:
+        comparison: The records.
+        console: A rich console; standard output by default.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = console or Console()
+    rows = summary(comparison)
+    budgets = comparison.budgets
+    for start in range(0, len(budgets), COLUMNS):
+        console.print(_table(comparison, rows, budgets[start : start + COLUMNS]))
+    for row in rows:
+        for error in row["errors"]:
+            where = f"{row['arm']} at {budget_words([row['labels_per_class']])}"
+            share = f"{row['failed']} of {row['failed'] + row['seeds']} seeds"
+            console.print(Text(f"* failed: {where}, {share}: {error}", style="red"))
+    first, *others = story(comparison)
+    console.print(Text(first, style="bold"))
+    for sentence in others:
+        console.print(Text(sentence))
+
+
+def _table(comparison: Comparison, rows: list[dict[str, Any]], budgets: list[int | None]) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(f"{comparison.title}\naccuracy (95 % interval) by labels a class")
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("arm")
+    for budget in budgets:
+        table.add_column(budget_name(budget), justify="right", no_wrap=True)
+    cells = {(row["arm"], row["labels_per_class"]): row for row in rows}
+    for arm in comparison.arms:
+        style = "bold" if arm == "transfer" else ""
+        table.add_row(Text(arm, style=style), *(_cell(cells.get((arm, n)), style) for n in budgets))
+    return table
+
+
+def _cell(row: dict[str, Any] | None, style: str) -> Any:
+    from rich.text import Text
+
+    if row is None:
+        return Text("–", style="dim")
+    if row["accuracy"] is None:
+        return Text("failed", style="red")
+    mark = "*" if row["failed"] else ""
+    first = Text(f"{row['accuracy']:.3f}{mark}\n", style=style)
+    return first + Text(f"{row['low']:.3f}–{row['high']:.3f}", style="dim")

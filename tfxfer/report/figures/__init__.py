@@ -1,0 +1,9 @@
+"""The figures of a report, as matplotlib `Figure`s made from records; each also shows itself in a notebook.
+
+No state of pyplot is touched.
+"""
+
+from tfxfer.report.figures.arms import accuracies, differences, label_efficiency
+from tfxfer.report.figures.models import confusion, reliability, training
+
+__all__ = ["accuracies", "confusion", "differences", "label_efficiency", "reliability", "training"]

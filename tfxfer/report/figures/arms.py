@@ -1,0 +1,135 @@
+"""How the arms did: accuracy by label budget, and the differences between transfer and the other arms."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from tfxfer.evaluate import summary, verdicts
+from tfxfer.evaluate.comparison import POOLED
+from tfxfer.evaluate.verdict import signed
+from tfxfer.records import Comparison
+from tfxfer.report.figures.style import INK, MARKERS, PAPER, STYLE, colour, name_ticks
+from tfxfer.report.words import budget_name
+
+
+@rc_context(STYLE)
+def label_efficiency(comparison: Comparison) -> Figure:
+    """Draw accuracy against labels a class (log scale), a line and an interval band for each arm.
+
+    The bands are the intervals of `evaluate.summary`. A budget of all labels stands at the right, as "all".
+    """
+    figure = Figure(figsize=(7.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    places = _budget_places(comparison.budgets)
+    ends: list[tuple[float, str]] = []
+    table = [row for row in summary(comparison) if row["accuracy"] is not None]
+    for arm in comparison.arms:
+        rows = [row for row in table if row["arm"] == arm]
+        if not rows:
+            continue
+        x = [places[r["labels_per_class"]] for r in rows]
+        y, low, high = ([r[key] for r in rows] for key in ("accuracy", "low", "high"))
+        style: dict[str, Any] = {"color": colour(arm), "marker": MARKERS.get(arm, "o")}
+        if len(rows) == 1:
+            axes.errorbar(x, y, [[y[0] - low[0]], [high[0] - y[0]]], capsize=3, **style)
+            beside: dict[str, Any] = {"xytext": (8, -3), "textcoords": "offset points", "color": colour(arm)}
+            axes.annotate(arm, (x[0], y[0]), parse_math=False, **beside)
+        else:
+            ends.append((y[-1], arm))
+            axes.fill_between(x, low, high, color=colour(arm), alpha=0.16, linewidth=0, gid=f"band-{arm}")
+            axes.plot(x, y, linewidth=2.4 if arm == "transfer" else 1.6, markersize=5, **style)
+    axes.set_xscale("log")
+    axes.set_xlim(min(places.values()) / 1.15, max(places.values()) * 1.75)
+    axes.xaxis.set_major_locator(FixedLocator(list(places.values())))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels([budget_name(n) for n in places])
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y")
+    axes.set(xlabel="labels a class (log scale)", ylabel="accuracy on the test split")
+    _direct_labels(axes, max(places.values()) * 1.07, ends)
+    return figure
+
+
+@rc_context(STYLE)
+def accuracies(comparison: Comparison) -> Figure:
+    """Draw the accuracy of each arm with its interval, for experiments with a single budget."""
+    rows = [r for r in summary(comparison) if r["accuracy"] is not None]
+    figure = Figure(figsize=(7.4, 0.9 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        error = [[row["accuracy"] - row["low"]], [row["high"] - row["accuracy"]]]
+        style: dict[str, Any] = {"color": colour(row["arm"]), "marker": MARKERS.get(row["arm"], "o")}
+        axes.errorbar(row["accuracy"], place, xerr=error, capsize=3, **style)
+    name_ticks(axes, "y", [f"{r['arm']}, {budget_name(r['labels_per_class'])} labels" for r in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.grid(axis="x")
+    axes.set_xlabel("accuracy on the test split")
+    return figure
+
+
+@rc_context(STYLE)
+def differences(comparison: Comparison, rows: Sequence[Mapping[str, Any]] | None = None) -> Figure:
+    """Draw the interval of transfer minus each other arm at each budget: right of 0, transfer is better.
+
+    Args:
+        comparison: The records.
+        rows: Rows of `evaluate.verdicts`; computed when not given.
+    """
+    rows = verdicts(comparison) if rows is None else rows
+    others = list(dict.fromkeys(row["b"] for row in rows))
+    figure = Figure(figsize=(7.4, 1.0 + 0.235 * (len(rows) + 1.4 * len(others))), layout="constrained")
+    axes = figure.subplots()
+    names: dict[float, str] = {}
+    y = 0.0
+    for other in others:
+        names[y] = f"over {other}"
+        for row in (r for r in rows if r["b"] == other):
+            y += 1
+            pooled = row["labels_per_class"] == POOLED
+            names[y] = "all budgets" if pooled else budget_name(row["labels_per_class"])
+            _forest_row(axes, y, row)
+        y += 1.6
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.set_yticks(list(names), list(names.values()), parse_math=False)
+    for label in axes.get_yticklabels():
+        if label.get_text().startswith("over "):
+            label.set(color=colour(label.get_text().removeprefix("over ")), fontweight="bold")
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(y - 0.8, -0.8)
+    axes.grid(axis="x")
+    axes.xaxis.set_major_formatter(lambda value, _: signed(value)[:-1] if value else "0")
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("← other arm better  |  difference in accuracy  |  transfer better →")
+    axes.set_ylabel("labels a class")
+    return figure
+
+
+def _budget_places(budgets: Sequence[int | None]) -> dict[int | None, float]:
+    largest = max((n for n in budgets if n is not None), default=1)
+    return {n: float(n if n is not None else largest * 3) for n in budgets}
+
+
+def _direct_labels(axes: Axes, x: float, ends: list[tuple[float, str]]) -> None:
+    """Write each arm's name beside the end of its line, moved apart where lines end close together."""
+    gap = 0.055 * axes.get_ylim()[1]
+    placed = -np.inf
+    for y, arm in sorted(ends):
+        placed = max(y, placed + gap)
+        axes.text(x, placed, arm, color=colour(arm), va="center", parse_math=False,
+                  fontweight="bold" if arm == "transfer" else "normal")  # fmt: skip
+
+
+def _forest_row(axes: Axes, y: float, row: Mapping[str, Any]) -> None:
+    pooled, sure = row["labels_per_class"] == POOLED, row["word"] != "no evidence"
+    c = colour(row["b"])
+    axes.plot([row["low"], row["high"]], [y, y], color=c, linewidth=3 if pooled else 1.8)
+    axes.plot(row["difference"], y, marker="D" if pooled else "o", markersize=7 if pooled else 5.5, color=c,
+              markerfacecolor=c if sure else PAPER)  # fmt: skip
+    axes.text(1.02, y, f"{signed(row['difference'])}  {row['word']}", transform=axes.get_yaxis_transform(),
+              va="center", fontsize=9, fontweight="bold" if pooled else "normal")  # fmt: skip
