@@ -1,0 +1,202 @@
+"""Training: exact resume after a kill, the stop at a NaN, the best weights kept."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from tfxfer.errors import TfxferError
+
+PROGRAM = textwrap.dedent(
+    """
+    import sys, time
+    import keras, numpy as np, tensorflow as tf
+    from tfxfer.fit import cosine, train
+
+    def model():
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((8,))
+        x = keras.layers.Dense(16, activation="relu")(inputs)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.Dropout(0.5, seed=3)(x)
+        made = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+        made.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return made
+
+    def batches(slow=0.0):
+        rng = np.random.default_rng(1)
+        x, y = rng.normal(size=(320, 8)).astype("float32"), rng.integers(0, 3, 320)
+
+        def of(epoch, skip):
+            order = np.random.default_rng(epoch).permutation(320)
+            data = tf.data.Dataset.from_tensor_slices((x[order], y[order])).batch(8).skip(skip)
+            if slow:
+                def wait(a, b):
+                    time.sleep(slow)
+                    return a, b
+                def waited(a, b):
+                    a, b = tf.numpy_function(wait, [a, b], (tf.float32, tf.int64))
+                    return tf.ensure_shape(a, [None, 8]), tf.ensure_shape(b, [None])
+                data = data.map(waited)
+            return data
+        return of
+    """
+)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    space = {}
+    exec(PROGRAM, space)
+    return space
+
+
+def test_training_learns_and_reports_each_epoch(parts):
+    model, seen = parts["model"](), []
+    history = parts["train"](model, parts["batches"](), 3, on_epoch=seen.append)
+    assert [row["epoch"] for row in seen] == [1, 2, 3] == [row["epoch"] for row in history.rows]
+    assert seen[-1]["loss"] < seen[0]["loss"]
+
+
+def test_the_schedule_sets_each_epochs_learning_rate(parts):
+    model, rates = parts["model"](), []
+    parts["train"](
+        model,
+        parts["batches"](),
+        3,
+        learning_rate=parts["cosine"](0.1, 3),
+        on_epoch=lambda row: rates.append(float(model.optimizer.learning_rate)),
+    )
+    assert rates == pytest.approx([0.1, 0.0505, 0.001])
+
+
+def test_resume_inside_an_epoch_is_exact(parts, tmp_path):
+    whole, again = parts["model"](), parts["model"]()
+    parts["train"](whole, parts["batches"](), 3)
+
+    class Killed(Exception):
+        pass
+
+    def killed_at(batches, epoch, step):
+        def of(e, skip):
+            data = batches(e, skip)
+            if e != epoch:
+                return data
+
+            def stop(i, pair):
+                if i + skip >= step:
+                    raise Killed
+                return i
+
+            import tensorflow as tf
+
+            def checked(i, pair):
+                i = tf.numpy_function(lambda i: stop(i, None), [i], tf.int64)
+                with tf.control_dependencies([i]):
+                    return tf.identity(pair[0]), tf.identity(pair[1])
+
+            return data.enumerate().map(checked)
+
+        return of
+
+    options = {"checkpoint": tmp_path / "state.npz", "checkpoint_seconds": 0.0}
+    with pytest.raises(Exception, match="Killed"):
+        parts["train"](again, killed_at(parts["batches"](), 1, 17), 3, **options)
+    fresh = parts["model"]()
+    history = parts["train"](fresh, parts["batches"](), 3, **options)
+    assert history.resumed_at == (1, 17)
+    for a, b in zip(whole.get_weights(), fresh.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_kill_dash_nine_then_the_same_command_gives_the_same_weights(parts, tmp_path):
+    run = PROGRAM + textwrap.dedent(
+        f"""
+        made = model()
+        history = train(made, batches(slow=0.02), 4, checkpoint={str(tmp_path / "state.npz")!r}, checkpoint_seconds=0.1)
+        np.savez({str(tmp_path / "done.npz")!r}, *made.get_weights())
+        print("RESUMED", history.resumed_at)
+        """
+    )
+    first = subprocess.Popen([sys.executable, "-c", run], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "state.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert not (tmp_path / "done.npz").exists()
+    second = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True)
+    assert "RESUMED (" in second.stdout, second.stderr
+    whole = parts["model"]()
+    parts["train"](whole, parts["batches"](), 4)
+    with np.load(tmp_path / "done.npz") as done:
+        for a, name in zip(whole.get_weights(), done.files):
+            np.testing.assert_allclose(a, done[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        ((1, "nan"), r"the loss became nan in epoch 2, step 1; the weights of epoch 1 are kept"),
+        (
+            ("nan", 1),
+            r"the weights \S+kernel became NaN or infinite in epoch 2; the weights of epoch 1 are kept",
+        ),
+    ],
+    ids=["in the loss", "behind a ReLU"],
+)
+def test_a_nan_stops_names_the_place_and_keeps_the_last_good_weights(parts, factor, message):
+    model, after = parts["model"](), {}
+    if factor[0] == 1:
+        model.compile(parts["keras"].optimizers.Adam(1e-2), "mse")
+
+    def poisoned(epoch, skip):
+        x_factor, y_factor = (float(f) if epoch == 1 else 1.0 for f in factor)
+        data = parts["batches"]()(epoch, skip)
+        if factor[0] == 1:
+            return data.map(lambda x, y: (x, parts["tf"].cast(y, "float32")[:, None] * y_factor))
+        return data.map(lambda x, y: (x * x_factor, y))
+
+    with pytest.raises(TfxferError, match=message):
+        parts["train"](model, poisoned, 3, on_epoch=lambda row: after.update(w=model.get_weights()))
+    for kept, good in zip(model.get_weights(), after["w"]):
+        np.testing.assert_array_equal(kept, good)
+        assert np.isfinite(kept).all()
+
+
+def test_the_best_epochs_weights_are_kept(parts):
+    model, seen = parts["model"](), []
+    validation = parts["batches"]()(99, 0)
+    history = parts["train"](
+        model,
+        parts["batches"](),
+        4,
+        validation=validation,
+        monitor="val_accuracy",
+        learning_rate=lambda epoch: 0.01 if epoch < 2 else 10.0,  # ruins the last epochs
+        on_epoch=lambda row: seen.append(row["val_accuracy"]),
+    )
+    assert history.best("val_accuracy")["val_accuracy"] == max(seen) > seen[-1]
+    assert model.evaluate(validation, verbose=0, return_dict=True)["accuracy"] == pytest.approx(max(seen))
+
+
+def test_an_empty_data_set_is_an_error_and_not_an_empty_history(parts):
+    with pytest.raises(TfxferError, match="no batch"):
+        parts["train"](parts["model"](), lambda epoch, skip: parts["batches"]()(0, 1000), 1)
+
+
+def test_a_checkpoint_of_another_model_is_refused(parts, tmp_path):
+    import keras
+
+    state = tmp_path / "state.npz"
+    parts["train"](parts["model"](), parts["batches"](), 1, checkpoint=state)
+    other = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, activation="softmax")])
+    other.compile("adam", "sparse_categorical_crossentropy")
+    with pytest.raises(TfxferError, match="belongs to another model"):
+        parts["train"](other, parts["batches"](), 2, checkpoint=state)

@@ -1,0 +1,192 @@
+"""Training that survives: exact resume after a kill, a stop at the first NaN, the best weights kept.
+
+Keras' own `BackupAndRestore` forgets random states and the place inside an epoch, and `Model.save` is not atomic.
+Here one file holds every variable of model and optimizer and the place in the data; it is replaced, never rewritten.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxfer.cache import atomic_file
+from tfxfer.errors import TfxferError
+
+Batches = Callable[[int, int], tf.data.Dataset]  # (epoch, batches to skip) -> (inputs, targets) batches
+
+
+@dataclass
+class History:
+    """The rows of a training: one dict an epoch with "epoch", "loss", "seconds" and the metrics."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    resumed_at: tuple[int, int] | None = None  # (epoch, step) where an interrupted training was taken up
+
+    def best(self, monitor: str) -> dict[str, float]:
+        """Return the row with the greatest `monitor`, the smallest for losses."""
+        sign = -1 if monitor.endswith("loss") else 1
+        return max(self.rows, key=lambda row: sign * row.get(monitor, -sign * math.inf))
+
+
+def train(
+    model: keras.Model,
+    batches: Batches,
+    epochs: int,
+    *,
+    validation: tf.data.Dataset | None = None,
+    learning_rate: Callable[[int], float] | None = None,
+    monitor: str | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 30.0,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> History:
+    """Fit a compiled model through `Model.fit`, one epoch at a time.
+
+    Args:
+        model: Compiled functional model.
+        batches: Function (epoch, skip) -> `tf.data` of (inputs, targets); must give the same batches in the same
+            order for the same epoch, so that an interrupted epoch can go on after `skip` batches.
+        epochs: Number of epochs.
+        validation: Batches of (inputs, targets) evaluated after each epoch.
+        learning_rate: Function epoch -> learning rate, set at the start of each epoch; None leaves it alone.
+        monitor: Metric whose best epoch's weights the model ends with, e.g. "val_accuracy"; None: the last epoch's.
+        checkpoint: File that holds the state of an unfinished training; removed by the caller when all is done.
+        checkpoint_seconds: Seconds between two checkpoints inside an epoch.
+        on_epoch: Called with each finished epoch's row.
+
+    Returns:
+        The `History`; the model holds the monitored best (or last) weights.
+
+    Raises:
+        TfxferError: the loss became NaN or infinite (names epoch and step; the model holds the weights of the last
+            good epoch), or the data set gave no batch.
+    """
+    state = _State(model, Path(checkpoint) if checkpoint else None, checkpoint_seconds, monitor)
+    state.restore()
+    for epoch in range(state.epoch, epochs):
+        started = time.perf_counter()
+        if learning_rate:
+            model.optimizer.learning_rate = learning_rate(epoch)
+        fitted = model.fit(
+            batches(epoch, state.step), epochs=1, verbose=0, shuffle=False, callbacks=[_Watch(state, epoch)]
+        )
+        logs = {k: float(v[-1]) for k, v in fitted.history.items()}
+        if not logs and not state.step:
+            raise TfxferError("training got no batch: the training split is empty")
+        state.check_weights(epoch)
+        if validation is not None:
+            scores = model.evaluate(validation, verbose=0, return_dict=True)
+            logs |= {f"val_{name}": float(value) for name, value in scores.items()}
+        row = {"epoch": epoch + 1, **logs, "seconds": round(time.perf_counter() - started, 3)}
+        state.end_epoch(row)
+        if on_epoch:
+            on_epoch(row)
+    state.load_best()
+    return state.history
+
+
+def cosine(rate: float, epochs: int) -> Callable[[int], float]:
+    """Return the schedule that lowers `rate` along half a cosine, to 1 % of it in the last epoch.
+
+    >>> schedule = cosine(1.0, 11)
+    >>> schedule(0), round(schedule(5), 3), round(schedule(10), 3)
+    (1.0, 0.505, 0.01)
+    """
+    last = max(1, epochs - 1)
+    return lambda epoch: rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(epoch, last) / last)))
+
+
+class _State:
+    """Everything an interrupted training needs, in memory and in one file."""
+
+    def __init__(self, model: keras.Model, path: Path | None, every: float, monitor: str | None) -> None:
+        self.model, self.path, self.every, self.monitor = model, path, every, monitor
+        self.epoch, self.step = 0, 0
+        self.history = History()
+        self.best: list[np.ndarray] | None = None
+        self.good: list[np.ndarray] = model.get_weights()  # of the last finished epoch
+        self.saved_at = time.monotonic()
+        model.optimizer.build(model.trainable_variables)
+
+    def variables(self) -> list[Any]:
+        """Model variables with the states of random generators, then the optimizer's, each once."""
+        both = [*self.model.variables, *self.model.optimizer.variables]
+        return list({id(v): v for v in both}.values())
+
+    def save(self) -> None:
+        if self.path is None:
+            return
+        arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(self.variables())}
+        arrays |= {f"best{i}": w for i, w in enumerate(self.best or [])}
+        arrays |= {f"good{i}": w for i, w in enumerate(self.good)}
+        place = {"epoch": self.epoch, "step": self.step, "rows": self.history.rows}
+        with atomic_file(self.path) as temporary, temporary.open("wb") as file:
+            np.savez(file, place=np.array(json.dumps(place)), **arrays)  # type: ignore[arg-type]
+        self.saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        if self.path is None or not self.path.exists():
+            return
+        with np.load(self.path) as file:
+            place = json.loads(str(file["place"]))
+            variables = self.variables()
+            if any(file[f"v{i}"].shape != tuple(v.shape) for i, v in enumerate(variables)):
+                raise TfxferError(f"{self.path}: belongs to another model; delete it and start again")
+            for i, variable in enumerate(variables):
+                variable.assign(file[f"v{i}"])
+            self.best = [file[f"best{i}"] for i in range(len(self.good))] if "best0" in file else None
+            self.good = [file[f"good{i}"] for i in range(len(self.good))]
+        self.epoch, self.step = place["epoch"], place["step"]
+        self.history.rows = place["rows"]
+        self.history.resumed_at = (self.epoch, self.step)
+
+    def check_weights(self, epoch: int) -> None:
+        """Stop when a weight is no number, which a ReLU can hide from the loss."""
+        for weight in self.model.weights:
+            if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+                self.stop(f"the weights {weight.path} became NaN or infinite in epoch {epoch + 1}", epoch)
+
+    def stop(self, what: str, epoch: int) -> None:
+        """Put the last good epoch's weights back and raise."""
+        self.model.set_weights(self.good)
+        raise TfxferError(
+            f"{what}; the weights of epoch {epoch} are kept. Try a smaller learning rate, or float32 instead of a "
+            "mixed precision."
+        )
+
+    def end_epoch(self, row: dict[str, float]) -> None:
+        self.history.rows.append(row)
+        self.epoch, self.step = int(row["epoch"]), 0
+        self.good = self.model.get_weights()
+        if self.monitor and self.history.best(self.monitor) is row:
+            self.best = self.good
+        self.save()
+
+    def load_best(self) -> None:
+        if self.best is not None:
+            self.model.set_weights(self.best)
+
+
+class _Watch(keras.callbacks.Callback):
+    """Inside an epoch: saves now and then, and stops at the first loss that is not a number."""
+
+    def __init__(self, state: _State, epoch: int) -> None:
+        super().__init__()
+        self.state, self.epoch, self.first = state, epoch, state.step
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        state = self.state
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            step = self.first + batch + 1
+            state.stop(f"the loss became {loss} in epoch {self.epoch + 1}, step {step}", self.epoch)
+        state.step = self.first + batch + 1
+        if time.monotonic() - state.saved_at > state.every:
+            state.save()
