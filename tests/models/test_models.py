@@ -1,0 +1,117 @@
+"""Source models: one contract for all, and errors for specs that lead nowhere."""
+
+import keras
+import numpy as np
+import pytest
+
+import tfxfer
+from tfxfer.errors import UserError
+from tfxfer.models import article_cnn, glyph_cnn, load_model
+
+
+def pictures(shape):
+    return np.random.default_rng(0).integers(0, 256, (2, *shape)).astype("uint8")
+
+
+def tokens():
+    return {
+        "token_ids": np.ones((2, 12), "int32"),
+        "segment_ids": np.zeros((2, 12), "int32"),
+        "padding_mask": np.ones((2, 12), "int32"),
+    }
+
+
+SOURCES = {
+    "fresh:cnn": (lambda: tfxfer.source("fresh:cnn", num_classes=7), lambda: pictures((32, 32, 1))),
+    "fresh:cnn/article": (
+        lambda: tfxfer.source("fresh:cnn/article", num_classes=7, input_shape=(32, 48, 3)),
+        lambda: pictures((32, 48, 3)),
+    ),
+    "keras:MobileNetV2/fresh": (
+        lambda: tfxfer.source("keras:MobileNetV2/fresh", input_shape=(32, 32, 3)),
+        lambda: pictures((32, 32, 3)),
+    ),
+    "fresh:bert": (lambda: tfxfer.source("fresh:bert"), tokens),
+}
+
+
+@pytest.mark.parametrize("spec", SOURCES)
+def test_every_source_is_functional_and_survives_saving(spec, tmp_path):
+    build, inputs = SOURCES[spec]
+    model, x = build(), inputs()
+    assert isinstance(model, keras.Model)
+    expected = keras.tree.flatten(model(x, training=False))
+    model.save(tmp_path / "m.keras")
+    again = keras.tree.flatten(load_model(tmp_path / "m.keras")(x, training=False))
+    for a, b in zip(expected, again):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert all(np.isfinite(np.asarray(a)).all() for a in expected)
+
+
+def test_the_articles_cnn_has_the_articles_sizes():
+    model = article_cnn(10)
+    assert model.input_shape == (None, 224, 224, 3)
+    assert model.get_layer("conv3").output.shape == (None, 56, 56, 128)
+    assert model.get_layer("hidden").output.shape == (None, 512)
+    assert model.count_params() == 93_248 + (28 * 28 * 128 * 512 + 512) + (512 * 10 + 10)
+    with pytest.raises(UserError, match="too small"):
+        article_cnn(10, (4, 4, 3))
+
+
+def test_the_small_cnn_takes_any_picture_size():
+    model = glyph_cnn(5)
+    assert model(pictures((32, 32, 1))).shape == model(pictures((24, 200, 1))).shape == (2, 5)
+
+
+def test_white_paper_around_a_picture_changes_no_detector():
+    model = keras.Model((m := glyph_cnn(5)).input, m.get_layer("relu4").output)
+    ink = np.full((1, 32, 32, 1), 255, "uint8")
+    ink[:, 12:20, 12:20] = 0
+    wide = np.concatenate([ink, np.full((1, 32, 32, 1), 255, "uint8")], axis=2)
+    np.testing.assert_allclose(model(ink)[:, :, 2:6], model(wide)[:, :, 2:6], atol=1e-6)
+
+
+def test_seeds_decide_fresh_weights():
+    a, b, c = (tfxfer.source("fresh:cnn", seed=s).get_weights()[0] for s in (1, 1, 2))
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).max() > 1e-3
+
+
+def test_a_picture_model_of_keras_preprocesses_inside():
+    model = tfxfer.source("keras:MobileNetV2/fresh", input_shape=(32, 32, 3), seed=0)
+    x = pictures((32, 32, 3))
+    body = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    expected = body(keras.applications.mobilenet_v2.preprocess_input(x.astype("float32")), training=False)
+    np.testing.assert_allclose(model(x, training=False), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("fresh:cn", "did you mean 'cnn'"),
+        ("keras:MobilNetV2", "did you mean 'MobileNetV2'"),
+        ("keras:VGG16/frsh", "only 'fresh' is known"),
+        ("kears:VGG16", "did you mean 'keras'"),
+        ("preset:./nowhere", "does not exist"),
+        ("preset:bert_tiny_en_uncased", "--download"),
+        ("file:nowhere.keras", "does not exist"),
+        ("run:nowhere", "does not exist"),
+    ],
+)
+def test_specs_that_lead_nowhere_are_named(spec, message):
+    with pytest.raises(UserError, match=message):
+        tfxfer.source(spec)
+
+
+def test_no_weights_are_downloaded_without_leave(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="--download"):
+        tfxfer.source("keras:MobileNetV2", input_shape=(32, 32, 3))
+
+
+def test_a_broken_model_file_is_named(tmp_path):
+    broken = tmp_path / "broken.keras"
+    glyph_cnn(3).save(broken)
+    broken.write_bytes(broken.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"broken\.keras: not a readable"):
+        tfxfer.source(f"file:{broken}")

@@ -1,0 +1,129 @@
+"""`source(spec)`: the model whose knowledge is to be moved, from wherever it comes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfxfer.errors import UserError
+from tfxfer.models.cnn import article_cnn, glyph_cnn
+from tfxfer.models.saved import load_model
+from tfxfer.models.spec import ModelSpec, parse
+
+
+def source(
+    spec: str,
+    *,
+    num_classes: int | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    seed: int | None = None,
+    download: bool = False,
+) -> keras.Model:
+    """Return a Keras model: untrained, pretrained, or of an earlier run.
+
+    Args:
+        spec: "fresh:cnn", "fresh:cnn/article", "fresh:bert"; "keras:NAME" (keras.applications with ImageNet
+            weights) or "keras:NAME/fresh"; "preset:NAME|DIR" (KerasHub, or a Hugging Face folder); "run:DIR";
+            "file:MODEL.keras".
+        num_classes: Number of classes C of a fresh CNN's head; 10 when not given.
+        input_shape: [H, W, channels] of the pictures of a picture model; 0..255 whatever the model wants inside.
+        seed: Seed of fresh weights.
+        download: Allow pretrained weights to be downloaded.
+
+    Returns:
+        A functional model. Picture models take [B, H, W, channels] in 0..255; a BERT takes a dict with "token_ids",
+        "segment_ids" and "padding_mask", each int [B, T].
+
+    Raises:
+        UserError: the spec is unknown, its file is missing or unreadable, or a download would be needed.
+    """
+    parsed = parse(spec)
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    return MODELS[parsed.kind](
+        parsed, {"num_classes": num_classes or 10, "input_shape": input_shape, "download": download}
+    )
+
+
+def _fresh(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
+    if spec.name == "cnn":
+        channels = want["input_shape"][2] if want["input_shape"] else 1
+        return glyph_cnn(want["num_classes"], channels)
+    if spec.name == "cnn/article":
+        return article_cnn(want["num_classes"], want["input_shape"] or (224, 224, 3))
+    from tfxfer.models.bert import small_bert
+
+    return small_bert(vocabulary_size=want["num_classes"] if want["num_classes"] > 10 else 4000)
+
+
+def _application(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
+    """Wrap a keras.applications body so that it takes 0..255 and does its own preprocessing."""
+    shape = want["input_shape"] or (224, 224, 3)
+    if shape[2] != 3:
+        raise UserError(f"model spec '{spec.source}': keras.applications want 3 channels, not {shape[2]}")
+    if not spec.fresh and not want["download"]:
+        _require_cached(spec)
+    build = getattr(keras.applications, spec.name)
+    body = build(include_top=False, pooling="avg", weights=None if spec.fresh else "imagenet", input_shape=shape)
+    pictures = keras.Input(shape, name="image")
+    prepared = Preprocess(spec.name, name="preprocess")(pictures)
+    return keras.Model(pictures, body(prepared), name=spec.name.lower())
+
+
+def _require_cached(spec: ModelSpec) -> None:
+    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    stem = spec.name.lower().replace("net", "").replace("v", "")
+    found = [
+        p for p in folder.glob("*notop*") if stem in p.name.lower().replace("net", "").replace("v", "").replace("_", "")
+    ]
+    if not found:
+        raise UserError(
+            f"model spec '{spec.source}': its ImageNet weights are not in {folder}, and nothing is downloaded unless "
+            f"you ask for it: give --download (or download=True), or use keras:{spec.name}/fresh"
+        )
+
+
+@keras.saving.register_keras_serializable("tfxfer")
+class Preprocess(keras.layers.Layer):
+    """The `preprocess_input` of a keras.applications model as a layer: [B, H, W, 3] in 0..255 -> what it wants."""
+
+    def __init__(self, application: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.application = application
+        module = getattr(keras.applications, application).__module__.rsplit(".", 1)[-1]
+        self._apply = getattr(keras.applications, module).preprocess_input
+
+    def call(self, pictures: Any) -> Any:
+        """Return the preprocessed pictures, [B, H, W, 3]."""
+        return self._apply(keras.ops.cast(pictures, self.compute_dtype))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Shapes do not change."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the layer."""
+        return super().get_config() | {"application": self.application}
+
+
+def _preset(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
+    import keras_hub
+
+    if not Path(spec.name).expanduser().is_dir() and not want["download"]:
+        raise UserError(
+            f"model spec '{spec.source}': not a folder here, and nothing is downloaded unless you ask for it: "
+            "give --download (or download=True), or the folder of a model you have"
+        )
+    return keras_hub.models.Backbone.from_preset(spec.name)
+
+
+def _run(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
+    return load_model(Path(spec.name).expanduser() / "model.keras")
+
+
+def _file(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
+    return load_model(Path(spec.name).expanduser())
+
+
+MODELS = {"fresh": _fresh, "keras": _application, "preset": _preset, "run": _run, "file": _file}

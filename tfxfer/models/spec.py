@@ -1,0 +1,83 @@
+"""What the spec of a source model means, and the checks that need no TensorFlow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfxfer.errors import UserError, suggest
+
+FRESH = ("cnn", "cnn/article", "bert")
+MODALITY = {"fresh:cnn": "image", "fresh:cnn/article": "image", "fresh:bert": "text"}
+KINDS = {
+    "fresh": "an untrained model: fresh:cnn, fresh:cnn/article, fresh:bert",
+    "keras": "keras.applications with ImageNet weights (keras:MobileNetV2) or without (keras:MobileNetV2/fresh)",
+    "preset": "a KerasHub preset's name, or a folder in KerasHub's or Hugging Face's form",
+    "run": "the folder of an earlier run",
+    "file": "a model saved as .keras",
+}
+APPLICATIONS = (
+    "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase DenseNet121 DenseNet169 DenseNet201 EfficientNetB0 EfficientNetB1 "
+    "EfficientNetB2 EfficientNetB3 EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 EfficientNetV2B3 "
+    "EfficientNetV2S InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 MobileNetV3Large MobileNetV3Small "
+    "NASNetMobile ResNet50 ResNet50V2 ResNet101 ResNet101V2 ResNet152 ResNet152V2 VGG16 VGG19 Xception"
+).split()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A parsed source spec: kind is a key of `KINDS`; name is a model name or a path; fresh means no weights."""
+
+    source: str
+    kind: str
+    name: str
+    fresh: bool = False
+
+
+def is_model(spec: str) -> bool:
+    """Tell whether a spec names a model rather than a data set.
+
+    >>> is_model("keras:VGG16"), is_model("csv:a.csv"), is_model("glyphs")
+    (True, False, False)
+    """
+    return spec.partition(":")[0] in KINDS and ":" in spec
+
+
+def parse(spec: str) -> ModelSpec:
+    """Return what a model spec names, after every check that needs no TensorFlow.
+
+    >>> parse("keras:MobileNetV2/fresh").fresh
+    True
+
+    Raises:
+        UserError: unknown kind or name (the nearest is offered), or a file or folder that is not there.
+    """
+    kind, _, name = spec.partition(":")
+    if kind not in KINDS or not name:
+        raise UserError(f"model spec '{spec}': {suggest(kind, KINDS)} Forms: {'; '.join(KINDS.values())}")
+    if kind == "fresh":
+        if name not in FRESH:
+            raise UserError(f"model spec '{spec}': {suggest(name, FRESH)}")
+        return ModelSpec(spec, kind, name, fresh=True)
+    if kind == "keras":
+        name, _, option = name.partition("/")
+        if name not in APPLICATIONS:
+            raise UserError(f"model spec '{spec}': {suggest(name, APPLICATIONS)}")
+        if option not in ("", "fresh"):
+            raise UserError(f"model spec '{spec}': after the slash only 'fresh' is known")
+        return ModelSpec(spec, kind, name, fresh=option == "fresh")
+    if kind in ("run", "file"):
+        _model_file(spec, kind, Path(name).expanduser())
+    if kind == "preset" and ("/" in name or name.startswith(".")) and "://" not in name:
+        path = Path(name).expanduser()
+        if not path.is_dir():
+            raise UserError(f"model spec '{spec}': the folder {path} does not exist")
+        if not (path / "config.json").is_file():
+            raise UserError(f"model spec '{spec}': {path} has no config.json, so it is not a model's folder")
+    return ModelSpec(spec, kind, name)
+
+
+def _model_file(spec: str, kind: str, path: Path) -> Path:
+    file = path / "model.keras" if kind == "run" else path
+    if not file.is_file():
+        beside = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+        raise UserError(f"model spec '{spec}': {file} does not exist; {suggest(path.name, beside)}")
+    return file
