@@ -1,0 +1,102 @@
+"""Arms side by side: failures stay visible, interrupted work is taken up, settings are chosen on validation."""
+
+import numpy as np
+import pytest
+
+from tfxfer.errors import TfxferError, UserError
+from tfxfer.experiment import Arm, Experiment, Outcome, compare, sweep
+from tfxfer.records import Comparison
+
+LABELS = np.random.default_rng(0).integers(0, 3, 300)
+
+
+def answers(share, seed):
+    """Probabilities that are right for about `share` of the examples."""
+    rng = np.random.default_rng(seed)
+    given = np.where(rng.random(300) < share, LABELS, rng.integers(0, 3, 300))
+    return np.eye(3, dtype=np.float32)[given] * 0.7 + 0.1
+
+
+def arm(name, share, **options):
+    return Arm(name, lambda budget, seed: Outcome(answers(share, seed), {"learning_rate": 0.1}, 7), **options)
+
+
+def experiment(*arms, budgets=(5, 20), seeds=(0, 1)):
+    return Experiment("a → b", ("x", "y", "z"), LABELS, arms, budgets, seeds)
+
+
+def test_every_arm_budget_and_seed_is_run_and_judged():
+    seen = []
+    comparison = compare(
+        experiment(arm("transfer", 0.9), arm("random", 0.5), arm("majority", 0.0, one_seed=True)),
+        on_record=lambda record, done, total: seen.append((record.key, done, total)),
+    )
+    assert len(comparison.records) == 2 * (2 + 2 + 1) == len(seen)
+    assert seen[-1][1:] == (10, 10)
+    words = {(v["b"], v["labels_per_class"]): v["word"] for v in comparison.verdicts}
+    assert words["random", 5] == words["random", "pooled"] == "helped"
+
+
+def test_an_arm_that_fails_is_reported_and_the_others_count():
+    def broken(budget, seed):
+        raise TfxferError("the loss became nan in epoch 2")
+
+    def bug(budget, seed):
+        return [][1]
+
+    comparison = compare(experiment(arm("transfer", 0.9), Arm("random", broken), Arm("native", bug)))
+    failed = {r.arm: r.error for r in comparison.records if r.status == "failed"}
+    assert failed["random"] == "TfxferError: the loss became nan in epoch 2"
+    assert failed["native"].startswith("IndexError: list index out of range (test_experiment.py:")
+    assert len(comparison.select("transfer", 5)) == 2
+
+
+def test_the_users_mistake_ends_the_comparison():
+    def wrong(budget, seed):
+        raise UserError("class 'z' has 3 examples, fewer than 5")
+
+    with pytest.raises(UserError, match="fewer than 5"):
+        compare(experiment(Arm("transfer", wrong)))
+
+
+def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path):
+    ran = []
+
+    def counted(budget, seed):
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        ran.append((budget, seed))
+        return Outcome(answers(0.8, seed))
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(experiment(Arm("transfer", counted)), unfinished=tmp_path)
+    done = list(ran)
+    whole = compare(experiment(arm("transfer", 0.8)), unfinished=tmp_path)
+    plain = compare(experiment(arm("transfer", 0.8)))
+    assert done == [(5, 0), (5, 1), (20, 0)]
+    for a, b in zip(whole.records, plain.records):
+        np.testing.assert_array_equal(a.probabilities, b.probabilities)
+    assert [r.trainable for r in whole.records] == [0, 0, 0, 7]  # three records were taken up, one was run
+
+
+def test_a_comparison_survives_the_disk(tmp_path):
+    comparison = compare(experiment(arm("transfer", 0.9), arm("random", 0.5)))
+    comparison.save(tmp_path)
+    again = Comparison.load(tmp_path)
+    assert again.records == comparison.records and again.verdicts == comparison.verdicts
+    np.testing.assert_array_equal(again.correct("transfer", 20), comparison.correct("transfer", 20))
+    with pytest.raises(UserError, match="not a finished run"):
+        Comparison.load(tmp_path / "nowhere")
+
+
+def test_a_sweep_keeps_the_best_and_survives_one_failure():
+    def train(rate):
+        if rate > 1:
+            raise TfxferError("loss became nan")
+        return 1 - abs(rate - 0.1), f"model {rate}"
+
+    rate, result, scores = sweep([0.01, 0.1, 10.0], train)
+    assert (rate, result) == (0.1, "model 0.1")
+    assert scores["0.1"] == 1.0 and np.isnan(scores["10"])
+    with pytest.raises(TfxferError, match="none of the settings.*loss became nan"):
+        sweep([5.0, 6.0], train)
