@@ -1,0 +1,35 @@
+"""Fixtures that many test folders share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tfxfer.cache import key_of
+
+ROOT = Path(__file__).parent.parent
+BUILDERS = ROOT / "tfxfer" / "data" / "builders"
+
+
+@pytest.fixture(scope="session")
+def data_dir(request):
+    """Folder of prepared data, kept between test runs until a builder changes; `$TFXFER_TEST_DATA` overrides it."""
+    if os.environ.get("TFXFER_TEST_DATA"):
+        return Path(os.environ["TFXFER_TEST_DATA"])
+    sources = [path.read_text("utf-8") for path in sorted(BUILDERS.glob("*.py"))]
+    return request.config.cache.mkdir(f"tfxfer-data-{key_of(sources)}")
+
+
+@pytest.fixture(scope="session")
+def samples():
+    """Folder of the tiny samples that come with the project."""
+    return ROOT / "data" / "samples"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder of real data beside the repository; a test that wants it is skipped where there is none."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the real data in ../shared/data")
+    return folder

@@ -1,0 +1,40 @@
+"""What the builders share: they download nothing, and of two processes preparing one set, one waits."""
+
+import errno
+import shutil
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from tfxfer.cache import full_disk_named, locked
+
+RELEASE_NOTES = {"1.0.0": "First version."}
+
+
+class OfflineBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """A builder that makes its examples from installed packages."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = RELEASE_NOTES
+
+    def is_prepared(self) -> bool:
+        """Return whether the examples are there, whole; TFDS moves a finished folder into place in one step."""
+        files = [path for split in self.info.splits.values() for path in split.filepaths]
+        return (Path(self.data_dir) / "dataset_info.json").exists() and all(path.exists() for path in files)
+
+    def download_and_prepare(self, **options: Any) -> None:
+        """Prepare once; a second process waits for the first. What a killed one left half done is removed."""
+        folder = Path(self.data_dir)
+        with locked(folder), full_disk_named(folder):
+            if self.is_prepared():
+                self.info.read_from_directory(folder)  # another process may have made it meanwhile
+                return
+            for left in [folder, *folder.parent.glob(f"*incomplete*{folder.name}")]:
+                shutil.rmtree(left, ignore_errors=not left.exists())
+            try:
+                super().download_and_prepare(**options)
+            except Exception as error:
+                if "No space left" not in str(error):  # TFDS wraps it in errors of several types
+                    raise
+                raise OSError(errno.ENOSPC, "No space left on device") from error

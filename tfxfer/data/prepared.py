@@ -1,0 +1,192 @@
+"""Data sets prepared by TensorFlow Datasets, ours among them: read once, held in memory when they fit."""
+
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tfxfer.data.builders import BUILDERS
+from tfxfer.data.columns import Columns, channels, decoder, encoded_pictures, read_columns
+from tfxfer.data.dataset import Dataset, Split
+from tfxfer.data.loaders import check_classes, complete_splits, fingerprint_of, numbered
+from tfxfer.data.records import Records
+from tfxfer.data.rows import Rows
+from tfxfer.data.spec import BUILT_IN, CONTENT_ROLES, SPLIT_NAMES, Spec, find_columns
+from tfxfer.data.splits import SPLITS, class_order, same_text
+from tfxfer.errors import UserError
+
+IN_MEMORY = 256 * 2**20  # bytes of decoded pictures up to which they are held
+NO_FACT = ("", "-1")  # what a label column holds where an example has no such fact
+
+
+def from_tfds(spec: Spec, given: dict[str, str], folder: Path, seed: int, download: bool) -> Dataset:
+    """Load a built-in set or `tfds:NAME[:SPLIT]`; makes or downloads it first when needed."""
+    builder = _prepared(spec, folder / "tfds", download)
+    features = dict(builder.info.features.items())
+    roles = _roles(spec, given, features)
+    stored = _stored_splits(spec, builder)
+    in_memory = "image" in roles and _bytes(builder, features[roles["image"]], stored) <= IN_MEMORY
+    found = {split: read_columns(builder, split, features, roles, in_memory) for split in stored}
+    columns: dict[str, Any] = {
+        key: np.concatenate([c.values[key] for c in found.values()]) for key in roles if key != "image"
+    }
+    digests = [digest for c in found.values() for digest in c.digests]
+    where = [ours for split, ours in stored.items() for _ in range(len(found[split]))]
+    labels = _label_names(columns["label"], features[roles["label"]]) if "label" in roles else None
+    keys = digests or [same_text(text.decode()) for text in columns[_content(roles)]]
+    index = complete_splits(keys, labels, where, spec.source, seed)
+    index, notes = _with_known_classes(spec, given, labels, index)
+    if labels is not None:
+        kept = set(labels) if not notes else {labels[i] for rows in index.values() for i in rows}
+        class_names = class_order(kept)
+        columns["label"] = numbered([label if label in kept else class_names[0] for label in labels], class_names)
+    else:
+        class_names = ()
+    whole = _table(builder, features, roles, columns, found)
+    parts: dict[str, Split] = {split: whole.take(index[split]) for split in SPLITS}
+    name = spec.source
+    return Dataset(name, class_names, parts, fingerprint_of(parts, class_names, digests or None), notes)
+
+
+def _prepared(spec: Spec, folder: Path, download: bool) -> Any:
+    name, _, config = spec.name.partition("/")
+    if name in BUILT_IN:
+        builder = BUILDERS[name](data_dir=folder, **({"config": c} if (c := spec.config or config) else {}))
+        if not builder.is_prepared():
+            tfds.disable_progress_bar()
+            builder.download_and_prepare()
+        return builder
+    try:
+        return tfds.core.read_only_builder.builder_from_files(spec.name, data_dir=str(folder))
+    except (tfds.core.DatasetNotFoundError, FileNotFoundError, ValueError) as error:
+        if not download:
+            raise UserError(
+                f"data spec '{spec.source}': '{spec.name}' is not prepared in {folder}, and nothing is "
+                "downloaded unless you ask for it: give --download (or download=True)"
+            ) from error
+    try:
+        builder = tfds.builder(spec.name, data_dir=str(folder))
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise UserError(f"data spec '{spec.source}': {str(error).splitlines()[0]}") from error
+    builder.download_and_prepare()
+    return builder
+
+
+def _roles(spec: Spec, given: dict[str, str], features: dict[str, Any]) -> dict[str, str]:
+    """Return key of an example -> feature of the source."""
+    if spec.kind in BUILT_IN:
+        return {key: key for key in features} | ({"label": given["label"]} if "label" in given else {})
+    plain = [
+        key
+        for key, feature in features.items()
+        if isinstance(feature, tfds.features.Image) or (isinstance(feature, tfds.features.Tensor) and not feature.shape)
+    ]
+    for role, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
+        fitting = [key for key in plain if isinstance(features[key], kind)]
+        if role not in given and len(fitting) == 1:
+            given = {**given, role: fitting[0]}
+    if not plain:
+        raise UserError(f"data spec '{spec.source}': its features are nested; none can be used as a column")
+    return {role: columns[0] for role, columns in find_columns(given, plain, spec.source).items()}
+
+
+def _stored_splits(spec: Spec, builder: Any) -> dict[str, str]:
+    """Return TFDS split -> ours; "" where the content is to decide."""
+    if spec.split:
+        try:
+            builder.info.splits[spec.split]
+        except (KeyError, ValueError, TypeError) as error:
+            there = ", ".join(builder.info.splits)
+            raise UserError(f"data spec '{spec.source}': no split '{spec.split}'; it has {there}") from error
+        return {spec.split: ""}
+    named = {split: SPLIT_NAMES[split] for split in builder.info.splits if split in SPLIT_NAMES}
+    if "train" not in named.values():
+        there = ", ".join(builder.info.splits)
+        raise UserError(f"data spec '{spec.source}': no 'train', only {there}; name one, as in {spec.source}:NAME")
+    return dict(sorted(named.items(), key=lambda item: SPLITS.index(item[1])))
+
+
+def _bytes(builder: Any, feature: Any, stored: dict[str, str]) -> float:
+    if None in feature.shape:
+        return float("inf")
+    count = sum(builder.info.splits[split].num_examples for split in stored)
+    return count * float(np.prod(feature.shape))
+
+
+def _content(roles: dict[str, str]) -> str:
+    return next(role for role in CONTENT_ROLES if role in roles)
+
+
+def _table(
+    builder: Any,
+    features: dict[str, Any],
+    roles: dict[str, str],
+    columns: dict[str, Any],
+    found: dict[str, Columns],
+) -> Rows | Records:
+    """Return all examples, in the order in which they were read."""
+    plain = {key: list(v) if v.dtype == object else v for key, v in columns.items()}
+    held = [c.pixels for c in found.values() if c.pixels is not None]
+    if held:
+        return Rows.of({"image": np.concatenate(held), **plain})
+    if "image" not in roles:
+        return Rows.of(plain)
+    feature = features[roles["image"]]
+    decode = decoder(feature)
+
+    starts = dict(zip(found, np.cumsum([0, *map(len, found.values())]).tolist()))
+
+    def encoded(first: int, last: int) -> tuple[tf.data.Dataset, int]:
+        there = [split for split, start in starts.items() if start <= last and first < start + len(found[split])]
+        streams = (encoded_pictures(builder, split, roles["image"]) for split in there)
+        return reduce(tf.data.Dataset.concatenate, streams), starts[there[0]]
+
+    depth = channels(feature)
+    shape = None if None in feature.shape else (*feature.shape[:2], depth)
+    facts = Rows.of(plain or {"number": np.arange(sum(map(len, found.values())))})
+    return Records(facts, encoded, decode, shape, depth)
+
+
+def _with_known_classes(
+    spec: Spec, given: dict[str, str], labels: list[str] | None, index: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Check the classes; of our own sets, leave out what has no such fact or is of a class unseen in train.
+
+    The label of `glyphs/by_character`, if no other is chosen, is the character itself: its test characters
+    are unseen by intention, so all examples stay.
+    """
+    if labels is None or not _is_built_in(spec):
+        check_classes(labels, index, lambda row: f"{spec.source} example {row}")
+        return index, ()
+    if spec.name.startswith("glyphs") and given.get("label", "label") in ("label", "codepoint") and _unseen(spec):
+        return index, ("validation and test show characters that train does not: the labels are open",)
+    names = np.array(labels)
+    known = {split: rows[~np.isin(names[rows], NO_FACT)] for split, rows in index.items()}
+    taught = {split: rows[np.isin(names[rows], names[known["train"]])] for split, rows in known.items()}
+    column = given.get("label", "label")
+    without, strange = (_total(a) - _total(b) for a, b in ((index, known), (known, taught)))
+    notes = [f"{without:,} examples have no {column} and are left out"] if without else []
+    notes += [f"{strange:,} validation and test examples of classes absent from train are left out"] if strange else []
+    check_classes([labels[i] for rows in taught.values() for i in rows], {s: np.zeros(0, int) for s in SPLITS}, str)
+    return taught, tuple(notes)
+
+
+def _is_built_in(spec: Spec) -> bool:
+    return spec.name.partition("/")[0] in BUILT_IN
+
+
+def _unseen(spec: Spec) -> bool:
+    return (spec.config or spec.name.partition("/")[2] or "by_character") == "by_character"
+
+
+def _total(index: dict[str, np.ndarray]) -> int:
+    return sum(map(len, index.values()))
+
+
+def _label_names(values: np.ndarray, feature: Any) -> list[str]:
+    if isinstance(feature, tfds.features.ClassLabel):
+        return [feature.int2str(int(value)) if value >= 0 else f"no label ({value})" for value in values]
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]

@@ -1,0 +1,227 @@
+"""What a spec string means, and the checks that need neither TensorFlow nor a pass over the data."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfxfer.cache import data_dir as default_data_dir
+from tfxfer.data.tables import read_header
+from tfxfer.errors import UserError, suggest
+
+BUILT_IN: dict[str, tuple[str, ...]] = {  # name -> configurations, the default first
+    "glyphs": ("by_character", "by_face"),
+    "names": (),
+    "languages": ("all", "latin"),
+}
+BUILT_IN_LABELS: dict[str, tuple[str, ...]] = {  # name -> columns that can be the label, the default first
+    "glyphs": (
+        "label",
+        "script",
+        "category",
+        "case",
+        "diacritic",
+        "numeric",
+        "braille_dots",
+        "face",
+        "codepoint",
+    ),
+    "names": (),
+    "languages": ("label", "kind"),
+}
+PATH_KINDS = {  # kind -> what its path is
+    "folder": "a folder of class folders",
+    "csv": "a CSV file",
+    "jsonl": "a file with one JSON object a line",
+}
+USUAL_NAMES: dict[str, tuple[str, ...]] = {  # role -> column names that are found by themselves, best first
+    "text": ("text", "sentence", "title", "phrase", "review", "content", "document", "description", "name"),
+    "label": ("label", "labels", "class", "category", "target", "sentiment", "topic", "language"),
+    "image": ("image", "picture", "photo", "img", "image_path", "filename", "file", "path"),
+    "question": ("question", "questions"),
+    "answer": ("answer", "answers"),
+    "caption": ("caption", "captions"),
+}
+CONTENT_ROLES = ("text", "image", "question", "caption")
+SPLIT_NAMES = {  # column values and folder names -> split
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed spec: `kind` is a built-in name, "tfds" or a key of `PATH_KINDS`.
+
+    Attributes:
+        source: The string it was parsed from.
+        kind: What to load it with.
+        name: Built-in name, TFDS name (with configuration), or path.
+        config: Configuration of a built-in set.
+        split: TFDS split to use alone, e.g. "train[:10%]", or None.
+    """
+
+    source: str
+    kind: str
+    name: str
+    config: str | None = None
+    split: str | None = None
+
+
+def parse(spec: str) -> Spec:
+    """Return what `spec` names; raises `UserError` with the nearest known name for a typo.
+
+    >>> parse("languages/latin")
+    Spec(source='languages/latin', kind='languages', name='languages', config='latin', split=None)
+    >>> parse("tfds:mnist:train[:10%]").split
+    'train[:10%]'
+    """
+    if not isinstance(spec, str) or not spec.strip():
+        raise UserError(f"data spec {spec!r} is empty; {_known_forms()}")
+    kind, colon, rest = spec.partition(":")
+    if not colon:
+        return _parse_built_in(spec)
+    if kind != "tfds" and kind not in PATH_KINDS:
+        raise UserError(f"data spec '{spec}': there is no '{kind}:'; {suggest(kind, ['tfds', *PATH_KINDS])}")
+    if not rest:
+        raise UserError(f"data spec '{spec}': nothing follows the colon; {_known_forms()}")
+    if kind == "tfds":
+        found = re.fullmatch(r"([\w/.\-]+(?::(?:\d+|\*)(?:\.(?:\d+|\*)){2})?)(?::(.+))?", rest)
+        if not found:
+            raise UserError(f"data spec '{spec}': expected tfds:NAME or tfds:NAME:SPLIT")
+        return Spec(spec, kind, found[1], split=found[2])
+    return Spec(spec, kind, rest)
+
+
+def _parse_built_in(spec: str) -> Spec:
+    name, slash, config = spec.partition("/")
+    if name not in BUILT_IN:
+        if Path(spec).expanduser().exists():
+            raise UserError(f"data spec '{spec}' is a path: say how to read it, as in folder:{spec} or csv:{spec}")
+        raise UserError(f"data spec '{spec}': unknown data set; {suggest(name, BUILT_IN)} Or: {_known_forms()}")
+    configs = BUILT_IN[name]
+    if slash and config not in configs:
+        raise UserError(f"data spec '{spec}': '{name}' has no configuration '{config}'; {suggest(config, configs)}")
+    return Spec(spec, name, name, config or (configs[0] if configs else None))
+
+
+def _known_forms() -> str:
+    return "use glyphs, names, languages, tfds:NAME[:SPLIT], folder:PATH, csv:PATH or jsonl:PATH"
+
+
+def check(spec: str, *, data_dir: str | Path | None = None, download: bool = False, **columns: str | None) -> Spec:
+    """Do every check of `load` that is cheap, and return the parsed spec.
+
+    Looks whether the file or folder exists, whether the columns asked for exist in its first row, and whether
+    a TFDS data set is prepared or may be downloaded. Starts no TensorFlow.
+
+    Args:
+        spec: As for `load`.
+        data_dir: As for `load`.
+        download: As for `load`.
+        **columns: text, label, image, question, answer, caption: column names or None.
+
+    Raises:
+        UserError: naming the spec, file or column, and the remedy.
+    """
+    unknown = [role for role in columns if role not in USUAL_NAMES]
+    if unknown:
+        raise UserError(f"column option '{unknown[0]}' does not exist; {suggest(unknown[0], USUAL_NAMES)}")
+    parsed = parse(spec)
+    given = {role: name for role, name in columns.items() if name}
+    if parsed.kind in BUILT_IN:
+        _check_built_in(parsed, given)
+    elif parsed.kind == "tfds":
+        _check_prepared(parsed, default_data_dir(data_dir) / "tfds", download)
+    elif parsed.kind == "folder":
+        _check_folder(parsed, given)
+    else:
+        path = existing_file(parsed)
+        find_columns(given, read_header(path, parsed.kind), path.name)
+    return parsed
+
+
+def _check_built_in(spec: Spec, given: dict[str, str]) -> None:
+    labels = BUILT_IN_LABELS[spec.name]
+    for role, name in given.items():
+        if role != "label":
+            raise UserError(f"data spec '{spec.source}': its {role} is fixed; leave {role}={name!r} out")
+        if not labels:
+            raise UserError(f"data spec '{spec.source}' has no labels: it is text to pre-train on")
+        if name not in labels:
+            raise UserError(f"data spec '{spec.source}': no label column '{name}'; {suggest(name, labels)}")
+
+
+def _check_prepared(spec: Spec, folder: Path, download: bool) -> None:
+    base = spec.name.partition(":")[0].partition("/")[0]
+    if base not in BUILT_IN and not (folder / base).is_dir() and not download:
+        raise UserError(
+            f"data spec '{spec.source}': '{base}' is not prepared in {folder}, and nothing is downloaded "
+            "unless you ask for it: give --download (or download=True)"
+        )
+
+
+def _check_folder(spec: Spec, given: dict[str, str]) -> None:
+    path = Path(spec.name).expanduser()
+    if given:
+        role = next(iter(given))
+        raise UserError(f"data spec '{spec.source}': a folder has no columns; leave out {role}={given[role]!r}")
+    if not path.is_dir():
+        what = "is a file, not a folder" if path.exists() else "does not exist"
+        raise UserError(f"data spec '{spec.source}': {path} {what}; {_nearest_beside(path)}")
+    if not any(p.is_dir() and not p.name.startswith(".") for p in path.iterdir()):
+        raise UserError(f"{path}: there are no class folders in it; put the pictures of each class into a sub-folder")
+
+
+def existing_file(spec: Spec) -> Path:
+    """Return the path of a file spec; raises `UserError` when there is no such file."""
+    path = Path(spec.name).expanduser()
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise UserError(f"data spec '{spec.source}': {path} {what}; {_nearest_beside(path)}")
+    return path
+
+
+def _nearest_beside(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} does not exist either"
+    return suggest(path.name, sorted(p.name for p in path.parent.iterdir()))
+
+
+def find_columns(given: dict[str, str], header: Sequence[str], place: str) -> dict[str, tuple[str, ...]]:
+    """Return role -> columns: those given, else the first usual name that the header has.
+
+    Args:
+        given: role -> column name; for text also several, "title,description" or "title+description".
+        header: Names of the columns there are.
+        place: File name for messages.
+
+    >>> find_columns({"text": "title+body"}, ["title", "body", "Class"], "a.csv")
+    {'text': ('title', 'body'), 'label': ('Class',)}
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for role, name in given.items():
+        names = (name,) if name in header or role != "text" else tuple(re.split(r"\s*[,+]\s*", name))
+        for column in names:
+            if column not in header:
+                raise UserError(f"{place}: there is no column '{column}' ({role}); {suggest(column, header)}")
+        found[role] = names
+    taken = {column for names in found.values() for column in names}
+    free = {column.strip().lower(): column for column in reversed(header) if column not in taken}
+    for role, usual in USUAL_NAMES.items():
+        if role not in found:
+            match = next((free.pop(name) for name in usual if name in free), None)
+            if match is not None:
+                found[role] = (match,)
+    if not any(role in found for role in CONTENT_ROLES):
+        raise UserError(
+            f"{place}: none of the columns {', '.join(map(repr, header))} looks like text or pictures; "
+            "name one with --target-text / text=COLUMN (or image=COLUMN)"
+        )
+    return found
