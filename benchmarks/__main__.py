@@ -1,0 +1,86 @@
+"""`python -m benchmarks [NAME …]`: run the benchmarks one after another, write `benchmarks/results.json` and `.md`.
+
+Each benchmark is a module with a `main`; the last line it prints is one JSON object: {"benchmark": name, figures…,
+"promises": {what: [measured, comparison, bound]}}.
+"""
+
+import json
+import operator
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+NAMES = ("startup", "train", "render", "extract", "cached_features", "probe")
+COMPARE = {"<=": operator.le, ">=": operator.ge}
+
+
+def run(name: str) -> dict:
+    """Run one benchmark in a process of its own and return its figures."""
+    print(f"\n=== {name}", flush=True)
+    command = [sys.executable, "-m", f"benchmarks.{name}"]
+    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, env=quiet)
+    assert process.stdout is not None
+    last = ""
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        last = line if line.startswith("{") else last
+    if process.wait() or not last:
+        return {"benchmark": name, "failed": f"exit code {process.returncode}", "promises": {}}
+    return json.loads(last)
+
+
+def machine() -> str:
+    """Name the machine a person would want to know."""
+    import tensorflow as tf
+
+    return (
+        f"{os.cpu_count()} CPU cores ({platform.machine()}), no GPU, Python {platform.python_version()}, "
+        f"TensorFlow {tf.__version__}"
+    )
+
+
+def table(results: dict) -> str:
+    """Return the promises as a Markdown table."""
+    lines = [
+        "# Benchmarks",
+        "",
+        f"`make bench` on {results['date']}: {results['machine']}.",
+        "",
+        "| promise | measured | bound | kept |",
+        "|---|---|---|---|",
+    ]
+    for figures in results["benchmarks"]:
+        if "failed" in figures:
+            lines.append(f"| {figures['benchmark']} | {figures['failed']} | | no |")
+        for what, (measured, sign, bound) in figures["promises"].items():
+            kept = "yes" if COMPARE[sign](measured, bound) else "**no**"
+            lines.append(f"| {what} | {measured:g} | {sign} {bound:g} | {kept} |")
+    return "\n".join([*lines, "", "All figures: [results.json](results.json).", ""])
+
+
+def main() -> int:
+    """Run what is asked for; keep the figures of benchmarks that are not run now."""
+    names = sys.argv[1:] or NAMES
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        print(f"there is no benchmark '{unknown[0]}'; known: {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    file = HERE / "results.json"
+    old = json.loads(file.read_text())["benchmarks"] if file.exists() else []
+    found = {figures["benchmark"]: figures for figures in old if figures["benchmark"] in NAMES}
+    found |= {name: run(name) for name in names}
+    results = {"date": time.strftime("%Y-%m-%d"), "machine": machine()}
+    results |= {"benchmarks": [found[name] for name in NAMES if name in found]}
+    file.write_text(json.dumps(results, indent=1) + "\n")
+    (HERE / "results.md").write_text(table(results))
+    print("\n" + table(results))
+    return int(any("failed" in figures for figures in results["benchmarks"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Pictures into a text body: patches take the place of word embeddings (Frozen Pretrained Transformers).
+
+Lu et al. 2021 train a linear input layer, the LayerNorms, the positions and the head, and leave attention and
+feed-forward layers as language left them. Rothermel et al. 2021: compare arms only after a learning-rate
+sweep for each.
+"""
+
+from typing import Any
+
+import keras
+
+from tfxfer.errors import UserError, suggest
+from tfxfer.transfer.bridges.body import Body, check_trainable, classify, pool
+
+POOLING = ("last", "mean", "first")
+
+
+def image_to_text_body(
+    body: keras.Model,
+    image_shape: tuple[int, int, int],
+    patch_size: int,
+    num_classes: int,
+    *,
+    pooling: str = "last",
+    trainable: str = "fpt",
+    seed: int = 0,
+) -> keras.Model:
+    """Return a picture classifier with a text body: patches → projection → positions → blocks → head.
+
+    The body's blocks, embedding LayerNorm and position table are copied; the caller's model is never touched.
+    Word and segment embeddings are left out. Patches are read row by row.
+
+    Args:
+        body: A KerasHub text encoder such as `keras_hub.models.BertBackbone`, of width D.
+        image_shape: Height, width and channels of the pictures, which are uint8 or float 0..255.
+        patch_size: Side of a square patch in pixels; divides height and width.
+        num_classes: Number of classes C.
+        pooling: What the head reads: the "last" token, as FPT does, the "first", or the "mean" of all.
+        trainable: "none": only the head. "norms": and the body's LayerNorms. "fpt": and projection and
+            positions. "all": everything, with the body's dropout.
+        seed: Seed of the projection: orthogonal with gain 1.41.
+
+    Returns:
+        A functional model: pictures [B, H, W, channels] → probabilities [B, C].
+
+    Raises:
+        UserError: The patches do not tile the picture, there are more of them than the body has positions,
+            the body is of another kind, or an option is unknown.
+    """
+    check_trainable(trainable)
+    pictures, features = _through_body(body, image_shape, patch_size, pooling, trainable, seed)
+    model = keras.Model(pictures, classify(features, num_classes), name="image_to_text_body")
+    for name in ("patches", "positions"):
+        model.get_layer(name).trainable = trainable in ("fpt", "all")
+    return model
+
+
+def image_features(
+    body: keras.Model,
+    image_shape: tuple[int, int, int],
+    patch_size: int,
+    *,
+    pooling: str = "mean",
+    seed: int = 0,
+) -> keras.Model:
+    """Return the frozen φ of a text body over pictures, for a linear probe.
+
+    Pictures uint8 [B, H, W, channels] → features [B, D].
+
+    Nothing trains: the projection stays the random orthogonal one of `seed`. Arguments and errors are those
+    of `image_to_text_body`.
+    """
+    pictures, features = _through_body(body, image_shape, patch_size, pooling, "none", seed)
+    phi = keras.Model(pictures, features, name="image_features")
+    phi.trainable = False
+    return phi
+
+
+def encoder_blocks(body: keras.Model, length: int) -> keras.Model:
+    """Return a copy of a text encoder without its embedding tables: [B, T, D] → [B, T, D].
+
+    Args:
+        body: A KerasHub text encoder with layers "embeddings_layer_norm" and "transformer_layer_0", ….
+        length: Number of tokens T.
+
+    Raises:
+        UserError: The body has no such layers.
+    """
+    layers = {layer.name: layer for layer in body.layers}
+    blocks = [name for name in layers if name.startswith("transformer_layer_")]
+    needed = [
+        "position_embedding" if _positions(body) is None else "",
+        "embeddings_layer_norm",
+        "transformer_layer_0",
+    ]
+    missing = [name for name in needed if name and name not in layers]
+    if missing:
+        raise UserError(
+            f"{body.name}: pictures enter a KerasHub text encoder such as BertBackbone, and this has no layer "
+            f"'{missing[0]}'; {suggest(missing[0], layers)}. Of a KerasHub task, give its .backbone"
+        )
+    names = ["embeddings_layer_norm", *sorted(blocks, key=lambda name: int(name.rsplit("_", 1)[1]))]
+    width = layers["embeddings_layer_norm"].weights[0].shape[0]
+    embeddings = x = keras.Input((length, width), name="embeddings")
+    for name in names:
+        x = _copy(layers[name], x)
+    return keras.Model(embeddings, x, name="encoder_blocks")
+
+
+def _through_body(
+    body: keras.Model,
+    image_shape: tuple[int, int, int],
+    patch_size: int,
+    pooling: str,
+    trainable: str,
+    seed: int,
+) -> tuple[Any, Any]:
+    """Return symbolic pictures [B, H, W, channels] and pooled features [B, D]."""
+    if pooling not in POOLING:
+        raise UserError(f"pooling='{pooling}' is unknown; {suggest(pooling, POOLING)}")
+    height, width, _ = image_shape
+    if patch_size < 1 or height % patch_size or width % patch_size:
+        raise UserError(
+            f"patches of {patch_size} x {patch_size} do not tile a picture of {height} x {width}; give a "
+            "patch_size that divides both, or resize the pictures"
+        )
+    length = (height // patch_size) * (width // patch_size)
+    blocks = encoder_blocks(body, length)
+    table = _positions(body)
+    if table.sequence_length < length:
+        raise UserError(
+            f"{height} x {width} pictures in patches of {patch_size} are {length} tokens; {body.name} has "
+            f"{table.sequence_length} positions; use larger patches"
+        )
+    dim = blocks.input_shape[-1]
+    pictures = keras.Input(image_shape, dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(pictures)
+    orthogonal = keras.initializers.Orthogonal(gain=1.41, seed=seed)
+    project = keras.layers.Conv2D(dim, patch_size, patch_size, kernel_initializer=orthogonal, name="patches")
+    x = keras.layers.Reshape((length, dim), name="sequence")(project(x))  # [B, T, D]
+    x = keras.layers.Add(name="embeddings")([x, _copy(table, x, name="positions")])
+    x = Body(blocks, trainable, name="body")(x)
+    return pictures, pool(x, pooling)
+
+
+def _positions(body: keras.Model) -> Any:
+    return next((layer for layer in body.layers if layer.name == "position_embedding"), None)
+
+
+def _copy(layer: keras.Layer, inputs: Any, **changes: Any) -> Any:
+    """Call a copy of a layer, with equal weights, on symbolic inputs."""
+    copy = type(layer).from_config({**layer.get_config(), **changes})
+    outputs = copy(inputs)
+    copy.set_weights(layer.get_weights())
+    return outputs
