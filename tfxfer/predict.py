@@ -1,0 +1,91 @@
+"""`python -m tfxfer.predict RUN --text "…"` or `--image FILE`: the top classes of a saved run, with probabilities."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfxfer import cli
+from tfxfer.errors import UserError
+from tfxfer.runs import open_run
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of this command."""
+    made = ArgumentParser("python -m tfxfer.predict", description="Ask a saved run about new texts or pictures.")
+    made.add_argument("run", help="the run's folder, e.g. runs/feature-20261123-090000")
+    made.add_argument("--text", nargs="+", default=[], help="one or more texts")
+    made.add_argument("--image", nargs="+", default=[], help="one or more picture files")
+    made.add_argument("--top", type=int, default=3, help="how many classes to show (default: 3)")
+    made.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
+    return made
+
+
+def work(argv: Sequence[str]) -> None:
+    """Answer each input with its most probable classes."""
+    asked = parser().parse_args(argv)
+    about = open_run(asked.run)
+    check(asked, about)
+    from tfxfer.models import load_model
+
+    model = load_model(about["model"])
+    inputs = asked.text or asked.image
+    rows = answers(model, inputs, about, asked.top)
+    if asked.json:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    else:
+        show(rows)
+
+
+def check(asked: Namespace, about: dict[str, Any]) -> None:
+    """Raise `UserError` for a question this model cannot be asked."""
+    given = "text" if asked.text else "image"
+    if bool(asked.text) == bool(asked.image):
+        raise UserError('give either --text "…" or --image FILE')
+    if given != about["input"]:
+        raise UserError(f"{asked.run}: this model takes {about['input']}, not {given}; use --{about['input']}")
+    if asked.top < 1:
+        raise UserError(f"--top {asked.top}: must be above 0")
+    for file in asked.image:
+        if not Path(file).is_file():
+            raise UserError(f"{file}: there is no such picture")
+
+
+def answers(model: Any, inputs: Sequence[str], about: dict[str, Any], top: int) -> list[dict[str, Any]]:
+    """Return for each input its `top` classes with probabilities, most probable first."""
+    import numpy as np
+    import tensorflow as tf
+
+    if about["input"] == "text":
+        batch = tf.constant(list(inputs))
+    else:
+        from tfxfer.data.pictures import read
+
+        batch = tf.stack([read(file, about["image_size"], about["channels"]) for file in inputs])
+    probabilities = np.asarray(model(batch, training=False))
+    rows = []
+    for given, row in zip(inputs, probabilities):
+        best = np.argsort(-row, kind="stable")[:top]
+        rows.append({"input": given, "top": [[about["class_names"][i], round(float(row[i]), 4)] for i in best]})
+    return rows
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print the answers as a table."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("input", "class", "probability", box=None, pad_edge=False)
+    for row in rows:
+        for place, (name, probability) in enumerate(row["top"]):
+            bar = "█" * round(20 * probability)
+            table.add_row(Text("" if place else row["input"]), Text(name), f"{probability:.3f} {bar}")
+    Console(highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(work))

@@ -1,0 +1,31 @@
+"""The experiments, one a file. A recipe is a row here: its config, its cheap checks, and the module that runs it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tfxfer.config import FeatureConfig
+from tfxfer.recipes.checks import check_feature
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A row of the table of recipes; `module` has `run(config) -> Path` and may import TensorFlow."""
+
+    config: type
+    summary: str
+    check: Callable[[Any], None]
+    module: str
+
+
+RECIPES: dict[str, Recipe] = {
+    "feature": Recipe(
+        config=FeatureConfig,
+        summary=(
+            "Feature transfer f(x) = W·φ(x) + b. Recipes: feature (the default). Without options: a CNN trained on "
+            "pictures of characters, frozen, tells the language of rendered phrases, beside its controls."
+        ),
+        check=check_feature,
+        module="tfxfer.recipes.feature",
+    ),
+}

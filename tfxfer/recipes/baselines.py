@@ -1,0 +1,83 @@
+"""The plain rivals of the target's own field: what a transfer has to be worth its trouble against."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfxfer.experiment import Outcome, sweep
+from tfxfer.transfer.probe import linear_probe
+
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # scikit-learn's C
+
+
+def native_text(
+    train: tuple[Sequence[str], np.ndarray],
+    validation: tuple[Sequence[str], np.ndarray],
+    test: Sequence[str],
+    num_classes: int,
+) -> Outcome:
+    """TF-IDF of character or word n-grams and logistic regression; validation chooses the unit and C.
+
+    Args:
+        train: Texts and int labels [N].
+        validation: Texts and int labels that choose.
+        test: Texts to answer.
+        num_classes: C; classes absent from train get probability 0.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    units = {"characters": ("char_wb", (1, 3)), "words": ("word", (1, 2))}
+    tried: dict[str, float] = {}
+    best: tuple[float, str, float, Any, Any] | None = None
+    for unit, (analyzer, ngrams) in units.items():
+        vectorizer = TfidfVectorizer(analyzer=analyzer, ngram_range=ngrams, sublinear_tf=True, token_pattern=r"\S+")
+        rows = vectorizer.fit_transform(train[0])
+
+        def fit(strength: float, rows: Any = rows, vectorizer: Any = vectorizer) -> tuple[float, Any]:
+            model = LogisticRegression(C=strength, max_iter=1000).fit(rows, train[1])
+            return float(model.score(vectorizer.transform(validation[0]), validation[1])), model
+
+        strength, model, scores = sweep(STRENGTHS, fit)
+        tried |= {f"{unit} C={value}": score for value, score in scores.items()}
+        score = max(s for s in scores.values() if s == s)
+        if best is None or score > best[0]:
+            best = (score, unit, strength, vectorizer, model)
+    assert best is not None
+    _, unit, strength, vectorizer, model = best
+    probabilities = np.zeros((len(test), num_classes), np.float32)
+    probabilities[:, model.classes_] = model.predict_proba(vectorizer.transform(test))
+    settings = {"method": f"TF-IDF of {unit}, logistic regression", "C": strength, "validation": tried}
+    return Outcome(probabilities, settings, trainable=int(model.coef_.size + model.intercept_.size))
+
+
+def native_image(
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    test: np.ndarray,
+    num_classes: int,
+) -> Outcome:
+    """Logistic regression on raw pixels; validation chooses the strength of L2.
+
+    Args:
+        train: uint8 pictures [N, H, W, C] and int labels [N].
+        validation: Pictures and labels that choose.
+        test: Pictures to answer.
+        num_classes: Number of classes.
+    """
+
+    def flat(pictures: np.ndarray) -> np.ndarray:
+        return pictures.reshape(len(pictures), -1).astype(np.float32) / 255
+
+    probe = linear_probe(
+        flat(train[0]), train[1], validation=(flat(validation[0]), validation[1]), num_classes=num_classes
+    )
+    settings = {"method": "raw pixels, logistic regression", "l2": probe.l2}
+    return Outcome(probe.predict_proba(flat(test)), settings, trainable=probe.W.size + probe.b.size)
+
+
+def majority(train_labels: np.ndarray, test_size: int, num_classes: int) -> Outcome:
+    """Answer always with the shares of the classes in training: the most frequent class wins every time."""
+    shares = np.bincount(train_labels, minlength=num_classes) / len(train_labels)
+    return Outcome(np.repeat(shares[None].astype(np.float32), test_size, axis=0), {"method": "class shares"})

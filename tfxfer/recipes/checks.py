@@ -1,0 +1,31 @@
+"""Checks of a recipe's request that are cheap and need no TensorFlow."""
+
+from tfxfer.config import FeatureConfig
+from tfxfer.data import spec as data_spec
+from tfxfer.errors import UserError
+from tfxfer.models import spec as model_spec
+
+
+def target_columns(config: FeatureConfig) -> dict[str, str | None]:
+    """Return the column options of the target, as `tfxfer.load` takes them."""
+    return {"text": config.target_text, "image": config.target_image, "label": config.target_label}
+
+
+def check_feature(config: FeatureConfig) -> None:
+    """Check source, target, columns and bridge of the feature recipe; raises `UserError`."""
+    where = {"data_dir": config.data_dir, "download": config.download}
+    data_spec.check(config.target, **where, **target_columns(config))
+    if model_spec.is_model(config.source):
+        model_spec.parse(config.source)
+        if config.source_label:
+            raise UserError(f"--source-label: {config.source} is a trained model and learns no labels; leave it out")
+    else:
+        data_spec.check(config.source, **where, label=config.source_label)
+    if config.model != "auto" and not model_spec.parse(config.model).fresh:
+        raise UserError(f"--model {config.model}: has weights already; give it as --source instead")
+    if not set(config.trained_at) <= set(config.labels_per_class):
+        raise UserError(
+            f"--trained-at {list(config.trained_at)}: must be among --labels-per-class {list(config.labels_per_class)}"
+        )
+    if "transfer" not in config.arms:
+        raise UserError("--arms: 'transfer' is the method under study and must be among them")

@@ -1,0 +1,157 @@
+"""Feature transfer: f(x) = W·φ(x) + b, beside the controls that could explain it away.
+
+    φ   a source model up to a layer, frozen: by default a CNN that learned to tell 5,800 characters apart
+    x   the target's examples, brought to φ over a bridge: by default phrases drawn as pixels
+    W,b a linear head fitted on few labels: by default the language of the phrase, 10 languages
+
+Command:   python -m tfxfer.train            (or: make train)
+Replay:    python -m tfxfer.train --config runs/feature-<time>/config.yaml
+Time, scores and machine of the default run: docs/results.md. Seeds: 0, 1, 2.
+"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+
+import tfxfer
+from tfxfer import report
+from tfxfer.cache import atomic_file, data_dir, key_of, write_json
+from tfxfer.config import FeatureConfig
+from tfxfer.experiment import Experiment, compare
+from tfxfer.models import spec as model_spec
+from tfxfer.recipes import arms
+from tfxfer.recipes.checks import target_columns
+from tfxfer.recipes.pretrain import trained_source
+from tfxfer.recipes.runtime import prepare
+from tfxfer.recipes.task import Task
+from tfxfer.records import Comparison, Record
+from tfxfer.runs import Run, peak_memory_mib
+
+
+def run(config: FeatureConfig) -> Path:
+    """Run the experiment that `config` describes; return the run's folder."""
+    config = smoke(config) if config.smoke else config
+    this = Run("feature", config)
+    try:
+        this.say(f"tfxfer {tfxfer.__version__} · feature transfer · {prepare(config)} · {this.folder}")
+        source = load_source(config, this)
+        task = load_target(config, source, this)
+        plan = arms.plan(source, task, config, this)
+        experiment = Experiment(
+            title=f"{config.source} → {config.target} by {plan.bridge}",
+            class_names=task.class_names,
+            labels=task.labels("test"),
+            arms=tuple(arm for arm in plan.arms if arm.name in config.arms),
+            budgets=tuple(sorted(config.labels_per_class)),
+            seeds=tuple(range(config.seed, config.seed + config.seeds)),
+            examples=tuple(task.examples(plan.picture)),
+        )
+        unfinished = data_dir(config.data_dir) / "unfinished" / key_of(config, task.fingerprint, plan.key)
+        with this.phase("arms"):
+            comparison = run_arms(experiment, this, unfinished)
+        finish(comparison, plan, task, this)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        return this.folder
+    finally:
+        this.close()
+
+
+def smoke(config: FeatureConfig) -> FeatureConfig:
+    """Return the config shrunk to seconds: the same code, so little data that the figures mean nothing."""
+    budgets = (2, 5)
+    return replace(
+        config,
+        source_epochs=1,
+        source_max=512,
+        labels_per_class=budgets,
+        trained_at=budgets[:1],
+        seeds=min(config.seeds, 2),
+        epochs=1,
+        learning_rates=config.learning_rates[:1],
+        max_validation=60,
+        max_test=100,
+    )
+
+
+def load_target(config: FeatureConfig, source: keras.Model, this: Run) -> Task:
+    """Load the task that is to profit, and say what it is."""
+    with this.phase("data"):
+        dataset = tfxfer.load(
+            config.target, data_dir=config.data_dir, download=config.download, **target_columns(config)
+        )
+    task = Task.of(dataset, config, arms.takes(source))
+    sizes = ", ".join(f"{n:,} {split}" for split, n in task.sizes.items())
+    this.say(f"target: {config.target}, {len(task.class_names)} classes, {sizes}")
+    return task
+
+
+def load_source(config: FeatureConfig, this: Run) -> keras.Model:
+    """Return the model that knows something: given, or trained on a data set (once, then cached)."""
+    if model_spec.is_model(config.source):
+        model = tfxfer.source(
+            config.source,
+            input_shape=(config.height, config.width, 3) if config.source.startswith("keras:") else None,
+            seed=config.seed,
+            download=config.download,
+        )
+        this.say(f"source: {config.source}, {model.count_params():,} parameters")
+        return model
+    with this.phase("data"):
+        dataset = tfxfer.load(
+            config.source, label=config.source_label, data_dir=config.data_dir, download=config.download
+        )
+    with this.phase("source"):
+        return trained_source(config, dataset, this)
+
+
+def run_arms(experiment: Experiment, this: Run, unfinished: Path) -> Comparison:
+    """Run all arms with a progress bar; a line for each that failed."""
+    if unfinished.is_dir():
+        this.say(f"{len(list(unfinished.glob('*.npz')))} finished records of an interrupted run are taken up")
+    with this.progress() as bar:
+        task = bar.add_task("running the arms", total=None, note="")
+
+        def on_record(record: Record, done: int, total: int) -> None:
+            score = f"{record.metrics['accuracy']:.3f}" if record.status == "ok" else "failed"
+            where = f"{record.arm}, {record.labels_per_class} labels a class, seed {record.seed}"
+            bar.update(task, completed=done, total=total, note=f"{where}: {score}")
+            this.metric(
+                "arm",
+                arm=record.arm,
+                labels_per_class=record.labels_per_class,
+                seed=record.seed,
+                status=record.status,
+                seconds=record.seconds,
+                **record.metrics,
+            )
+            if record.status == "failed":
+                this.say(f"arm failed: {where}: {record.error}", style="red")
+
+        return compare(experiment, on_record=on_record, unfinished=unfinished)
+
+
+def finish(comparison: Comparison, plan: "arms.Plan", task: Task, this: Run) -> None:
+    """Write the model, the records and the report; end with the table, the verdict and the path."""
+    with this.phase("saving and report"):
+        model = plan.final_model()
+        if model is not None:
+            with atomic_file(this.folder / "model.keras") as path:
+                model.save(path)
+            write_json(
+                this.folder / "model.json",
+                {
+                    "task": "classification",
+                    "input": task.key,
+                    "class_names": list(task.class_names),
+                    "image_size": task.reading.get("image_size"),
+                    "channels": task.reading.get("channels"),
+                },
+            )
+    costs = {**this.costs, "peak_memory_mib": peak_memory_mib()}
+    comparison = replace(comparison, costs=costs)
+    comparison.save(this.folder)
+    page = report.write(this.folder)
+    report.terminal(comparison, this.console)
+    this.say(f"report: {page}")

@@ -1,0 +1,151 @@
+"""Training whole networks as arms: one compiled model an arm, its learning rate chosen on validation."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxfer.config import FeatureConfig
+from tfxfer.errors import TfxferError
+from tfxfer.experiment import Outcome, sweep
+from tfxfer.fit import cosine, train
+
+
+class Network:
+    """An arm that trains a network again for every budget, seed and learning rate, compiled once.
+
+    Compiling and tracing cost seconds, and the steps of a small budget less, so one model stays and its variables
+    are set back before each training.
+
+    Args:
+        build: seed -> functional model [B, …] -> probabilities [B, C], its trainable set already chosen.
+        data: (budget, seed) -> data set with `batches(split, size, keys=…, shuffle_seed=…, skip=…)`.
+        key: Column that the model takes.
+        reading: Further keyword arguments of `batches`, e.g. image_size.
+        config: epochs, batch_size, learning_rates and jit. The first seed of a budget tries all learning rates,
+            the others use the one that validated best.
+        on_epoch: Called with a row for each epoch.
+        keep: The (budget, seed) whose weights `kept` holds afterwards.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[int], keras.Model],
+        data: Callable[[int | None, int], Any],
+        key: str,
+        reading: dict[str, Any],
+        config: FeatureConfig,
+        *,
+        on_epoch: Callable[[dict[str, Any]], None] | None = None,
+        keep: tuple[int | None, int] | None = None,
+    ) -> None:
+        self.build, self.data, self.key, self.reading, self.config = build, data, key, reading, config
+        self.on_epoch, self.keep = on_epoch, keep
+        self.model: keras.Model | None = None
+        self.kept: list[np.ndarray] | None = None
+        self.chosen: dict[int | None, float] = {}
+
+    def __call__(self, budget: int | None, seed: int) -> Outcome:
+        """Train, choose the learning rate on validation, and answer the test split."""
+        start, data = self._start(seed), self.data(budget, seed)
+        model = self._compiled(seed)
+        rates = (self.chosen[budget],) if budget in self.chosen else self.config.learning_rates
+        rate, weights, scores = sweep(rates, lambda rate: self._attempt(start, rate, budget, seed, data))
+        self.chosen[budget] = rate
+        model.set_weights(weights)
+        if (budget, seed) == self.keep:
+            self.kept = weights
+        settings = {"learning_rate": rate, "validation": scores, "epochs": self.config.epochs}
+        trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+        inputs = self._pairs(data, "test").map(lambda x, y: x)
+        return Outcome(np.asarray(model.predict(inputs, verbose=0), np.float32), settings, trainable)
+
+    def final(self) -> keras.Model:
+        """Return the model with the weights of `keep`, trained again when its record came from elsewhere."""
+        assert self.keep is not None
+        if self.kept is None:
+            self(*self.keep)
+        assert self.kept is not None
+        model = self._compiled(self.keep[1])
+        model.set_weights(self.kept)
+        return model
+
+    def _start(self, seed: int) -> list[np.ndarray]:
+        """Return the weights that a training with this seed starts from."""
+        keras.utils.set_random_seed(seed)
+        model = self.build(seed)
+        if self.model is None:
+            self.model = model
+        return [np.array(w) for w in model.get_weights()]
+
+    def _compiled(self, seed: int) -> keras.Model:
+        model = self.model or self.build(seed)
+        self.model = model
+        if not model.compiled:
+            model.compile(
+                keras.optimizers.Adam(),
+                keras.losses.SparseCategoricalCrossentropy(),
+                metrics=["accuracy"],
+                jit_compile=self.config.jit,
+            )
+            model.optimizer.build(model.trainable_variables)
+        return model
+
+    def _attempt(
+        self, start: list[np.ndarray], rate: float, budget: int | None, seed: int, data: Any
+    ) -> tuple[float, list[np.ndarray]]:
+        """Train once from `start`; return validation accuracy (ties go to the smaller loss) and the weights."""
+        model = self._compiled(seed)
+        model.set_weights(start)
+        for variable in model.optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        report = self.on_epoch
+        train(
+            model,
+            lambda epoch, skip: self._pairs(data, "train", 1000 * seed + epoch, skip),
+            self.config.epochs,
+            learning_rate=cosine(rate, self.config.epochs),
+            on_epoch=report
+            and (lambda row: report({**row, "learning_rate": rate, "labels_per_class": budget, "seed": seed})),
+        )
+        scores = model.evaluate(self._pairs(data, "validation"), verbose=0, return_dict=True)
+        if not math.isfinite(scores["loss"]):
+            raise TfxferError(f"learning rate {rate:g} ended in a loss of {scores['loss']}")
+        return scores["accuracy"] - 1e-6 * scores["loss"], model.get_weights()
+
+    def _pairs(self, data: Any, split: str, shuffle: int | None = None, skip: int = 0) -> tf.data.Dataset:
+        size = self.config.batch_size if split == "train" else 128
+        keys = (self.key, "label")
+        batches = data.batches(split, size, keys=keys, shuffle_seed=shuffle, skip=skip, **self.reading)
+        return batches.map(lambda row: (row[self.key], row["label"]))
+
+
+class FeatureRows:
+    """Cached features in the place of a data set: `batches` of {"features": [B, D], "label": [B]}.
+
+    Args:
+        splits: split -> (features [N, D], labels [N]).
+    """
+
+    def __init__(self, splits: dict[str, tuple[Any, np.ndarray]]) -> None:
+        self.splits = splits
+
+    def batches(
+        self,
+        split: str,
+        batch_size: int,
+        *,
+        keys: tuple[str, str],
+        shuffle_seed: int | None = None,
+        skip: int = 0,
+    ) -> tf.data.Dataset:
+        """Return batches of features and labels, permuted by a seed."""
+        features, labels = (np.asarray(part) for part in self.splits[split])
+        if shuffle_seed is not None:
+            order = np.random.default_rng(shuffle_seed).permutation(len(labels))
+            features, labels = features[order], labels[order]
+        columns = {"features": features, "label": labels}
+        return tf.data.Dataset.from_tensor_slices(columns).batch(batch_size).skip(skip).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,179 @@
+"""The step before a transfer: training the source, once. A trained source is kept and used again."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfxfer.cache import atomic_file, data_dir, key_of, locked, sha256_file, write_json
+from tfxfer.config import FeatureConfig
+from tfxfer.data.dataset import Dataset
+from tfxfer.errors import UserError
+from tfxfer.fit import cosine, train
+from tfxfer.models.bert import masked_lm, small_bert, word_pieces
+from tfxfer.models.saved import load_model
+from tfxfer.models.sources import source
+from tfxfer.runs import Run
+
+BATCH = 128
+LEARNING_RATE = 3e-3  # Adam, along half a cosine; tried 1e-3, 3e-3, 1e-2 on glyphs
+PIECES = 2000  # word pieces of a fresh BERT
+TOKENS = 24  # length of a text while a fresh BERT is trained
+
+
+def trained_source(config: FeatureConfig, dataset: Dataset, run: Run) -> keras.Model:
+    """Return a model trained on the source data set: from the cache when the same was trained before.
+
+    The key is made of the architecture, the training's settings and the data set's fingerprint. An interrupted
+    training goes on from its last checkpoint. A model file whose bytes changed is trained again.
+    """
+    spec = config.model if config.model != "auto" else _usual_model(dataset)
+    settings = {"model": spec, "epochs": config.source_epochs, "max": config.source_max, "batch": BATCH}
+    settings |= {"rate": LEARNING_RATE, "seed": config.seed, "precision": config.precision, "format": 1}
+    settings |= {"image_size": picture_size(config, dataset)}
+    key = key_of(settings, dataset.fingerprint)
+    folder = data_dir(config.data_dir) / "sources" / key
+    with locked(folder):
+        kept = _kept(folder)
+        if kept:
+            run.say(f"source: {spec} trained on {config.source} is taken from the cache ({key})")
+            for row in kept["history"]:
+                run.metric("source", **row)
+            return load_model(folder / "model.keras")
+        return _train(spec, config, dataset, folder, run)
+
+
+def _usual_model(dataset: Dataset) -> str:
+    return "fresh:cnn" if "image" in dataset.keys else "fresh:bert"
+
+
+def _kept(folder: Path) -> dict[str, Any] | None:
+    """Return the record of a trained source when its model file is whole."""
+    try:
+        record = json.loads((folder / "source.json").read_text(encoding="utf-8"))
+        whole = sha256_file(folder / "model.keras") == record["sha256"]
+    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        return None
+    return record if whole else None
+
+
+def _train(spec: str, config: FeatureConfig, dataset: Dataset, folder: Path, run: Run) -> keras.Model:
+    prepare = _text_training if spec == "fresh:bert" else _picture_training
+    model, keep, batches, validation = prepare(spec, config, dataset, folder)
+    epochs = config.source_epochs
+    run.say(f"source: training {spec} on {config.source}, {dataset.sizes['train']:,} examples, {epochs} epochs")
+    started = time.perf_counter()
+    with run.progress() as bar:
+        task = bar.add_task("training the source", total=epochs, note="")
+
+        def on_epoch(row: dict[str, float]) -> None:
+            run.metric("source", **row)
+            note = ", ".join(f"{k} {v:.3f}" for k, v in row.items() if k in ("loss", "val_accuracy"))
+            bar.update(task, completed=row["epoch"], note=note)
+
+        history = train(
+            model,
+            batches,
+            epochs,
+            validation=validation,
+            learning_rate=cosine(LEARNING_RATE, epochs),
+            checkpoint=folder / "unfinished.npz",
+            on_epoch=on_epoch,
+        )
+    if history.resumed_at:
+        run.say(f"source: went on from epoch {history.resumed_at[0] + 1}, step {history.resumed_at[1] + 1}")
+    last = ", ".join(f"{k} {v:.3f}" for k, v in history.rows[-1].items() if k not in ("epoch", "seconds"))
+    run.say(f"source: trained in {time.perf_counter() - started:.0f} s ({last})")
+    with atomic_file(folder / "model.keras") as path:
+        keep.save(path)
+    record = {"spec": spec, "data": config.source, "sha256": sha256_file(folder / "model.keras")}
+    write_json(folder / "source.json", record | {"history": history.rows})
+    (folder / "unfinished.npz").unlink(missing_ok=True)
+    return keep
+
+
+Training = tuple[keras.Model, keras.Model, Callable[[int, int], tf.data.Dataset], tf.data.Dataset]
+
+
+def picture_size(config: FeatureConfig, dataset: Dataset) -> tuple[int, int] | None:
+    """Return (height, width) that pictures are resized to, or None to take them as they are."""
+    if config.image_size:
+        return (config.image_size, config.image_size)
+    return None if dataset.image_shape or "image" not in dataset.keys else (64, 64)
+
+
+def _picture_training(spec: str, config: FeatureConfig, dataset: Dataset, folder: Path) -> Training:
+    """A classifier of the source's pictures: (model to train, model to keep, its batches, validation)."""
+    if "image" not in dataset.keys or not dataset.class_names:
+        raise UserError(f"{config.source}: {spec} needs pictures with labels; name the column with --source-label")
+    size = picture_size(config, dataset)
+    channels = dataset.image_shape[2] if dataset.image_shape else 3
+    height, width = size or dataset.image_shape[:2]
+    model = source(spec, num_classes=len(dataset.class_names), input_shape=(height, width, channels), seed=config.seed)
+    if model.output.shape[-1] != len(dataset.class_names):  # keras:NAME/fresh comes without a head
+        head = keras.layers.Dense(len(dataset.class_names), activation="softmax", name="classes")
+        model = keras.Model(model.input, head(model.output), name=model.name)
+    model.compile(
+        keras.optimizers.Adam(LEARNING_RATE),
+        keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
+        jit_compile=config.jit,
+    )
+
+    def pairs(split: str, shuffle: int | None = None, skip: int = 0) -> tf.data.Dataset:
+        batches = dataset.batches(
+            split,
+            BATCH,
+            keys=("image", "label"),
+            image_size=size,
+            channels=channels,
+            shuffle_seed=shuffle,
+            skip=skip,
+        )
+        return batches.map(lambda row: (row["image"], row["label"]))
+
+    limit = -(-config.source_max // BATCH) if config.source_max else -1
+
+    def epoch_batches(epoch: int, skip: int) -> tf.data.Dataset:
+        return pairs("train", 1000 + config.seed + epoch, skip).take(max(0, limit - skip) if limit > 0 else -1)
+
+    return model, model, epoch_batches, pairs("validation").take(2000 // BATCH + 1)
+
+
+def _text_training(spec: str, config: FeatureConfig, dataset: Dataset, folder: Path) -> Training:
+    """A masked language model of the source's text."""
+    if "text" not in dataset.keys:
+        raise UserError(f"--model {spec}: {config.source} has no text column to train it on")
+    texts = dataset.texts("train")
+    if config.source_max:
+        texts = texts[: config.source_max]
+    pieces = word_pieces(texts, PIECES, folder / "vocabulary.txt")
+    keras.utils.set_random_seed(config.seed)
+    backbone = small_bert(vocabulary_size=len(pieces))
+    model, mask = masked_lm(backbone, pieces, TOKENS)
+    model.compile(
+        keras.optimizers.Adam(LEARNING_RATE / 3),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=["accuracy"],
+        jit_compile=True,  # measured: a small transformer's epoch takes about 0.4 of the time
+    )
+
+    def batches(rows: list[str], seed: int, skip: int, shuffle: bool) -> tf.data.Dataset:
+        data = tf.data.Dataset.from_tensor_slices(rows)
+        if shuffle:
+            data = data.shuffle(len(rows), seed=seed, reshuffle_each_iteration=False)
+        tf.random.set_seed(seed)  # the masks of an epoch depend on its number alone
+        data = data.batch(BATCH, drop_remainder=True).map(mask)
+        return data.skip(skip).prefetch(tf.data.AUTOTUNE)
+
+    held_out = dataset.texts("validation")[: 16 * BATCH]
+    return (
+        model,
+        backbone,
+        lambda epoch, skip: batches(texts, 1000 + config.seed + epoch, skip, shuffle=True),
+        batches(held_out, 0, 0, shuffle=False).cache(),
+    )
