@@ -106,19 +106,22 @@ def speed(count, side, repeats):
         extract(phi, data, split="validation", folder=root / "first", batch_size=BATCH)  # compiles φ
         set_up = time.perf_counter() - started
         phi.predict(stream.take(2), verbose=0)
-        rates = {name: [] for name in runs}
+        rates: dict = {name: [] for name in runs}
+        work: dict = {name: [] for name in runs}
         for repeat in range(repeats):
             for name in list(runs)[repeat % 3 :] + list(runs)[: repeat % 3]:
-                started = time.perf_counter()
+                started, worked = time.perf_counter(), time.process_time()
                 runs[name]()
                 rates[name].append(count / (time.perf_counter() - started))
-                print(f"  {name:8s} {rates[name][-1]:7.1f} pictures/s", flush=True)
+                work[name].append(1000 * (time.process_time() - worked) / count)
+                print(f"  {name:8s} {rates[name][-1]:7.1f} pictures/s {work[name][-1]:6.2f} ms of CPU", flush=True)
     rate = {name: max(values) for name, values in rates.items()}  # other work on the machine only slows
     return {
         "pictures": count,
         "side": side,
         "extract_set_up_seconds": round(set_up, 2),
         **{f"{name}_per_second": round(value, 1) for name, value in rate.items()},
+        "cpu_ms_per_picture": {name: round(min(values), 2) for name, values in work.items()},
         "extract_of_bare": round(rate["extract"] / rate["bare"], 3),
         "extract_of_predict": round(rate["extract"] / rate["predict"], 3),
     }

@@ -33,8 +33,8 @@ class FeatureConfig(RunConfig):
     source: str = option("glyphs/by_face", "what φ knows: a data set to train it on, or a trained model's spec")
     source_label: str | None = option(None, "column of the source data set that φ learns to tell")
     model: str = option("auto", "architecture trained on a source data set: fresh:cnn, fresh:bert or auto")
-    source_epochs: int = option(8, "epochs of training the source")
-    source_max: int = option(0, "at most this many source examples an epoch (0: all)")
+    source_epochs: int = option(3, "epochs of training the source")
+    source_max: int = option(24000, "at most this many source examples an epoch (0: all)")
     layer: str | None = option(None, "φ ends at this layer of the source (default: the one before its head)")
     target: str = option("languages/latin", "the task that is to profit: a data set")
     target_text: str | None = option(None, "text column of the target (several joined with +)")
@@ -48,13 +48,16 @@ class FeatureConfig(RunConfig):
     )
     height: int = option(32, "height in pixels of a picture that enters φ")
     width: int = option(224, "width in pixels of a rendered text (pictures are made square)")
-    font_size: int = option(22, "size in pixels of rendered letters")
+    font_size: int = option(24, "size in pixels of rendered letters")
     layout: str = option(
         "line",
         "how rendered text is laid out: one line, wrapped rows, or a square",
         ("line", "rows", "square"),
     )
     image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
+    unit: str = option(
+        "characters", "tokens of text that enters a picture body over --bridge tokens", ("characters", "words", "bytes")
+    )
     patch_size: int = option(8, "side in pixels of the picture patches that enter a text body")
     head: str = option("linear", "linear (W·φ + b by L-BFGS) or mlp (Dense 512, then classes)", ("linear", "mlp"))
     arms: tuple[str, ...] = option(
@@ -67,9 +70,9 @@ class FeatureConfig(RunConfig):
         (), "budgets at which the arms that train a whole network run (default: the one nearest to 20)"
     )
     unfreeze: str | None = option(None, "finetune from this layer up (default: everything)")
-    epochs: int = option(12, "epochs of scratch, finetune and tokens training")
+    epochs: int = option(8, "epochs of scratch, finetune and tokens training")
     learning_rates: tuple[float, ...] = option(
-        (3e-4, 1e-3, 3e-3), "tried by every arm that trains a network; validation chooses"
+        (1e-3, 3e-3, 1e-2), "tried by every arm that trains a network; validation chooses"
     )
     batch_size: int = option(32, "examples a step when an arm trains a network")
     max_validation: int = option(600, "at most this many validation examples (0: all)")
@@ -94,7 +97,7 @@ def check_values(config: Any) -> None:
 
 
 def _check_positive(config: Any) -> None:
-    positive = ("seeds", "source_epochs", "epochs", "batch_size", "height", "width", "font_size")
+    positive: tuple[str, ...] = ("seeds", "source_epochs", "epochs", "batch_size", "height", "width", "font_size")
     positive += ("labels_per_class", "trained_at", "learning_rates")
     for name in positive:
         value = getattr(config, name, 1)

@@ -1,5 +1,7 @@
 """Data sets prepared by TensorFlow Datasets, ours among them: read once, held in memory when they fit."""
 
+import contextlib
+import io
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,8 @@ def _prepared(spec: Spec, folder: Path, download: bool) -> Any:
         builder = BUILDERS[name](data_dir=folder, **({"config": c} if (c := spec.config or config) else {}))
         if not builder.is_prepared():
             tfds.disable_progress_bar()
-            builder.download_and_prepare()
+            with contextlib.redirect_stdout(io.StringIO()):  # it says "Downloading", and nothing is downloaded
+                builder.download_and_prepare()
         return builder
     try:
         return tfds.core.read_only_builder.builder_from_files(spec.name, data_dir=str(folder))

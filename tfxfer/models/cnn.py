@@ -39,17 +39,20 @@ def glyph_cnn(
     num_classes: int,
     channels: int = 1,
     filters: tuple[int, ...] = (16, 32, 64, 128),
+    kernels: tuple[int, ...] = (5, 3, 3, 1),
     strides: tuple[int, ...] = (2, 2, 1, 1),
 ) -> keras.Model:
     """Return a small fully convolutional CNN that takes pictures of any size.
 
     Global average pooling after the last convolution makes the features independent of height and width: what was
-    learned from 32x32 characters can be asked about a line of text 224 pixels wide.
+    learned from 32x32 characters can be asked about a line of text 224 pixels wide. Ink is sparse, so averages are
+    small; the normalisation after the pooling makes thousands of classes learnable within a few epochs.
 
     Args:
         num_classes: Number of classes C.
         channels: 1 (grey) or 3 (RGB); values 0..255, black ink on white paper.
-        filters: Channels of each 3x3 convolution.
+        filters: Channels of each convolution.
+        kernels: Side of each convolution's window.
         strides: Step of each convolution, in pixels.
 
     Returns:
@@ -57,10 +60,11 @@ def glyph_cnn(
     """
     pictures = keras.Input((None, None, channels), name="image")
     x = layers.Rescaling(-1 / 255, offset=1.0, name="ink")(pictures)  # paper 0, ink 1: padding is paper
-    for i, (width, step) in enumerate(zip(filters, strides, strict=True), start=1):
-        x = layers.Conv2D(width, 3, strides=step, padding="same", use_bias=False, name=f"conv{i}")(x)
+    for i, (width, side, step) in enumerate(zip(filters, kernels, strides, strict=True), start=1):
+        x = layers.Conv2D(width, side, strides=step, padding="same", use_bias=False, name=f"conv{i}")(x)
         x = layers.BatchNormalization(momentum=0.9, name=f"norm{i}")(x)
         x = layers.ReLU(name=f"relu{i}")(x)  # [B, H/4, W/4, width] from the second on
     x = layers.GlobalAveragePooling2D(name="pool")(x)  # [B, D]
+    x = layers.BatchNormalization(momentum=0.9, name="norm_pool")(x)
     classes = layers.Dense(num_classes, activation="softmax", name="classes", dtype="float32")
     return keras.Model(pictures, classes(x), name="glyph_cnn")

@@ -22,10 +22,11 @@ from tfxfer.recipes.networks import FeatureRows, Network
 from tfxfer.recipes.task import Task
 from tfxfer.runs import Run
 from tfxfer.transfer.bridges.render import RenderText
-from tfxfer.transfer.bridges.tokens import image_to_text_body, text_to_image_body
+from tfxfer.transfer.bridges.tokens import image_to_text_body, learn_vocabulary, text_to_image_body
 from tfxfer.transfer.feature import attach, extract, extractor, finetune, linear_probe, mlp_head
 from tfxfer.transfer.graph import fingerprint
 
+VOCABULARY = 5000  # most frequent tokens that get an embedding of their own
 ModelOf = Callable[[int], keras.Model]  # seed -> source body: the trained one, or one with fresh weights
 
 
@@ -154,8 +155,8 @@ class OverFeatures:
         """Return split -> (features [N, D], labels [N]); φ sees each example once, whatever the budget."""
         folder = data_dir(self.config.data_dir) / "features"
         largest = self.task.train(self.largest if budget else None, seed)
-        found = {}
-        size = self.task.reading.get("image_size")
+        found: dict[str, tuple[Any, np.ndarray]] = {}
+        size = self.task.image_shape[:2] if self.task.key == "image" else None
         with self.run.phase("features"):
             for split, dataset in (
                 ("train", largest),
@@ -222,8 +223,27 @@ class OverTokens:
         keras.utils.set_random_seed(seed)
         classes = len(self.task.class_names)
         if self.takes == "text":
-            return image_to_text_body(body, self.task.image_shape, self.config.patch_size, classes, trainable=trainable)
-        return text_to_image_body(body, self.task.dataset.texts("train"), classes, trainable=trainable)
+            return image_to_text_body(
+                body, self.task.image_shape, self.config.patch_size, classes, trainable=trainable, seed=seed
+            )
+        side = self.config.height
+        return text_to_image_body(
+            body,
+            classes,
+            unit=self.config.unit,
+            vocabulary=self.vocabulary(),
+            image_size=(side, side) if None in body.input.shape[1:3] else None,
+            layer=self.config.layer,
+            trainable=trainable,
+            seed=seed,
+        )
+
+    @lru_cache(maxsize=1)  # noqa: B019 - one object a run
+    def vocabulary(self) -> list[str] | None:
+        """Return the tokens that the target's training texts are made of; labels play no part."""
+        if self.config.unit == "bytes":
+            return None
+        return learn_vocabulary(self.task.dataset.texts("train"), self.config.unit, VOCABULARY)
 
     def frozen(self, name: str, model_of: ModelOf) -> Network:
         """Return an arm: input layer, normalisation, positions and head train; the rest of the body is frozen."""

@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from tfxfer.experiment import Outcome, sweep
+from tfxfer.experiment import Outcome
 from tfxfer.transfer.probe import linear_probe
 
-STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # scikit-learn's C
+STRENGTHS = (10.0, 1.0, 100.0)  # scikit-learn's C; the first one also decides between the units
+UNITS: dict[str, dict[str, Any]] = {
+    "characters": {"analyzer": "char_wb", "ngram_range": (1, 3)},
+    "words": {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"\S+"},
+}
 
 
 def native_text(
@@ -28,27 +32,25 @@ def native_text(
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    units = {"characters": ("char_wb", (1, 3)), "words": ("word", (1, 2))}
     tried: dict[str, float] = {}
-    best: tuple[float, str, float, Any, Any] | None = None
-    for unit, (analyzer, ngrams) in units.items():
-        vectorizer = TfidfVectorizer(analyzer=analyzer, ngram_range=ngrams, sublinear_tf=True, token_pattern=r"\S+")
-        rows = vectorizer.fit_transform(train[0])
+    fitted = []
 
-        def fit(strength: float, rows: Any = rows, vectorizer: Any = vectorizer) -> tuple[float, Any]:
-            model = LogisticRegression(C=strength, max_iter=1000).fit(rows, train[1])
-            return float(model.score(vectorizer.transform(validation[0]), validation[1])), model
+    def fit(unit: str, vectorizer: Any, strength: float) -> None:
+        model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
+        model.fit(vectorizer.transform(train[0]), train[1])
+        score = float(model.score(vectorizer.transform(validation[0]), validation[1]))
+        tried[f"{unit}, C={strength:g}"] = round(score, 4)
+        fitted.append((score, unit, vectorizer, model))
 
-        strength, model, scores = sweep(STRENGTHS, fit)
-        tried |= {f"{unit} C={value}": score for value, score in scores.items()}
-        score = max(s for s in scores.values() if s == s)
-        if best is None or score > best[0]:
-            best = (score, unit, strength, vectorizer, model)
-    assert best is not None
-    _, unit, strength, vectorizer, model = best
+    for unit, options in UNITS.items():
+        fit(unit, TfidfVectorizer(sublinear_tf=True, **options).fit(train[0]), STRENGTHS[0])
+    _, unit, vectorizer, _ = max(fitted, key=lambda row: row[0])
+    for strength in STRENGTHS[1:]:
+        fit(unit, vectorizer, strength)
+    _, unit, vectorizer, model = max(fitted, key=lambda row: row[0])
     probabilities = np.zeros((len(test), num_classes), np.float32)
     probabilities[:, model.classes_] = model.predict_proba(vectorizer.transform(test))
-    settings = {"method": f"TF-IDF of {unit}, logistic regression", "C": strength, "validation": tried}
+    settings = {"method": f"TF-IDF of {unit}, logistic regression", "C": model.C, "validation": tried}
     return Outcome(probabilities, settings, trainable=int(model.coef_.size + model.intercept_.size))
 
 

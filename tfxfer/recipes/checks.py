@@ -1,5 +1,7 @@
 """Checks of a recipe's request that are cheap and need no TensorFlow."""
 
+from typing import Any
+
 from tfxfer.config import FeatureConfig
 from tfxfer.data import spec as data_spec
 from tfxfer.errors import UserError
@@ -13,8 +15,8 @@ def target_columns(config: FeatureConfig) -> dict[str, str | None]:
 
 def check_feature(config: FeatureConfig) -> None:
     """Check source, target, columns and bridge of the feature recipe; raises `UserError`."""
-    where = {"data_dir": config.data_dir, "download": config.download}
-    data_spec.check(config.target, **where, **target_columns(config))
+    where: dict[str, Any] = {"data_dir": config.data_dir, "download": config.download}
+    data_spec.check(config.target, **(where | target_columns(config)))
     if model_spec.is_model(config.source):
         model_spec.parse(config.source)
         if config.source_label:

@@ -112,7 +112,7 @@ def _picture_training(spec: str, config: FeatureConfig, dataset: Dataset, folder
         raise UserError(f"{config.source}: {spec} needs pictures with labels; name the column with --source-label")
     size = picture_size(config, dataset)
     channels = dataset.image_shape[2] if dataset.image_shape else 3
-    height, width = size or dataset.image_shape[:2]
+    height, width = size or (dataset.image_shape or (64, 64))[:2]
     model = source(spec, num_classes=len(dataset.class_names), input_shape=(height, width, channels), seed=config.seed)
     if model.output.shape[-1] != len(dataset.class_names):  # keras:NAME/fresh comes without a head
         head = keras.layers.Dense(len(dataset.class_names), activation="softmax", name="classes")

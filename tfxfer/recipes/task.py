@@ -69,7 +69,8 @@ class Task:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the pictures a model takes."""
-        height, width = self.reading["image_size"] or self.dataset.image_shape[:2]
+        stored = self.dataset.image_shape
+        height, width = self.reading["image_size"] or (stored[:2] if stored else (64, 64))
         return (height, width, self.reading["channels"])
 
     def labels(self, split: str) -> np.ndarray:

@@ -1,0 +1,159 @@
+"""Every recipe as people run it: a subprocess with `--smoke`, and the commands that stand beside it."""
+
+import html.parser
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tfxfer import predict
+from tfxfer.cli import main
+from tfxfer.evaluate import __main__ as evaluate
+from tfxfer.records import Comparison
+
+TINY = ["--labels-per-class", "2", "--trained-at", "2", "--seeds", "1", "--epochs", "1", "--learning-rates", "1e-3"]
+
+
+def command(*arguments, data_dir):
+    environment = os.environ | {"TFXFER_DATA": str(data_dir), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    words = [sys.executable, "-m", "tfxfer.train", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory):
+    """The default experiment, shrunk; (folder, what was printed)."""
+    folder = tmp_path_factory.mktemp("runs") / "default"
+    done = command("--smoke", "--run-dir", folder, data_dir=data_dir)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_default_run_leaves_everything_it_promises(run):
+    folder, printed = run
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "metrics.jsonl", "model.keras", "report.html", "log.txt", "comparison.json"} <= names
+    assert str(folder / "report.html") in printed.replace("\n", "")
+    comparison = Comparison.load(folder)
+    assert comparison.arms == ["transfer", "random", "scratch", "finetune", "native", "majority"]
+    assert not [record.error for record in comparison.records if record.status == "failed"]
+    assert any(verdict["role"] == "primary" for verdict in comparison.verdicts)
+    for row in (folder / "metrics.jsonl").read_text().splitlines():
+        assert json.loads(row)["phase"]
+
+
+def test_the_report_asks_nothing_of_the_network(run):
+    asked = []
+
+    class Reader(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            asked.extend(v for k, v in attributes if k in ("src", "href") and v and v.startswith(("http", "//")))
+
+    Reader().feed((run[0] / "report.html").read_text(encoding="utf-8"))
+    assert not asked
+
+
+def test_the_saved_model_answers_raw_text(run, capsys):
+    assert main(predict.work, [str(run[0]), "--json", "--text", "Österreich", "", "日本" * 50000]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["input"] for row in rows][:2] == ["Österreich", ""]
+    for row in rows:
+        assert len(row["top"]) == 3 and 0 < row["top"][0][1] <= 1
+
+
+def test_the_saved_model_is_the_transfer_arm(run):
+    """It gives the test split the probabilities that the records hold."""
+    import numpy as np
+
+    import tfxfer
+    from tfxfer.models import load_model
+
+    comparison = Comparison.load(run[0])
+    model = load_model(run[0] / "model.keras")
+    shown = [e for e in comparison.examples if "text" in e]
+    given = np.asarray(model(np.array([e["text"] for e in shown], object)))
+    kept = comparison.select("transfer", 5)[0].probabilities[[e["index"] for e in shown]]
+    np.testing.assert_allclose(given, kept, atol=1e-4)
+    assert tfxfer.__version__
+
+
+def test_the_saved_run_is_scored_on_new_data(run, tmp_path, capsys):
+    names = Comparison.load(run[0]).class_names
+    file = tmp_path / "new.csv"
+    rows = [f"phrase {i},{names[i % 2]},test" for i in range(10)] + [
+        f"other {i},{names[i % 2]},train" for i in range(4)
+    ]
+    file.write_text("\n".join(["text,label,split", *rows, f"a,{names[0]},validation"]) + "\n", encoding="utf-8")
+    assert main(evaluate.work, [str(run[0]), "--data", f"csv:{file}", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["examples"] == 10 and 0 <= scores["accuracy"] <= 1
+    file.write_text("text,label\n" + "".join(f"x{i},{n}\n" for i in range(20) for n in ("Klingon", names[0])), "utf-8")
+    assert main(evaluate.work, [str(run[0]), "--data", f"csv:{file}"]) == 2
+    assert "'Klingon' is none of the classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["{run}"], "give either --text"),
+        (["{run}", "--image", "a.png"], "this model takes text"),
+        (["{run}x", "--text", "a"], "there is no such run"),
+        (["{data}", "--text", "a"], "not a finished run"),
+        (["{run}", "--text", "a", "--top", "0"], "--top 0"),
+    ],
+)
+def test_questions_that_cannot_be_asked_are_named(run, samples, argv, message, capsys):
+    words = [word.format(run=run[0], data=samples) for word in argv]
+    assert main(predict.work, words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_is_replayed_from_its_config_and_says_the_same(run, data_dir, tmp_path):
+    again = tmp_path / "again"
+    done = command("--config", run[0] / "config.yaml", "--run-dir", again, data_dir=data_dir)
+    assert done.returncode == 0, done.stderr
+    assert "is taken from the cache" in done.stdout
+    first, second = Comparison.load(run[0]), Comparison.load(again)
+    for a, b in zip(first.records, second.records, strict=True):
+        assert a.key == b.key
+        assert abs(a.metrics["accuracy"] - b.metrics["accuracy"]) < 0.02, a.key
+
+
+def test_an_earlier_run_is_never_written_over(run, data_dir):
+    done = command("--smoke", "--run-dir", run[0], data_dir=data_dir)
+    assert done.returncode == 2 and "holds an earlier run, which is kept" in done.stderr
+    assert (run[0] / "report.html").exists()
+
+
+CROSSINGS = {
+    "pictures to text by render": ["--target", "csv:{samples}/reviews.csv"],
+    "pictures to text by tokens": ["--target", "csv:{samples}/reviews.csv", "--bridge", "tokens"],
+    "text to pictures by tokens": [
+        *("--source", "names", "--source-max", "512", "--target", "folder:{samples}/shapes", "--patch-size", "8"),
+    ],
+    "pictures to pictures, with the article's head": ["--target", "folder:{samples}/shapes", "--head", "mlp"],
+}
+
+
+@pytest.mark.parametrize("crossing", CROSSINGS)
+def test_every_crossing_runs(crossing, data_dir, samples, tmp_path):
+    words = [word.format(samples=samples) for word in CROSSINGS[crossing]]
+    smoke = ["--source-epochs", "1", "--source-max", "512", *TINY]
+    words += smoke if "--source" not in words else [*smoke[:2], *TINY]
+    done = command(*words, "--run-dir", tmp_path / "run", data_dir=data_dir)
+    assert done.returncode == 0, done.stderr + done.stdout
+    comparison = Comparison.load(tmp_path / "run")
+    assert {r.arm: r.error for r in comparison.records if r.status == "failed"} == {}
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_a_budget_that_the_data_cannot_pay_is_named(data_dir, samples, tmp_path):
+    done = command(
+        *("--target", f"csv:{samples}/reviews.csv", "--labels-per-class", "5000", "--source-epochs", "1"),
+        *("--source-max", "512", "--run-dir", tmp_path / "run"),
+        data_dir=data_dir,
+    )
+    assert done.returncode == 2
+    assert "5000 training labels a class" in done.stderr and "Traceback" not in done.stderr
