@@ -6,7 +6,7 @@ native     the target's own plain baseline    majority  no input at all
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from tfxfer.cache import data_dir
 from tfxfer.config import FeatureConfig
+from tfxfer.data.pictures import readable_errors
 from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Outcome
 from tfxfer.recipes import baselines
@@ -62,6 +63,8 @@ def plan(source: keras.Model, task: Task, config: FeatureConfig, run: Run) -> Pl
 
     over = OverTokens if bridge == "tokens" else OverFeatures
     make = over(task, config, run, takes(source))
+    if isinstance(make, OverFeatures) and task.key == "text":
+        run.say(f"bridge: render, {task.sizes['test']:,} test texts: {make.cut()}")
     trained_at = config.trained_at or (min(config.labels_per_class, key=lambda n: abs(n - 20)),)
     arms = (
         Arm("transfer", make.frozen("transfer", trained)),
@@ -71,7 +74,18 @@ def plan(source: keras.Model, task: Task, config: FeatureConfig, run: Run) -> Pl
         Arm("native", partial(native, task)),
         Arm("majority", partial(most_frequent, task), one_seed=True),
     )
-    return Plan(bridge, arms, make.picture(), fingerprint(source), make.final_model)
+    named = tuple(replace(arm, run=named_errors(arm.run, task)) for arm in arms)
+    return Plan(bridge, named, make.picture(), fingerprint(source), make.final_model)
+
+
+def named_errors(run: Callable[[int | None, int], Outcome], task: Task) -> Callable[[int | None, int], Outcome]:
+    """Return an arm's `run` that names the picture file when one cannot be decoded."""
+
+    def readable(budget: int | None, seed: int) -> Outcome:
+        with readable_errors(task.dataset):
+            return run(budget, seed)
+
+    return readable
 
 
 def takes(source: keras.Model) -> str:
@@ -130,6 +144,12 @@ class OverFeatures:
         if self.task.key != "text":
             return None
         return lambda texts: keras.ops.convert_to_numpy(self.render(1)(np.array(texts, object)))
+
+    def cut(self) -> str:
+        """Say how many test texts are longer than their picture, and how many hold characters without a glyph."""
+        counts = self.render(1).count(np.array(self.task.dataset.texts("test"), object))
+        cut, missing = (int(np.count_nonzero(counts[name])) for name in ("cut", "missing"))
+        return f"{cut:,} texts are cut at the edge of the picture, {missing:,} hold a character the face cannot draw"
 
     def phi(self, model: keras.Model, trainable: bool = False) -> keras.Model:
         """Return φ: raw input of the task -> features [B, D], frozen, or a copy of it that trains."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfxfer.cache import atomic_file, data_dir, key_of, locked, sha256_file, write_json
 from tfxfer.config import FeatureConfig
 from tfxfer.data.dataset import Dataset
+from tfxfer.data.pictures import readable_errors
 from tfxfer.errors import UserError
 from tfxfer.fit import cosine, train
 from tfxfer.models.bert import masked_lm, small_bert, word_pieces
@@ -67,7 +68,7 @@ def _train(spec: str, config: FeatureConfig, dataset: Dataset, folder: Path, run
     epochs = config.source_epochs
     run.say(f"source: training {spec} on {config.source}, {dataset.sizes['train']:,} examples, {epochs} epochs")
     started = time.perf_counter()
-    with run.progress() as bar:
+    with run.progress() as bar, readable_errors(dataset):
         task = bar.add_task("training the source", total=epochs, note="")
 
         def on_epoch(row: dict[str, float]) -> None:
