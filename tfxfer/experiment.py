@@ -1,5 +1,6 @@
 """Arms side by side under one budget: `compare(experiment)` runs them, keeps what failed, and draws the verdicts."""
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -137,10 +138,11 @@ def _run(arm: Arm, budget: int | None, seed: int, experiment: Experiment) -> Rec
     except UserError:
         raise
     except Exception as error:  # reported in the record, so that the other arms still count
-        lines = str(error).strip().splitlines() or [""]
+        plain = re.sub(r"\x1b\[\d+m", "", str(error))  # Keras prints some lines bold
+        said = " ".join([line.strip() for line in plain.splitlines() if line.strip()][:2])
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = "" if isinstance(error, TfxferError) else f" ({Path(where.filename).name}:{where.lineno})"
-        message = f"{type(error).__name__}: {lines[0]}{place}"
+        message = f"{type(error).__name__}: {said}{place}"
         return Record(arm.name, budget, seed, "failed", message, seconds=time.perf_counter() - started)
     return Record(
         arm.name,

@@ -20,7 +20,7 @@ from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Outcome
 from tfxfer.recipes import baselines
 from tfxfer.recipes.networks import FeatureRows, Network
-from tfxfer.recipes.task import Task
+from tfxfer.recipes.task import Task, takes
 from tfxfer.runs import Run
 from tfxfer.transfer.bridges.render import RenderText
 from tfxfer.transfer.bridges.tokens import image_to_text_body, learn_vocabulary, text_to_image_body
@@ -86,11 +86,6 @@ def named_errors(run: Callable[[int | None, int], Outcome], task: Task) -> Calla
             return run(budget, seed)
 
     return readable
-
-
-def takes(source: keras.Model) -> str:
-    """Return what a source model takes: "text" (token ids, as a BERT) or "image"."""
-    return "text" if isinstance(source.input, dict) else "image"
 
 
 def _bridge(wants: str, gives: str, config: FeatureConfig) -> str:

@@ -81,7 +81,7 @@ def load_target(config: FeatureConfig, source: keras.Model, this: Run) -> Task:
         dataset = tfxfer.load(
             config.target, data_dir=config.data_dir, download=config.download, **target_columns(config)
         )
-    task = Task.of(dataset, config, arms.takes(source))
+    task = Task.of(dataset, config, source)
     sizes = ", ".join(f"{n:,} {split}" for split, n in task.sizes.items())
     this.say(f"target: {config.target}, {len(task.class_names)} classes, {sizes}")
     return task

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfxfer.config import FeatureConfig
@@ -30,24 +31,20 @@ class Task:
     reading: dict[str, Any]
 
     @classmethod
-    def of(cls, dataset: Dataset, config: FeatureConfig, source_takes: str) -> "Task":
+    def of(cls, dataset: Dataset, config: FeatureConfig, source: keras.Model) -> "Task":
         """Check that `dataset` is a classification task and settle how it is read.
 
-        Where examples have both a text and a picture, the one that the source does not take is the task's.
+        Where examples have both a text and a picture, the one that the source does not take is the task's. Pictures
+        for a picture model have its channels and, where it takes one size only, its size.
         """
         if not dataset.class_names:
             raise UserError(f"{config.target}: there are no labels; name the column with --target-label")
         has = [key for key in ("text", "image") if key in dataset.keys]
         given = "text" if config.target_text else "image" if config.target_image else None
-        key = given or next((key for key in has if key != source_takes), has[0] if has else None)
+        key = given or next((key for key in has if key != takes(source)), has[0] if has else None)
         if key not in has:
             raise UserError(f"{config.target}: found neither text nor pictures; name the column with --target-text")
-        size = (config.image_size,) * 2 if config.image_size else None
-        if key == "image" and not (size or dataset.image_shape):
-            size = (64, 64)
-        reading = {"image_size": size, "channels": 3} if key == "image" else {}
-        if key == "image" and dataset.image_shape and dataset.image_shape[2] == 1:
-            reading["channels"] = 1
+        reading = _reading(dataset, config, source) if key == "image" else {}
         limited = dataset.with_at_most(validation=config.max_validation or None, test=config.max_test or None, seed=0)
         return cls(limited, key, reading)
 
@@ -98,6 +95,24 @@ class Task:
             pictures = self.dataset.arrays("test", **self.reading)["image"]
             for row in rows:
                 yield {"index": int(row), "png": png(pictures[row])}
+
+
+def takes(source: keras.Model) -> str:
+    """Return what a source model takes: "text" (token ids, as a BERT) or "image"."""
+    return "text" if isinstance(source.input, dict) else "image"
+
+
+def _reading(dataset: Dataset, config: FeatureConfig, source: keras.Model) -> dict[str, Any]:
+    size: tuple[int, int] | None = None
+    channels = dataset.image_shape[2] if dataset.image_shape else 3
+    if config.image_size:
+        size = (config.image_size, config.image_size)
+    elif not dataset.image_shape:
+        size = (64, 64)
+    if takes(source) == "image":
+        height, width, channels = source.input.shape[1:]
+        size = size if None in (height, width) else (height, width)
+    return {"image_size": size, "channels": channels}
 
 
 def png(pixels: np.ndarray) -> str:
