@@ -21,7 +21,7 @@ from tfxfer.models.sources import source
 from tfxfer.runs import Run
 
 BATCH = 128
-LEARNING_RATE = 3e-3  # Adam, along half a cosine; tried 1e-3, 3e-3, 1e-2 on glyphs
+LEARNING_RATE = 3e-3  # Adam, along half a cosine; not swept
 PIECES = 2000  # word pieces of a fresh BERT
 TOKENS = 24  # length of a text while a fresh BERT is trained
 
