@@ -2,7 +2,6 @@
 
 import os
 import sys
-import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
@@ -45,8 +44,6 @@ def _argument(item: Field, hint: Any) -> dict[str, Any]:
     if typing.get_origin(hint) is tuple:
         one = typing.get_args(hint)[0]
         return how | {"type": one, "nargs": "+", "default": list(default or ())}
-    if isinstance(hint, types.UnionType):
-        return how | {"type": hint}
     return how | {"type": hint}
 
 

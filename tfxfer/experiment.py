@@ -1,10 +1,11 @@
 """Arms side by side under one budget: `compare(experiment)` runs them, keeps what failed, and draws the verdicts."""
 
+import json
 import re
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,6 @@ def compare(
 
 def with_verdicts(comparison: Comparison) -> Comparison:
     """Return the comparison with the verdicts of `transfer` against every other arm."""
-    from dataclasses import replace
-
     return replace(comparison, verdicts=tuple(verdicts(comparison)))
 
 
@@ -158,9 +157,6 @@ def _run(arm: Arm, budget: int | None, seed: int, experiment: Experiment) -> Rec
 
 def _keep(record: Record, place: Path) -> None:
     """Write a record whole; it is read back only by the same tfxfer on the same machine."""
-    import json
-    from dataclasses import asdict
-
     if place.exists():
         return
     plain = {k: v for k, v in asdict(record).items() if k != "probabilities"}
@@ -169,8 +165,6 @@ def _keep(record: Record, place: Path) -> None:
 
 
 def _taken_up(place: Path | None) -> Record | None:
-    import json
-
     if place is None or not place.exists():
         return None
     with np.load(place) as file:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfxfer.cache import atomic_file
-from tfxfer.errors import UserError
+from tfxfer.errors import UserError, suggest
 
 
 class Run:
@@ -119,8 +119,6 @@ def open_run(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         known = sorted(str(p) for p in folder.parent.glob("*")) if folder.parent.is_dir() else []
-        from tfxfer.errors import suggest
-
         raise UserError(f"{folder}: there is no such run; {suggest(str(folder), known)}")
     missing = [n for n in ("model.json", "model.keras") if not (folder / n).is_file()]
     if missing:
