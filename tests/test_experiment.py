@@ -69,9 +69,9 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path):
         return Outcome(answers(0.8, seed))
 
     with pytest.raises(KeyboardInterrupt):
-        compare(experiment(Arm("transfer", counted)), unfinished=tmp_path)
+        compare(experiment(Arm("transfer", counted)), kept=tmp_path)
     done = list(ran)
-    whole = compare(experiment(arm("transfer", 0.8)), unfinished=tmp_path)
+    whole = compare(experiment(arm("transfer", 0.8)), kept=tmp_path)
     plain = compare(experiment(arm("transfer", 0.8)))
     assert done == [(5, 0), (5, 1), (20, 0)]
     for a, b in zip(whole.records, plain.records):
@@ -89,14 +89,42 @@ def test_a_comparison_survives_the_disk(tmp_path):
         Comparison.load(tmp_path / "nowhere")
 
 
-def test_a_sweep_keeps_the_best_and_survives_one_failure():
+def test_a_damaged_kept_record_is_run_again(tmp_path):
+    first = compare(experiment(arm("transfer", 0.9)), kept=tmp_path)
+    file = tmp_path / "transfer-5-0.npz"
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    file.write_bytes(whole)
+    again = compare(experiment(arm("transfer", 0.9)), kept=tmp_path)
+    np.testing.assert_array_equal(again.records[0].probabilities, first.records[0].probabilities)
+
+
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+
+
+@pytest.mark.parametrize("top", RATES)
+def test_a_sweep_climbs_to_the_best_and_looks_at_both_its_neighbours(top):
+    tried = []
+
+    def train(rate):
+        tried.append(rate)
+        return -abs(np.log(rate / top)), f"model {rate}"
+
+    rate, result, scores = sweep(RATES, train)
+    assert (rate, result) == (top, f"model {top}")
+    place = RATES.index(top)
+    assert set(RATES[max(0, place - 1) : place + 2]) <= set(tried)
+    assert len(tried) == len(set(tried)) == len(scores) <= 5
+
+
+def test_a_sweep_survives_values_that_fail():
     def train(rate):
         if rate > 1:
             raise TfxferError("loss became nan")
         return 1 - abs(rate - 0.1), f"model {rate}"
 
-    rate, result, scores = sweep([0.01, 0.1, 10.0], train)
+    rate, result, scores = sweep([0.01, 0.1, 10.0, 20.0, 30.0], train)
     assert (rate, result) == (0.1, "model 0.1")
     assert scores["0.1"] == 1.0 and np.isnan(scores["10"])
     with pytest.raises(TfxferError, match="none of the settings.*loss became nan"):
-        sweep([5.0, 6.0], train)
+        sweep([5.0, 6.0, 7.0], train)

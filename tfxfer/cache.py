@@ -45,6 +45,12 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def code_key() -> str:
+    """Return a key of tfxfer's own source files: results of other code are not taken for results of this one."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return key_of([[file.name, file.read_text(encoding="utf-8")] for file in files])
+
+
 def sha256_file(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file's bytes, read in pieces."""
     with Path(path).open("rb") as file:

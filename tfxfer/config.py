@@ -20,6 +20,7 @@ class RunConfig:
     device: str = option("auto", "auto, cpu, gpu or gpu:N")
     precision: str = option("float32", "arithmetic of the models", ("float32", "mixed_bfloat16", "mixed_float16"))
     jit: bool = option(False, "compile the models with XLA (slower for small CNNs on a CPU, faster on a GPU)")
+    fresh: bool = option(False, "run every arm again, even where the same arm was run before and its record is kept")
     smoke: bool = option(False, "the same code path on very little data, in seconds; the figures mean nothing")
     download: bool = option(False, "allow downloads (data sets, pretrained weights)")
     data_dir: str | None = option(None, "prepared data and caches (default: $TFXFER_DATA or the user cache folder)")
@@ -35,6 +36,9 @@ class FeatureConfig(RunConfig):
     model: str = option("auto", "architecture trained on a source data set: fresh:cnn, fresh:bert or auto")
     source_epochs: int = option(3, "epochs of training the source")
     source_max: int = option(24000, "at most this many source examples an epoch (0: all)")
+    source_learning_rate: float = option(
+        0.0, "largest learning rate of that training (0: 1e-2 for fresh:cnn, else 1e-3)"
+    )
     layer: str | None = option(None, "φ ends at this layer of the source (default: the one before its head)")
     target: str = option("languages/latin", "the task that is to profit: a data set")
     target_text: str | None = option(None, "text column of the target (several joined with +)")
@@ -47,7 +51,7 @@ class FeatureConfig(RunConfig):
         ("auto", "render", "tokens", "none"),
     )
     height: int = option(32, "height in pixels of a picture that enters φ")
-    width: int = option(224, "width in pixels of a rendered text (pictures are made square)")
+    width: int = option(256, "width in pixels of a rendered text (pictures are made square)")
     font_size: int = option(24, "size in pixels of rendered letters")
     layout: str = option(
         "line",
@@ -70,11 +74,12 @@ class FeatureConfig(RunConfig):
         (), "budgets at which the arms that train a whole network run (default: the one nearest to 20)"
     )
     unfreeze: str | None = option(None, "finetune from this layer up (default: everything)")
-    epochs: int = option(8, "epochs of scratch, finetune and tokens training")
+    epochs: int = option(10, "epochs of scratch, finetune and tokens training")
     learning_rates: tuple[float, ...] = option(
-        (1e-3, 3e-3, 1e-2), "tried by every arm that trains a network; validation chooses"
+        (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+        "grid of the arms that train a network: each climbs from its middle to the value that validates best",
     )
-    batch_size: int = option(32, "examples a step when an arm trains a network")
+    batch_size: int = option(16, "examples a step when an arm trains a network")
     max_validation: int = option(600, "at most this many validation examples (0: all)")
     max_test: int = option(0, "at most this many test examples (0: all)")
 

@@ -1,9 +1,12 @@
 """Arms side by side under one budget: `compare(experiment)` runs them, keeps what failed, and draws the verdicts."""
 
 import json
+import math
 import re
 import time
 import traceback
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -41,12 +44,14 @@ class Arm:
         run: Trains on the training split reduced to a budget, chooses on validation, answers the test split.
         budgets: Label budgets this arm is run at; None for all of the experiment's.
         one_seed: The arm gives the same answer for every seed, so one is enough.
+        recall: Told of each record that is taken up instead of run, in the order of the seeds.
     """
 
     name: str
     run: Callable[[int | None, int], Outcome]
     budgets: tuple[int | None, ...] | None = None
     one_seed: bool = False
+    recall: Callable[[Record], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def compare(
     experiment: Experiment,
     *,
     on_record: Callable[[Record, int, int], None] | None = None,
-    unfinished: str | Path | None = None,
+    kept: str | Path | None = None,
 ) -> Comparison:
     """Run every arm at every budget with every seed, and compare them.
 
@@ -86,8 +91,8 @@ def compare(
     Args:
         experiment: What to run.
         on_record: Called with each record, how many are done, and how many there are.
-        unfinished: Folder that keeps finished records, so that the same experiment can go on after a kill; its
-            records are taken up without running them again.
+        kept: Folder that keeps finished records: what it holds is taken up without running it again, after a kill
+            or in a later run. The caller names the folder after everything that decides a record.
 
     Returns:
         A `Comparison` with a verdict of `transfer` against every other arm.
@@ -95,10 +100,14 @@ def compare(
     jobs = _jobs(experiment)
     records = []
     for done, (arm, budget, seed) in enumerate(jobs, start=1):
-        place = Path(unfinished) / f"{arm.name}-{budget or 'all'}-{seed}.npz" if unfinished else None
-        record = _taken_up(place) or _run(arm, budget, seed, experiment)
-        if place and record.status == "ok":
-            _keep(record, place)
+        place = Path(kept) / f"{arm.name}-{budget or 'all'}-{seed}.npz" if kept else None
+        record = _taken_up(place)
+        if record is None:
+            record = _run(arm, budget, seed, experiment)
+            if place and record.status == "ok":
+                _keep(record, place)
+        elif arm.recall:
+            arm.recall(record)
         records.append(record)
         if on_record:
             on_record(record, done, len(jobs))
@@ -157,47 +166,58 @@ def _run(arm: Arm, budget: int | None, seed: int, experiment: Experiment) -> Rec
 
 def _keep(record: Record, place: Path) -> None:
     """Write a record whole; it is read back only by the same tfxfer on the same machine."""
-    if place.exists():
-        return
     plain = {k: v for k, v in asdict(record).items() if k != "probabilities"}
     with atomic_file(place) as temporary, temporary.open("wb") as file:
         np.savez(file, record=np.array(json.dumps(plain)), probabilities=record.probabilities)  # type: ignore[arg-type]
 
 
 def _taken_up(place: Path | None) -> Record | None:
+    """Return a kept record, or None when there is none or its file is damaged (zip files carry checksums)."""
     if place is None or not place.exists():
         return None
-    with np.load(place) as file:
-        return Record(**json.loads(str(file["record"])), probabilities=file["probabilities"])
+    try:
+        with np.load(place) as file:
+            return Record(**json.loads(str(file["record"])), probabilities=file["probabilities"])
+    except (ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 def sweep(values: Sequence[float], train: Callable[[float], tuple[float, Any]]) -> tuple[float, Any, dict[str, float]]:
-    """Try settings, keep the one that validates best; a setting that fails only drops out.
+    """Climb a grid of settings from its middle value to one whose two neighbours validate no better.
+
+    A grid much wider than what is tried keeps the choice away from the edge: of ten learning rates, three or four
+    are trained. A setting that fails counts as the worst.
 
     Args:
-        values: Learning rates (or strengths) to try.
+        values: Learning rates (or strengths) that may be tried.
         train: value -> (validation score, result); the greatest score wins.
 
     Returns:
-        The chosen value, its result, and all scores by value (NaN for those that failed).
+        The chosen value, its result, and the scores of all values that were tried (NaN for those that failed).
 
     Raises:
-        TfxferError: every value failed; carries the last error.
+        TfxferError: every value that was tried failed; carries the last error.
     """
-    scores: dict[str, float] = {}
-    best: tuple[float, float, Any] | None = None
+    grid = sorted(set(values))
+    scores: dict[int, float] = {}  # place in the grid -> score
+    best: tuple[int, Any] | None = None
     failure: Exception | None = None
-    for value in values:
+    queue = [(len(grid) - 1) // 2]
+    while queue:
+        place = queue.pop(0)
         try:
-            score, result = train(value)
+            scores[place], result = train(grid[place])
         except UserError:
             raise
         except (TfxferError, ArithmeticError) as error:
-            scores[f"{value:g}"], failure = float("nan"), error
-            continue
-        scores[f"{value:g}"] = round(float(score), 6)
-        if best is None or score > best[0]:
-            best = (score, value, result)
+            scores[place], failure = -math.inf, error
+            result = None
+        if result is not None and (best is None or scores[place] > scores[best[0]]):
+            best = (place, result)
+        # where nothing works yet, a smaller value may
+        next_to = (best[0] + 1, best[0] - 1) if best else (min(scores) - 1,)
+        queue = [p for p in next_to if 0 <= p < len(grid) and p not in scores][:1]
+    tried = {f"{grid[p]:g}": round(float(s), 6) if math.isfinite(s) else math.nan for p, s in sorted(scores.items())}
     if best is None:
-        raise TfxferError(f"none of the settings {list(values)} worked; the last said: {failure}") from failure
-    return best[1], best[2], scores
+        raise TfxferError(f"none of the settings {list(tried)} worked; the last said: {failure}") from failure
+    return grid[best[0]], best[1], tried

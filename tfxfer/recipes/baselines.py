@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfxfer.experiment import Outcome
+from tfxfer.recipes.task import Task
 from tfxfer.transfer.probe import linear_probe
 
 STRENGTHS = (10.0, 1.0, 100.0)  # scikit-learn's C; the first one also decides between the units
@@ -31,23 +32,27 @@ def native_text(
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     tried: dict[str, float] = {}
     fitted = []
 
-    def fit(unit: str, vectorizer: Any, strength: float) -> None:
-        model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
-        model.fit(vectorizer.transform(train[0]), train[1])
-        score = float(model.score(vectorizer.transform(validation[0]), validation[1]))
+    def fit(unit: str, vectorizer: Any, rows: Any, held: Any, strength: float) -> None:
+        model = LogisticRegression(C=strength, max_iter=1000)
+        with threadpool_limits(1, user_api="blas"):  # several threads take the processor from one another here
+            model.fit(rows, train[1])
+        score = float(model.score(held, validation[1]))
         tried[f"{unit}, C={strength:g}"] = round(score, 4)
-        fitted.append((score, unit, vectorizer, model))
+        fitted.append((score, unit, vectorizer, rows, held, model))
 
     for unit, options in UNITS.items():
-        fit(unit, TfidfVectorizer(sublinear_tf=True, **options).fit(train[0]), STRENGTHS[0])
-    _, unit, vectorizer, _ = max(fitted, key=lambda row: row[0])
+        vectorizer = TfidfVectorizer(sublinear_tf=True, **options)
+        rows = vectorizer.fit_transform(train[0])
+        fit(unit, vectorizer, rows, vectorizer.transform(validation[0]), STRENGTHS[0])
+    _, unit, vectorizer, rows, held, _ = max(fitted, key=lambda row: row[0])
     for strength in STRENGTHS[1:]:
-        fit(unit, vectorizer, strength)
-    _, unit, vectorizer, model = max(fitted, key=lambda row: row[0])
+        fit(unit, vectorizer, rows, held, strength)
+    _, unit, vectorizer, _, _, model = max(fitted, key=lambda row: row[0])
     probabilities = np.zeros((len(test), num_classes), np.float32)
     probabilities[:, model.classes_] = model.predict_proba(vectorizer.transform(test))
     settings = {"method": f"TF-IDF of {unit}, logistic regression", "C": model.C, "validation": tried}
@@ -83,3 +88,20 @@ def majority(train_labels: np.ndarray, test_size: int, num_classes: int) -> Outc
     """Answer always with the shares of the classes in training: the most frequent class wins every time."""
     shares = np.bincount(train_labels, minlength=num_classes) / len(train_labels)
     return Outcome(np.repeat(shares[None].astype(np.float32), test_size, axis=0), {"method": "class shares"})
+
+
+def native(task: Task, budget: int | None, seed: int) -> Outcome:
+    """The plain baseline of the target's own field."""
+    small = task.train(budget, seed)
+    train, held, test = ((small, "train"), (task.dataset, "validation"), (task.dataset, "test"))
+    classes = len(task.class_names)
+    if task.key == "text":
+        rows = [(d.texts(split), d.labels(split)) for d, split in (train, held, test)]
+        return native_text(rows[0], rows[1], rows[2][0], classes)
+    pictures = [(d.arrays(split, **task.reading)["image"], d.labels(split)) for d, split in (train, held, test)]
+    return native_image(pictures[0], pictures[1], pictures[2][0], classes)
+
+
+def most_frequent(task: Task, budget: int | None, seed: int) -> Outcome:
+    """The share of each class among all training labels."""
+    return majority(task.labels("train"), task.sizes["test"], len(task.class_names))

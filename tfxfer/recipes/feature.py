@@ -10,14 +10,14 @@ Time, scores and machine of the default run: docs/results.md. Seeds: 0, 1, 2.
 """
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
 
 import tfxfer
 from tfxfer import report
-from tfxfer.cache import atomic_file, data_dir, key_of, write_json
+from tfxfer.cache import atomic_file, code_key, data_dir, key_of, write_json
 from tfxfer.config import FeatureConfig
 from tfxfer.experiment import Experiment, compare
 from tfxfer.models import spec as model_spec
@@ -48,11 +48,10 @@ def run(config: FeatureConfig) -> Path:
             seeds=tuple(range(config.seed, config.seed + config.seeds)),
             examples=tuple(task.examples(plan.picture)),
         )
-        unfinished = data_dir(config.data_dir) / "unfinished" / key_of(config, task.fingerprint, plan.key)
+        kept = kept_records(config, task, plan)
         with this.phase("arms"):
-            comparison = run_arms(experiment, this, unfinished)
+            comparison = run_arms(experiment, this, kept)
         finish(comparison, plan, task, this)
-        shutil.rmtree(unfinished, ignore_errors=True)
         return this.folder
     finally:
         this.close()
@@ -69,7 +68,7 @@ def smoke(config: FeatureConfig) -> FeatureConfig:
         trained_at=budgets[:1],
         seeds=min(config.seeds, 2),
         epochs=1,
-        learning_rates=config.learning_rates[:1],
+        learning_rates=(1e-3,),
         max_validation=60,
         max_test=100,
     )
@@ -106,10 +105,21 @@ def load_source(config: FeatureConfig, this: Run) -> keras.Model:
         return trained_source(config, dataset, this)
 
 
-def run_arms(experiment: Experiment, this: Run, unfinished: Path) -> Comparison:
+def kept_records(config: FeatureConfig, task: Task, plan: "arms.Plan") -> Path:
+    """Return the folder of finished records, named after everything that decides one: config, data, source, code."""
+    which = ("seeds", "labels_per_class", "trained_at", "arms", "fresh", "data_dir", "run_dir", "download")
+    deciding = {name: value for name, value in asdict(config).items() if name not in which}
+    folder = data_dir(config.data_dir) / "records" / key_of(deciding, task.fingerprint, plan.key, code_key())
+    if config.fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def run_arms(experiment: Experiment, this: Run, kept: Path) -> Comparison:
     """Run all arms with a progress bar; a line for each that failed."""
-    if unfinished.is_dir():
-        this.say(f"{len(list(unfinished.glob('*.npz')))} finished records of an interrupted run are taken up")
+    if kept.is_dir():
+        count = len(list(kept.glob("*.npz")))
+        this.say(f"{count} finished records of this experiment are at hand and not run again (--fresh runs them)")
     with this.progress() as bar:
         task = bar.add_task("running the arms", total=None, note="")
 
@@ -129,7 +139,7 @@ def run_arms(experiment: Experiment, this: Run, unfinished: Path) -> Comparison:
             if record.status == "failed":
                 this.say(f"arm failed: {where}: {record.error}", style="red")
 
-        return compare(experiment, on_record=on_record, unfinished=unfinished)
+        return compare(experiment, on_record=on_record, kept=kept)
 
 
 def finish(comparison: Comparison, plan: "arms.Plan", task: Task, this: Run) -> None:

@@ -12,6 +12,11 @@ from tfxfer.config import FeatureConfig
 from tfxfer.errors import TfxferError
 from tfxfer.experiment import Outcome, sweep
 from tfxfer.fit import cosine, train
+from tfxfer.recipes.task import Task
+from tfxfer.records import Record
+from tfxfer.runs import Run
+
+ModelOf = Callable[[int], keras.Model]  # seed -> a model: the trained one, or one with fresh weights
 
 
 class Network:
@@ -25,15 +30,18 @@ class Network:
         data: (budget, seed) -> data set with `batches(split, size, keys=…, shuffle_seed=…, skip=…)`.
         key: Column that the model takes.
         reading: Further keyword arguments of `batches`, e.g. image_size.
-        config: epochs, batch_size, learning_rates and jit. The first seed of a budget tries all learning rates,
+        config: epochs, batch_size, learning_rates and jit. The first seed of a budget sweeps the learning rates,
             the others use the one that validated best.
         on_epoch: Called with a row for each epoch.
         keep: The (budget, seed) whose weights `kept` holds afterwards.
+
+    Attributes:
+        twin: Another arm that builds the same architecture with the same trainable set; its compiled model is used.
     """
 
     def __init__(
         self,
-        build: Callable[[int], keras.Model],
+        build: ModelOf,
         data: Callable[[int | None, int], Any],
         key: str,
         reading: dict[str, Any],
@@ -46,7 +54,18 @@ class Network:
         self.on_epoch, self.keep = on_epoch, keep
         self.model: keras.Model | None = None
         self.kept: list[np.ndarray] | None = None
+        self.twin: Network | None = None
         self.chosen: dict[int | None, float] = {}
+
+    @classmethod
+    def on(cls, task: Task, build: ModelOf, config: FeatureConfig, run: Run, name: str) -> "Network":
+        """Return an arm that trains what `build` builds on a task; `keep` is the greatest budget, the first seed."""
+
+        def on_epoch(row: dict[str, Any]) -> None:
+            run.metric("arm training", arm=name, **row)
+
+        keep = (max(config.labels_per_class), config.seed)
+        return cls(build, task.train, task.key, task.reading, config, on_epoch=on_epoch, keep=keep)
 
     def __call__(self, budget: int | None, seed: int) -> Outcome:
         """Train, choose the learning rate on validation, and answer the test split."""
@@ -63,6 +82,10 @@ class Network:
         inputs = self._pairs(data, "test").map(lambda x, y: x)
         return Outcome(np.asarray(model.predict(inputs, verbose=0), np.float32), settings, trainable)
 
+    def recall(self, record: Record) -> None:
+        """Go on with the learning rate that an earlier run's first seed chose."""
+        self.chosen.setdefault(record.labels_per_class, record.settings["learning_rate"])
+
     def final(self) -> keras.Model:
         """Return the model with the weights of `keep`, trained again when its record came from elsewhere."""
         assert self.keep is not None
@@ -77,22 +100,24 @@ class Network:
         """Return the weights that a training with this seed starts from."""
         keras.utils.set_random_seed(seed)
         model = self.build(seed)
-        if self.model is None:
+        if self.twin is None and self.model is None:
             self.model = model
         return [np.array(w) for w in model.get_weights()]
 
     def _compiled(self, seed: int) -> keras.Model:
-        model = self.model or self.build(seed)
-        self.model = model
-        if not model.compiled:
-            model.compile(
+        if self.twin is not None:
+            return self.twin._compiled(seed)
+        if self.model is None:
+            self.model = self.build(seed)
+        if not self.model.compiled:
+            self.model.compile(
                 keras.optimizers.Adam(),
                 keras.losses.SparseCategoricalCrossentropy(),
                 metrics=["accuracy"],
                 jit_compile=self.config.jit,
             )
-            model.optimizer.build(model.trainable_variables)
-        return model
+            self.model.optimizer.build(self.model.trainable_variables)
+        return self.model
 
     def _attempt(
         self, start: list[np.ndarray], rate: float, budget: int | None, seed: int, data: Any

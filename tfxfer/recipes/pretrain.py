@@ -21,7 +21,8 @@ from tfxfer.models.sources import source
 from tfxfer.runs import Run
 
 BATCH = 128
-LEARNING_RATE = 3e-3  # Adam, along half a cosine; not swept
+LEARNING_RATES = {"fresh:cnn": 1e-2}  # the largest of half a cosine, with Adam; see benchmarks/default.py
+USUAL_RATE = 1e-3  # of every other model
 PIECES = 2000  # word pieces of a fresh BERT
 TOKENS = 24  # length of a text while a fresh BERT is trained
 
@@ -34,7 +35,7 @@ def trained_source(config: FeatureConfig, dataset: Dataset, run: Run) -> keras.M
     """
     spec = config.model if config.model != "auto" else _usual_model(dataset)
     settings = {"model": spec, "epochs": config.source_epochs, "max": config.source_max, "batch": BATCH}
-    settings |= {"rate": LEARNING_RATE, "seed": config.seed, "precision": config.precision, "format": 1}
+    settings |= {"rate": learning_rate(spec, config), "seed": config.seed, "precision": config.precision, "format": 1}
     settings |= {"image_size": picture_size(config, dataset)}
     key = key_of(settings, dataset.fingerprint)
     folder = data_dir(config.data_dir) / "sources" / key
@@ -46,6 +47,11 @@ def trained_source(config: FeatureConfig, dataset: Dataset, run: Run) -> keras.M
                 run.metric("source", **row)
             return load_model(folder / "model.keras")
         return _train(spec, config, dataset, folder, run)
+
+
+def learning_rate(spec: str, config: FeatureConfig) -> float:
+    """Return the largest learning rate that a source is trained with."""
+    return config.source_learning_rate or LEARNING_RATES.get(spec, USUAL_RATE)
 
 
 def _usual_model(dataset: Dataset) -> str:
@@ -81,7 +87,7 @@ def _train(spec: str, config: FeatureConfig, dataset: Dataset, folder: Path, run
             batches,
             epochs,
             validation=validation,
-            learning_rate=cosine(LEARNING_RATE, epochs),
+            learning_rate=cosine(learning_rate(spec, config), epochs),
             checkpoint=folder / "unfinished.npz",
             on_epoch=on_epoch,
         )
@@ -119,7 +125,7 @@ def _picture_training(spec: str, config: FeatureConfig, dataset: Dataset, folder
         head = keras.layers.Dense(len(dataset.class_names), activation="softmax", name="classes")
         model = keras.Model(model.input, head(model.output), name=model.name)
     model.compile(
-        keras.optimizers.Adam(LEARNING_RATE),
+        keras.optimizers.Adam(),
         keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
         jit_compile=config.jit,
@@ -157,7 +163,7 @@ def _text_training(spec: str, config: FeatureConfig, dataset: Dataset, folder: P
     backbone = small_bert(vocabulary_size=len(pieces))
     model, mask = masked_lm(backbone, pieces, TOKENS)
     model.compile(
-        keras.optimizers.Adam(LEARNING_RATE / 3),
+        keras.optimizers.Adam(),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=["accuracy"],
         jit_compile=True,  # measured: a small transformer's epoch takes about 0.4 of the time
