@@ -34,7 +34,7 @@ class FeatureConfig(RunConfig):
     source: str = option("glyphs/by_face", "what φ knows: a data set to train it on, or a trained model's spec")
     source_label: str | None = option(None, "column of the source data set that φ learns to tell")
     model: str = option("auto", "architecture trained on a source data set: fresh:cnn, fresh:bert or auto")
-    source_epochs: int = option(3, "epochs of training the source")
+    source_epochs: int = option(2, "epochs of training the source")
     source_max: int = option(24000, "at most this many source examples an epoch (0: all)")
     source_learning_rate: float = option(
         0.0, "largest learning rate of that training (0: 1e-2 for fresh:cnn, else 1e-3)"
@@ -74,7 +74,7 @@ class FeatureConfig(RunConfig):
         (), "budgets at which the arms that train a whole network run (default: the one nearest to 20)"
     )
     unfreeze: str | None = option(None, "finetune from this layer up (default: everything)")
-    epochs: int = option(10, "epochs of scratch, finetune and tokens training")
+    epochs: int = option(8, "epochs of scratch, finetune and tokens training")
     learning_rates: tuple[float, ...] = option(
         (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
         "grid of the arms that train a network: each climbs from its middle to the value that validates best",

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -135,6 +137,13 @@ def test_headline_tells_budgets_that_contradict_the_average():
     text = evaluate.headline(usual(transfer=(0.6, 0.8), native=(0.3, 0.9)))
     assert "Transfer also beats the native baseline, by 0.110" in text
     assert text.endswith("; at 50 labels a class the native baseline is better.")
+
+
+def test_headline_names_the_networks_trained_whole_and_how_long_they_trained():
+    whole = [replace(record("scratch", 50, s, 0.2), settings={"epochs": 8}) for s in range(3)]
+    last = evaluate.story(replace(usual(), records=(*usual().records, *whole)))[-1]
+    assert last.startswith("At 50 labels a class: +0.") and "over scratch (helped)" in last
+    assert last.endswith("which trained for 8 epochs; longer training may change that.")
 
 
 @pytest.mark.parametrize(

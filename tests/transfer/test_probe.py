@@ -178,3 +178,13 @@ def test_strengths_and_validation_must_make_sense():
     probe = linear_probe(features, labels, strengths=[1e-2])
     with pytest.raises(UserError, match=r"\[N, 4\], not \[2, 3\]"):
         probe.predict_proba(features[:2, :3])
+
+
+def test_a_unit_that_hardly_fires_gets_no_huge_weight():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    features = rng.normal(size=(300, 8)).astype(np.float32)
+    features[:, 0] += labels
+    features[:, 7] *= 1e-6
+    probe = linear_probe(features, labels, strengths=[1e-4])
+    assert np.abs(probe.W[7]).max() < 1e3 * np.abs(probe.W[:7]).max()

@@ -15,6 +15,7 @@ from tfxfer.records import Comparison
 
 PRIMARY = ("transfer", "random")
 POOLED = "pooled"
+WHOLE = ("scratch", "finetune")  # arms in which every weight is trained
 
 
 def summary(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list[dict[str, Any]]:
@@ -75,7 +76,7 @@ def verdicts(
 
 
 def headline(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> str:
-    """Say in one to three sentences whether transfer helped, at which budgets, and how the native arm did."""
+    """Say in a few sentences whether transfer helped, at which budgets, and how the other arms did."""
     return " ".join(story(comparison, level=level, seed=seed))
 
 
@@ -83,7 +84,8 @@ def story(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list
     """Return the sentences of `headline`.
 
     The first is the primary comparison; when it cannot be made, it says why. The second names the budgets,
-    where there are several; the last compares transfer with the native baseline, where that was run.
+    where there are several. Then transfer is compared with the native baseline, and with the networks that were
+    trained whole, where these were run.
     """
     subject, control = PRIMARY
     rows = verdicts(comparison, subject, control, level=level, seed=seed)
@@ -98,6 +100,9 @@ def story(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list
     native = verdicts(comparison, subject, "native", level=level, seed=seed)
     if native:
         sentences.append(_native_sentence(native, primary["budgets"]))
+    whole = [verdicts(comparison, subject, arm, level=level, seed=seed)[-1:] for arm in WHOLE]
+    if any(whole):
+        sentences.append(_whole_sentence(comparison, [row for rows in whole for row in rows]))
     return sentences
 
 
@@ -199,6 +204,15 @@ def _native_sentence(rows: Sequence[dict[str, Any]], primary_budgets: Sequence[i
         if budgets:
             sentence += f"; at {budget_words(budgets)} {better} is better"
     return f"{sentence}."
+
+
+def _whole_sentence(comparison: Comparison, rows: Sequence[dict[str, Any]]) -> str:
+    """Compare transfer with the arms that train everything, and say how long they were trained."""
+    shares = [f"{signed(row['difference'])} over {row['b']} ({row['word']})" for row in rows]
+    records = [r for row in rows for n in row["budgets"] for r in comparison.select(row["b"], n)]
+    epochs = sorted({r.settings["epochs"] for r in records if "epochs" in r.settings})
+    trained = f", which trained for {' or '.join(map(str, epochs))} epochs; longer training may change that"
+    return f"{_where(rows[0]['budgets']).capitalize()}: {_listed(shares)}{trained if epochs else ''}."
 
 
 def _why_not(comparison: Comparison) -> str:

@@ -156,10 +156,10 @@ def _with_assets(model: keras.Model) -> list[Any]:
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Return the SHA-256 of a model's architecture, weights and vocabularies, whatever its layers are called.
+    """Return the SHA-256 of a model's architecture, weights and vocabularies: of what decides its outputs.
 
-    Keras numbers layers in the order of creation ("conv2d_7"), so names differ between two runs of one
-    program.
+    Names do not count, since Keras numbers layers in the order of creation ("conv2d_7"); nor does how the model
+    was compiled, so that a model just trained and the same model loaded from its file are one.
     """
     digest = hashlib.sha256()
     config = _anonymous(keras.saving.serialize_keras_object(model), {})
@@ -187,6 +187,7 @@ def _anonymous(config: Any, names: dict[str, str]) -> Any:
             if key == "name" and isinstance(value, str)
             else _anonymous(value, names)
             for key, value in config.items()
+            if key not in ("compile_config", "build_config", "trainable")  # they change no output in inference
         }
     if isinstance(config, list | tuple):
         if config and isinstance(config[0], str) and config[0] in names:  # [layer name, node, tensor]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import keras
 
 STRENGTHS = tuple(float(s) for s in np.logspace(-5, 1, 7))
+FAINT = 1e-3  # a feature that varies less than this share of the liveliest one is standardised as if it varied so much
 BLOCK = 16_384  # rows standardised or predicted at a time
 BUSY = 1e9  # floating-point operations of one evaluation from which more than one BLAS thread pays
 
@@ -107,7 +108,7 @@ def linear_probe(
         validation: Features [M, D] and labels [M] that choose the strength; not needed for one strength.
         strengths: The λ to try, in any order.
         standardise: Penalise the weights of features scaled to variance 1, rather than of features as they
-            are.
+            are. Features that vary less than a thousandth of the liveliest one are scaled as that thousandth.
         num_classes: C; by default, the largest label and one.
         tolerance: Stop when J is estimated to be within this share of its minimum.
         max_iterations: L-BFGS iterations allowed for each strength.
@@ -166,7 +167,8 @@ class _Space:
         self.mean = X.mean(0, dtype=np.float64).astype(np.float32)  # [D]
         deviation = _deviation(X, self.mean)
         constant = deviation <= 1e-6 * np.abs(self.mean)  # [D]; rounding noise is not a feature
-        self.scale = np.where(constant | (not standardise), 1, deviation).astype(np.float32)
+        floor = FAINT * deviation.max(initial=0)  # a unit that hardly ever fires must not get a huge weight
+        self.scale = np.where(constant | (not standardise), 1, np.maximum(deviation, floor)).astype(np.float32)
         centred = (X - self.mean) / self.scale
         centred[:, constant] = 0
         axes = np.eye(X.shape[1], dtype=np.float32)
