@@ -19,6 +19,7 @@ import tfxfer
 from tfxfer import report
 from tfxfer.cache import atomic_file, code_key, data_dir, key_of, write_json
 from tfxfer.config import FeatureConfig
+from tfxfer.errors import TfxferError
 from tfxfer.experiment import Experiment, compare
 from tfxfer.models import spec as model_spec
 from tfxfer.recipes import arms
@@ -143,25 +144,37 @@ def run_arms(experiment: Experiment, this: Run, kept: Path) -> Comparison:
 
 
 def finish(comparison: Comparison, plan: "arms.Plan", task: Task, this: Run) -> None:
-    """Write the model, the records and the report; end with the table, the verdict and the path."""
+    """Write the model, the records and the report; end with the table, the verdict and the path.
+
+    Raises:
+        TfxferError: no arm gave an answer; the report is written all the same.
+    """
     with this.phase("saving and report"):
-        model = plan.final_model()
-        if model is not None:
-            with atomic_file(this.folder / "model.keras") as path:
-                model.save(path)
-            write_json(
-                this.folder / "model.json",
-                {
-                    "task": "classification",
-                    "input": task.key,
-                    "class_names": list(task.class_names),
-                    "image_size": task.reading.get("image_size"),
-                    "channels": task.reading.get("channels"),
-                },
-            )
+        save_model(comparison, plan, task, this)
     costs = {**this.costs, "peak_memory_mib": peak_memory_mib()}
     comparison = replace(comparison, costs=costs)
     comparison.save(this.folder)
     page = report.write(this.folder)
     report.terminal(comparison, this.console)
     this.say(f"report: {page}")
+    if all(record.status == "failed" for record in comparison.records):
+        raise TfxferError(f"every arm failed; the first said: {comparison.records[0].error}")
+
+
+def save_model(comparison: Comparison, plan: "arms.Plan", task: Task, this: Run) -> None:
+    """Save the transfer arm at its greatest budget, first seed, as one model from raw input to probabilities."""
+    seeds = [record.seed for record in comparison.select("transfer", max(n or 0 for n in comparison.budgets))]
+    if min(record.seed for record in comparison.records) not in seeds:
+        this.say("no model is saved: the transfer arm failed at the greatest budget", style="red")
+        return
+    model = plan.final_model()
+    with atomic_file(this.folder / "model.keras") as path:
+        model.save(path)
+    described = {
+        "task": "classification",
+        "input": task.key,
+        "class_names": list(task.class_names),
+        "image_size": task.reading.get("image_size"),
+        "channels": task.reading.get("channels"),
+    }
+    write_json(this.folder / "model.json", described)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STRENGTHS = tuple(float(s) for s in np.logspace(-5, 1, 7))
 FAINT = 1e-3  # a feature that varies less than this share of the liveliest one is standardised as if it varied so much
+TINY = 1e-30  # keeps a loss of 0, and with it no curvature, from being divided by
 BLOCK = 16_384  # rows standardised or predicted at a time
 BUSY = 1e9  # floating-point operations of one evaluation from which more than one BLAS thread pays
 
@@ -250,7 +251,7 @@ class _Softmax:
             G, loss = self.residuals(w)
             gradient = G @ self.rows.T / self.rows.shape[1] + penalty * w  # [C, R + 1]
             value = loss + 0.5 * float(np.sum(penalty * w * w))
-            curvature = min(spread, loss / self.classes) * self.second_moment + penalty
+            curvature = min(spread, loss / self.classes) * self.second_moment + penalty + TINY
             excess = 0.5 * float(np.sum(gradient**2 / curvature)) / value
             return value, (gradient / stretch).ravel()
 
