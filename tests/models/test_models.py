@@ -7,6 +7,7 @@ import pytest
 import tfxfer
 from tfxfer.errors import UserError
 from tfxfer.models import article_cnn, glyph_cnn, load_model
+from tfxfer.models.bert import mask_tokens
 
 
 def pictures(shape):
@@ -115,3 +116,21 @@ def test_a_broken_model_file_is_named(tmp_path):
     broken.write_bytes(broken.read_bytes()[:500])
     with pytest.raises(UserError, match=r"broken\.keras: not a readable"):
         tfxfer.source(f"file:{broken}")
+
+
+def test_masks_have_berts_shares_and_follow_their_seed():
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(5, 1000, (400, 30)).astype("int32")
+    usual = np.arange(30) < rng.integers(1, 30, (400, 1))
+    masked, positions, weights = (np.asarray(t) for t in mask_tokens(tokens, usual, 4, 1000, [7, 1]))
+    again, other = (np.asarray(mask_tokens(tokens, usual, 4, 1000, seed)[0]) for seed in ([7, 1], [7, 2]))
+    np.testing.assert_array_equal(masked, again)
+    assert (masked != other).any()
+    np.testing.assert_array_equal(weights.sum(1), np.maximum(1, np.round(0.15 * usual.sum(1))))
+    chosen = [(row, place) for row in range(400) for place in positions[row][weights[row] > 0]]
+    assert len(set(chosen)) == len(chosen) and all(usual[place] for place in chosen)
+    changed = np.argwhere(masked != tokens)
+    assert set(map(tuple, changed)) <= set(chosen)
+    fate = np.array([masked[place] for place in chosen])
+    before = np.array([tokens[place] for place in chosen])
+    assert abs(np.mean(fate == 4) - 0.8) < 0.05 and abs(np.mean(fate == before) - 0.1) < 0.04

@@ -1,6 +1,6 @@
 """A small BERT made with KerasHub, its word pieces, and its masked-language-model training data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tfxfer.cache import atomic_file
 from tfxfer.errors import UserError
+
+Masking = Callable[[Any, Any], tuple[dict[str, Any], Any, Any]]
 
 
 def small_bert(
@@ -57,22 +59,65 @@ def word_pieces(texts: Sequence[str], vocabulary_size: int, path: str | Path) ->
     return pieces
 
 
-def masked_lm(backbone: keras.Model, pieces: list[str], sequence_length: int) -> tuple[keras.Model, Any]:
-    """Return a masked-language model over `backbone` and the preprocessor that masks batches of raw text.
-
-    The masking is BERT's: 15 % of the tokens, of which 80 % become [MASK], 10 % a random token (Devlin et al. 2019).
+def masked_lm(backbone: keras.Model, pieces: list[str], sequence_length: int) -> tuple[keras.Model, Masking]:
+    """Return a masked-language model over `backbone`, and the masking that makes its examples out of raw text.
 
     Args:
         backbone: A BERT backbone; trained through the returned model.
         pieces: Its vocabulary.
-        sequence_length: Tokens a text is cut or padded to.
+        sequence_length: Tokens T a text is cut or padded to.
+
+    Returns:
+        The model, and a function (texts [B], seed int [2]) -> (inputs, targets [B, K], weights [B, K]) with K = T/5;
+        equal seeds give equal masks, which a training that is resumed relies on.
     """
     import keras_hub
 
     tokenizer = keras_hub.tokenizers.BertTokenizer(vocabulary=pieces, lowercase=True)
-    preprocessor = keras_hub.models.BertMaskedLMPreprocessor(
-        tokenizer,
-        sequence_length=sequence_length,
-        mask_selection_length=max(1, sequence_length // 5),
+    start, end, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
+    packer = keras_hub.layers.MultiSegmentPacker(
+        sequence_length=sequence_length, start_value=start, end_value=end, pad_value=pad
     )
-    return keras_hub.models.BertMaskedLM(backbone, preprocessor=None), preprocessor
+
+    def mask(texts: Any, seed: Any) -> tuple[dict[str, Any], Any, Any]:
+        token_ids, segment_ids = packer(tokenizer(texts))  # [B, T]
+        padding = token_ids != pad
+        usual = padding & (token_ids != start) & (token_ids != end)
+        masked, positions, weights = mask_tokens(token_ids, usual, tokenizer.mask_token_id, len(pieces), seed)
+        targets = tf.gather(token_ids, positions, batch_dims=1)
+        inputs = {"token_ids": masked, "segment_ids": segment_ids, "padding_mask": padding}
+        return inputs | {"mask_positions": positions}, targets, weights
+
+    return keras_hub.models.BertMaskedLM(backbone, preprocessor=None), mask
+
+
+def mask_tokens(token_ids: Any, usual: Any, mask_id: int, vocabulary_size: int, seed: Any) -> tuple[Any, Any, Any]:
+    """Hide tokens as BERT does: 15 % are chosen; 80 % of these become [MASK], 10 % a random token, 10 % stay.
+
+    Devlin et al. 2019, section 3.1. KerasHub's own mask generator takes no seed, so it cannot repeat an epoch.
+
+    Args:
+        token_ids: int [B, T].
+        usual: bool [B, T]; False for padding, [CLS] and [SEP], which are never chosen.
+        mask_id: Id of [MASK].
+        vocabulary_size: V; random tokens are drawn from all ids.
+        seed: int [2].
+
+    Returns:
+        The masked ids [B, T], the chosen positions int32 [B, K] with K = T/5, and their weights float [B, K], 0
+        where a text is too short to have K of them.
+    """
+    most = max(1, token_ids.shape[1] // 5)
+    draw = tf.random.experimental.stateless_split(seed, 3)
+    luck = tf.where(usual, tf.random.stateless_uniform(tf.shape(token_ids), draw[0]), -1.0)
+    top, positions = tf.math.top_k(luck, most)  # [B, K]
+    wanted = tf.maximum(1.0, tf.round(0.15 * tf.reduce_sum(tf.cast(usual, tf.float32), 1, keepdims=True)))
+    chosen = (top >= 0) & (tf.cast(tf.range(most), tf.float32) < wanted)
+    fate = tf.random.stateless_uniform(tf.shape(positions), draw[1])
+    others = tf.random.stateless_uniform(tf.shape(positions), draw[2], 0, vocabulary_size, token_ids.dtype)
+    kept = tf.gather(token_ids, positions, batch_dims=1)
+    new = tf.where(fate < 0.8, tf.cast(mask_id, token_ids.dtype), tf.where(fate < 0.9, others, kept))
+    rows = tf.cast(tf.where(chosen), positions.dtype)  # [n, 2]: text, place among the chosen
+    places = tf.stack([rows[:, 0], tf.gather_nd(positions, rows)], 1)
+    masked = tf.tensor_scatter_nd_update(token_ids, places, tf.gather_nd(new, rows))
+    return masked, tf.where(chosen, positions, 0), tf.cast(chosen, tf.float32)

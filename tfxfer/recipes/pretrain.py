@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfxfer.cache import atomic_file, data_dir, key_of, locked, sha256_file, write_json
@@ -170,12 +171,15 @@ def _text_training(spec: str, config: FeatureConfig, dataset: Dataset, folder: P
     )
 
     def batches(rows: list[str], seed: int, skip: int, shuffle: bool) -> tf.data.Dataset:
-        data = tf.data.Dataset.from_tensor_slices(rows)
-        if shuffle:
-            data = data.shuffle(len(rows), seed=seed, reshuffle_each_iteration=False)
-        tf.random.set_seed(seed)  # the masks of an epoch depend on its number alone
-        data = data.batch(BATCH, drop_remainder=True).map(mask)
-        return data.skip(skip).prefetch(tf.data.AUTOTUNE)
+        """Batch i of an epoch depends on the epoch's seed and i alone: its order and its masks."""
+        order = np.random.default_rng(seed).permutation(len(rows)) if shuffle else np.arange(len(rows))
+        data = tf.data.Dataset.from_tensor_slices(np.array(rows, object)[order[skip * BATCH :]])
+        data = data.batch(BATCH, drop_remainder=len(rows) >= BATCH).enumerate(skip)
+        masked = data.map(
+            lambda i, batch: mask(batch, tf.stack([tf.constant(seed, tf.int64), i])),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        return masked.prefetch(tf.data.AUTOTUNE)
 
     held_out = dataset.texts("validation")[: 16 * BATCH]
     return (
