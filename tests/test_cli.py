@@ -1,5 +1,8 @@
 """The command line: spelling help, types, replay, exit codes."""
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -106,3 +109,9 @@ def test_exit_codes(error, code, capsys):
 
     assert cli.main(work, []) == code
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_tensorflow_starts_without_a_word():
+    code = "from tfxfer import cli\ncli.start_tensorflow()\nimport tensorflow as tf\ntf.constant(1) + 1"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

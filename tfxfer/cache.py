@@ -13,15 +13,22 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from tfxfer.errors import TfxferError
+from tfxfer.errors import TfxferError, UserError
 
 
 def data_dir(given: str | os.PathLike | None = None) -> Path:
-    """Return the folder for prepared data and caches: `given`, else `$TFXFER_DATA`, else the user's cache folder."""
-    if given:
-        return Path(given).expanduser()
-    if os.environ.get("TFXFER_DATA"):
-        return Path(os.environ["TFXFER_DATA"]).expanduser()
+    """Return the folder for prepared data and caches: `given`, else `$TFXFER_DATA`, else the user's cache folder.
+
+    Raises:
+        UserError: a file stands where the folder, or one above it, should be.
+    """
+    wanted = given or os.environ.get("TFXFER_DATA")
+    if wanted:
+        folder = Path(wanted).expanduser()
+        blocking = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+        if blocking:
+            raise UserError(f"{folder}: {blocking} is a file; name a folder with --data-dir or $TFXFER_DATA")
+        return folder
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
     else:

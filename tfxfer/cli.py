@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
@@ -102,10 +103,36 @@ def _from_setting(word: str, config_class: type) -> list[str]:
 def parse(config_class: type, argv: Sequence[str], prog: str, description: str) -> Any:
     """Parse a command line into a config; raises `UserError` with the nearest name for a typo."""
     parser = parser_for(config_class, prog, description)
-    found = parser.parse_args(expand(argv, config_class)).as_dict()
+    try:
+        found = parser.parse_args(expand(argv, config_class)).as_dict()
+    except UnicodeDecodeError as error:
+        raise UserError("--config: the file is not UTF-8 text; name the config.yaml of an earlier run") from error
     hints = typing.get_type_hints(config_class)
     values = {f.name: found[f.name] for f in fields(config_class)}
     return config_class(**{n: tuple(v) if typing.get_origin(hints[n]) is tuple else v for n, v in values.items()})
+
+
+def start_tensorflow() -> None:
+    """Import TensorFlow and look for devices, without the lines that its native code writes to the terminal.
+
+    They come before any log level is heeded, and a missing GPU looks like an error in them. When the start fails,
+    they are shown.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def main(work: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
@@ -124,3 +151,7 @@ def main(work: Callable[[Sequence[str]], None], argv: Sequence[str] | None = Non
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"\nerror: {what}; look at this path, its permissions and its disk", file=sys.stderr)
+        return 1

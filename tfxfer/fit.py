@@ -156,9 +156,10 @@ class _State:
     def stop(self, what: str, epoch: int) -> None:
         """Put the last good epoch's weights back and raise."""
         self.model.set_weights(self.good)
+        kept = f"the weights of epoch {epoch} are kept" if epoch else "no epoch was finished"
+        place = f" in {self.path}" if epoch and self.path else ""
         raise TfxferError(
-            f"{what}; the weights of epoch {epoch} are kept. Try a smaller learning rate, or float32 instead of a "
-            "mixed precision."
+            f"{what}; {kept}{place}. Try a smaller learning rate, or float32 instead of a mixed precision."
         )
 
     def end_epoch(self, row: dict[str, float]) -> None:

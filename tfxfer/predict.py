@@ -28,6 +28,7 @@ def work(argv: Sequence[str]) -> None:
     asked = parser().parse_args(argv)
     about = open_run(asked.run)
     check(asked, about)
+    cli.start_tensorflow()
     from tfxfer.models import load_model
 
     model = load_model(about["model"])
@@ -49,6 +50,11 @@ def check(asked: Namespace, about: dict[str, Any]) -> None:
         raise UserError(f"{asked.run}: this model takes {about['input']}, not {given}; use --{about['input']}")
     if asked.top < 1:
         raise UserError(f"--top {asked.top}: must be above 0")
+    for text in asked.text:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"--text {text!a}: these bytes are not UTF-8; set the terminal to UTF-8") from error
     for file in asked.image:
         if not Path(file).is_file():
             raise UserError(f"{file}: there is no such picture")

@@ -18,6 +18,8 @@ from tfxfer.errors import UserError, suggest
 class Run:
     """One run and its folder `runs/<recipe>-<time>/`.
 
+    A folder that is asked for by name may hold a run that was killed: its log goes on, its metrics are told again.
+
     Attributes:
         folder: The run's folder.
         console: Where a person reads along.
@@ -31,7 +33,7 @@ class Run:
         self.started = time.perf_counter()
         self.folder = _new_folder(recipe, config.run_dir)
         self._log = (self.folder / "log.txt").open("a", encoding="utf-8")
-        self._metrics = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._metrics = (self.folder / "metrics.jsonl").open("w", encoding="utf-8")
         write_config(self.folder / "config.yaml", config)
 
     def say(self, message: str, style: str = "") -> None:
@@ -95,9 +97,14 @@ def write_config(path: Path, config: Any) -> None:
 def _new_folder(recipe: str, wanted: str | None) -> Path:
     if wanted:
         folder = Path(wanted).expanduser()
-        if (folder / "config.yaml").exists():
+        if any((folder / name).exists() for name in ("comparison.json", "model.keras", "report.html")):
             raise UserError(f"--run-dir {folder}: holds an earlier run, which is kept; name another folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--run-dir {folder}: no folder can be made there ({error.strerror}); name another"
+            ) from error
         return folder
     stem = f"{recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in range(1000):

@@ -25,6 +25,7 @@ def work(argv: Sequence[str]) -> None:
     config = cli.parse(recipe.config, rest, f"python -m tfxfer.train {name}", recipe.summary)
     check_values(config)
     recipe.check(config)
+    cli.start_tensorflow()
     importlib.import_module(recipe.module).run(config)
 
 

@@ -251,7 +251,7 @@ def check_classes(labels: list[str] | None, index: dict[str, np.ndarray], place:
             count = Counter(labels[i] for i in index[split])[labels[stranger]]
             raise UserError(
                 f"{place(int(stranger))}: class '{labels[stranger]}' is in {split} ({count} examples) but "
-                f"not in train; {suggest(labels[stranger], taught)} Add training examples of it, or remove it"
+                f"not in train; {suggest(labels[stranger], sorted(taught))} Add training examples of it, or remove it"
             )
 
 

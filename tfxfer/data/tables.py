@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from tfxfer.errors import UserError
 
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape what no UTF-8 text can hold
 csv.field_size_limit(2**31 - 1)  # the default of 128 KiB a field refuses long documents
 
 
@@ -129,6 +131,11 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
             ) from error
         if not isinstance(row, dict):
             raise UserError(f"{path.name} row {number}: a {type(row).__name__}; each line must be an object {{…}}")
+        if "\\u" in line and _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
+            raise UserError(
+                f"{path.name} row {number}: an escape from \\ud800 to \\udfff stands alone and is no character; "
+                "write both halves of the pair, or the character itself"
+            )
         yield number, {key: _json_text(value) for key, value in row.items() if value is not None}
 
 

@@ -37,6 +37,7 @@ def work(argv: Sequence[str]) -> None:
     splits = ("train", "validation", "test")
     if asked.split not in (*splits, "all"):
         raise UserError(f"--split {asked.split}: {suggest(asked.split, (*splits, 'all'))}")
+    cli.start_tensorflow()
     scores = score(asked, about, columns, splits if asked.split == "all" else (asked.split,))
     if asked.json:
         print(json.dumps(scores, ensure_ascii=False, indent=1))
@@ -55,6 +56,8 @@ def score(
     from tfxfer.models import load_model
 
     data = tfxfer.load(asked.data, data_dir=asked.data_dir, download=asked.download, **columns)
+    if not data.class_names:
+        raise UserError(f"{asked.data}: there are no labels to score against; name the column with --label")
     place = _places(data.class_names, about["class_names"], asked)
     model, key = load_model(about["model"]), about["input"]
     reading = {"image_size": about["image_size"], "channels": about["channels"]} if key == "image" else {}
