@@ -1,10 +1,12 @@
 """Metrics and verdicts on arrays of predictions and on records. Nothing here knows a model.
 
 - `classification`: accuracy, precision, recall, F1, confusion, calibration of one set of predictions.
+- `captions`: BLEU, ROUGE-L, CIDEr and more of captions against references.
 - `verdict`: did arm `a` score better than arm `b` on the same test examples?
 - `summary`, `verdicts`, `headline`: what a whole `Comparison` says.
 """
 
+from tfxfer.evaluate.captions import captions
 from tfxfer.evaluate.classification import calibration, classification
 from tfxfer.evaluate.comparison import headline, story, summary, verdicts
 from tfxfer.evaluate.verdict import Verdict, interval, verdict
@@ -12,6 +14,7 @@ from tfxfer.evaluate.verdict import Verdict, interval, verdict
 __all__ = [
     "Verdict",
     "calibration",
+    "captions",
     "classification",
     "headline",
     "interval",
