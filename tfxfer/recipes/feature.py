@@ -1,6 +1,6 @@
 """Feature transfer: f(x) = W·φ(x) + b, beside the controls that could explain it away.
 
-    φ   a source model up to a layer, frozen: by default a CNN that learned to tell 5,800 characters apart
+    φ   a source model up to a layer, frozen: by default a CNN that learned to tell 6,500 characters apart
     x   the target's examples, brought to φ over a bridge: by default phrases drawn as pixels
     W,b a linear head fitted on few labels: by default the language of the phrase, 10 languages
 
