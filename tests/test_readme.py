@@ -1,0 +1,180 @@
+"""What the documents promise: their commands parse, their make targets and links exist, their example runs."""
+
+import importlib
+import re
+import shlex
+import types
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tfxfer import cli, train
+from tfxfer.config import FeatureConfig
+from tfxfer.runs import write_config
+
+ROOT = Path(__file__).parent.parent
+COMMANDED = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+LINKED = [*COMMANDED, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("data/**/README.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+COLUMN_OPTIONS = re.compile(r"--(?:target-|source-)?(?:text|label|image|question|answer|caption)$")
+
+
+def name_of(document):
+    return document.relative_to(ROOT).as_posix()
+
+
+def code_lines(document):
+    """Yield every line of a code fence, and every piece of inline code."""
+    text = document.read_text("utf-8")
+    for _, block in FENCE.findall(text):
+        yield from block.replace("\\\n", " ").splitlines()
+    for inline in re.findall(r"`([^`]+)`", FENCE.sub("", text)):
+        yield " ".join(inline.split())
+
+
+def shown(beginning):
+    """Return (document, words of a command) for each that begins so; a comment after it is left out."""
+    found = {}
+    for document in COMMANDED:
+        for line in map(str.strip, code_lines(document)):
+            if line.startswith(beginning):
+                found[name_of(document), line] = shlex.split(line, comments=True)
+    return found
+
+
+COMMANDS = shown("python -m tfxfer.")
+
+
+@pytest.fixture
+def somewhere(tmp_path, monkeypatch):
+    """An empty working folder with a data folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFXFER_DATA", str(tmp_path / "prepared"))
+    return tmp_path
+
+
+def table(file, columns):
+    file.write_text("\n".join([",".join(columns), *(",".join([f"x{i}"] * len(columns)) for i in range(2))]) + "\n")
+
+
+def stand_in(word, before, columns):
+    """Make the tiny file or folder that a word of a command names, so that the cheap checks find one."""
+    kind, _, name = word.partition(":")
+    path = Path(name or word)
+    if kind in ("csv", "jsonl") and name:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table(path, columns) if kind == "csv" else path.write_text(str(dict.fromkeys(columns, "x")).replace("'", '"'))
+    elif kind == "folder" and name:
+        (path / "a").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path / "a" / "1.png")
+    elif kind == "preset" and "/" in name:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "config.json").write_text("{}")
+    elif kind == "tfds" and name:
+        Path("prepared/tfds", name.partition(":")[0].partition("/")[0]).mkdir(parents=True, exist_ok=True)
+    elif kind in ("file", "run") and name:
+        (path if kind == "run" else path.parent).mkdir(parents=True, exist_ok=True)
+        (path / "model.keras" if kind == "run" else path).touch()
+    elif before == "--config":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_config(path, FeatureConfig())
+
+
+@pytest.mark.parametrize(("document", "line"), COMMANDS, ids=map(": ".join, COMMANDS))
+def test_every_command_that_is_shown_is_accepted(document, line, somewhere, monkeypatch):
+    words = COMMANDS[document, line]
+    module, argv = words[2], words[3:]
+    given = [value for option, value in pairwise(argv) if COLUMN_OPTIONS.match(option)]
+    columns = list(dict.fromkeys([*(c for value in given for c in re.split("[+,]", value)), "text", "label"]))
+    for before, word in zip(["", *argv], argv):
+        stand_in(word, before, columns)
+    if "--help" in argv:
+        with pytest.raises(SystemExit) as ended:
+            parse(module, argv, monkeypatch)
+        assert ended.value.code == 0
+    else:
+        parse(module, argv, monkeypatch)
+
+
+def parse(module, argv, monkeypatch):
+    """Do all that a command does before it starts TensorFlow; raises for what it would refuse."""
+    if module == "tfxfer.train":
+        configs, real = [], importlib.import_module
+
+        def no_recipe(name, *rest):
+            return (
+                types.SimpleNamespace(run=configs.append) if name.startswith("tfxfer.recipes.") else real(name, *rest)
+            )
+
+        monkeypatch.setattr(importlib, "import_module", no_recipe)
+        train.work(argv)
+        assert configs, "no recipe was started"
+        return
+    try:
+        commanded = importlib.import_module(f"{module}.__main__")
+    except ModuleNotFoundError:
+        commanded = importlib.import_module(module)
+    commanded.parser().parse_args(argv)
+
+
+def test_the_documents_show_commands_at_all():
+    """So that a change of the documents' form cannot empty the test above."""
+    assert {"README.md", "docs/results.md"} <= {document for document, _ in COMMANDS}
+    assert {"tfxfer.train", "tfxfer.predict", "tfxfer.evaluate"} <= {words[2] for words in COMMANDS.values()}
+
+
+@pytest.mark.parametrize("argv", [["--sorce", "glyphs"], ["--source", "folder:nowhere"], ["featre"]])
+def test_a_command_that_cannot_run_would_be_seen(argv, somewhere, monkeypatch):
+    with pytest.raises(cli.UserError):
+        parse("tfxfer.train", argv, monkeypatch)
+
+
+@pytest.mark.parametrize(("document", "line"), shown("make "), ids=map(": ".join, shown("make ")))
+def test_every_make_target_exists(document, line):
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = [word for word in shlex.split(line, comments=True)[1:] if "=" not in word]
+    assert set(named) <= targets, f"{document}: {line}"
+
+
+@pytest.mark.parametrize("document", LINKED, ids=name_of)
+def test_every_relative_link_leads_somewhere(document):
+    text = FENCE.sub("", document.read_text("utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:|#", target):
+            assert (document.parent / target.partition("#")[0]).exists(), f"{name_of(document)} links to {target}"
+
+
+@pytest.mark.parametrize("document", COMMANDED, ids=name_of)
+def test_every_path_that_is_named_exists(document):
+    """Inline code such as `tfxfer/fit.py`; a path with a part in capitals is a pattern."""
+    for inline in re.findall(r"`([\w./-]+)`", FENCE.sub("", document.read_text("utf-8"))):
+        top, slash, rest = inline.partition("/")
+        if slash and (ROOT / top).is_dir() and not re.search(r"\b[A-Z]{2,}\b(?!\.md)", rest):
+            assert (ROOT / inline).exists(), f"{name_of(document)} names {inline}"
+
+
+EXAMPLES = [block for language, block in FENCE.findall((ROOT / "README.md").read_text("utf-8")) if language == "python"]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[f"example {i + 1}" for i in range(len(EXAMPLES))])
+def test_the_example_runs(example, data_dir, tmp_path, monkeypatch):
+    """On an untrained source: the words are the README's, and the answers are probabilities of its classes."""
+    import numpy as np
+
+    import tfxfer
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFXFER_DATA", str(data_dir))
+    for file in re.findall(r"file:([\w./-]+\.keras)", example):
+        tfxfer.source("fresh:cnn", num_classes=20, seed=0).save(file)
+    names = {}
+    exec(compile(example, "README.md", "exec"), names)
+    answers = np.asarray(names["model"](np.array(["Österreich", ""], object)))
+    assert answers.shape == (2, len(names["phrases"].class_names))
+    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
+
+
+def test_there_is_an_example():
+    assert EXAMPLES
