@@ -3,14 +3,16 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfxfer import train
+from tfxfer import predict, train
 from tfxfer.cli import main
+from tfxfer.evaluate import __main__ as evaluate
 from tfxfer.records import Comparison
 
 TINY = [
@@ -169,3 +171,81 @@ def test_a_flipped_byte_in_the_features_is_never_served(command, samples, tmp_pa
     first, second = Comparison.load(tmp_path / "run"), Comparison.load(tmp_path / "again")
     for a, b in zip(first.records, second.records, strict=True):
         np.testing.assert_array_equal(a.probabilities, b.probabilities)
+
+
+def test_arms_that_all_diverge_leave_a_report_and_no_model(command, samples):
+    words = ["--bridge", "tokens", "--learning-rates", "1e30", "--epochs", "2", "--arms", "transfer", "majority"]
+    _, said, folder = command("--target", f"csv:{samples}/reviews.csv", *words)
+    status = {record.arm: record.status for record in Comparison.load(folder).records}
+    assert status == {"transfer": "failed", "majority": "ok"}, said
+    assert (folder / "report.html").exists() and not (folder / "model.keras").exists()
+    assert "no model is saved" in (folder / "log.txt").read_text("utf-8")
+
+
+def test_a_flipped_byte_in_the_features_is_told(command, samples, tmp_path, caplog):
+    words = ["--target", f"csv:{samples}/reviews.csv", "--arms", "transfer", "--data-dir", tmp_path / "new"]
+    assert command(*words)[0] == 0
+    shard = sorted((tmp_path / "new" / "features").rglob("shard-*.npy"))[0]
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    assert command(*words, "--fresh", "--run-dir", tmp_path / "again")[0] == 0
+    assert f"{shard} changed since it was written, or is gone; computing it again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--run-dir", "{file}"], "{file}: no folder can be made there"),
+        (["--data-dir", "{file}/below"], "{file} is a file"),
+        (["--config", "{file}"], "--config: the file is not UTF-8 text"),
+        (["--target", "jsonl:{lines}"], "lines.jsonl row 2: an escape from"),
+    ],
+    ids=["--run-dir", "--data-dir", "--config", "half a surrogate pair"],
+)
+def test_paths_and_bytes_that_cannot_be_used(command, samples, tmp_path, words, message):
+    places = {"file": tmp_path / "file", "lines": tmp_path / "lines.jsonl"}
+    places["file"].write_bytes(b"\xff\xfe\x00")
+    places["lines"].write_text('{"text": "a", "label": "x"}\n{"text": "\\ud800", "label": "y"}\n')
+    code, said, _ = command("--target", f"csv:{samples}/reviews.csv", *(word.format(**places) for word in words))
+    assert code == 2 and message.format(**places) in said, said
+
+
+def test_after_a_mistake_the_same_folder_can_be_named_again(command, samples):
+    words = ["--target", f"csv:{samples}/reviews.csv", "--arms", "transfer"]
+    assert command(*words, "--layer", "conv9")[0] == 2
+    code, said, folder = command(*words)
+    assert code == 0, said
+    report = (folder / "report.html").read_bytes()
+    code, said, _ = command(*words)
+    assert code == 2 and "holds an earlier run, which is kept" in said, said
+    assert (folder / "report.html").read_bytes() == report
+
+
+def test_texts_that_a_saved_run_cannot_be_asked_or_scored_on(command, samples, tmp_path, capsys):
+    code, said, folder = command("--target", f"csv:{samples}/reviews.csv", "--arms", "transfer")
+    assert code == 0, said
+    assert main(predict.work, [str(folder), "--text", "caf\udce9"]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+    bad = {
+        "no label column": (table([(text,) for text, _ in ROWS], "text"), "name the column with --label"),
+        "not UTF-8": (b"text,label\nfine,good\ncaf\xe9,bad\n", "new.csv row 3: byte 4"),
+        "ragged": ("text,label\nfine,good\nworse\n", "new.csv row 3: 1 values for 2 columns"),
+        "unknown label": (table([(f"{i}", "good" if i % 2 else "goood") for i in range(20)]), "did you mean 'good'"),
+    }
+    for content, message in bad.values():
+        (tmp_path / "new.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        assert main(evaluate.work, [str(folder), "--data", f"csv:{tmp_path}/new.csv"]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_pictures_that_a_saved_run_cannot_be_asked_or_scored_on(command, samples, tmp_path, capsys):
+    code, said, folder = command("--target", f"folder:{samples}/shapes", "--arms", "transfer")
+    assert code == 0, said
+    new = tmp_path / "new"
+    shutil.copytree(samples / "shapes", new)
+    for name, make in broken_pictures().items():
+        make(new / "circle" / name)
+        assert main(predict.work, [str(folder), "--image", str(new / "circle" / name)]) == 2
+        assert name in capsys.readouterr().err
+    assert main(evaluate.work, [str(folder), "--data", f"folder:{new}"]) == 2
+    said = capsys.readouterr().err
+    assert all(f"circle/{name}" in said for name in broken_pictures()), said

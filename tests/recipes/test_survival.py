@@ -138,3 +138,27 @@ def test_a_masked_language_model_resumes_with_the_same_masks(data_dir, tmp_path)
     with np.load(tmp_path / "straight/weights.npz") as a, np.load(tmp_path / "killed/weights.npz") as b:
         for name in a.files:
             np.testing.assert_allclose(a[name], b[name], atol=2e-5)
+
+
+def test_the_same_command_goes_on_in_the_same_folder(samples, tmp_path):
+    """Quick enough for every day: the source is untrained. The slow tests above train one, and compare figures."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    words = [sys.executable, "-m", "tfxfer.train", "--source", "fresh:cnn", "--target", f"csv:{samples}/reviews.csv"]
+    words += ["--labels-per-class", "2", "5", "--trained-at", "2", "--seeds", "1", "--epochs", "1", "--width", "96"]
+    words += ["--learning-rates", "1e-3", "--data-dir", str(data), "--run-dir", str(run)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while phases(run).count("arm") < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in data.glob("records/*/*.npz")}
+    assert len(finished) >= 2 and not (run / "report.html").exists()
+
+    again = subprocess.run(words, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "finished records of this experiment are at hand" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    records = Comparison.load(run).records
+    assert {record.status for record in records} == {"ok"}
+    assert phases(run).count("arm") == len(records) and (run / "report.html").exists()
