@@ -51,7 +51,7 @@ class FeatureConfig(RunConfig):
         ("auto", "render", "tokens", "none"),
     )
     height: int = option(32, "height in pixels of a picture that enters φ")
-    width: int = option(256, "width in pixels of a rendered text (pictures are made square)")
+    width: int = option(224, "width in pixels of a rendered text (pictures are made square)")
     font_size: int = option(24, "size in pixels of rendered letters")
     layout: str = option(
         "line",
@@ -74,7 +74,7 @@ class FeatureConfig(RunConfig):
         (), "budgets at which the arms that train a whole network run (default: the one nearest to 20)"
     )
     unfreeze: str | None = option(None, "finetune from this layer up (default: everything)")
-    epochs: int = option(8, "epochs of scratch, finetune and tokens training")
+    epochs: int = option(6, "epochs of scratch, finetune and tokens training")
     learning_rates: tuple[float, ...] = option(
         (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
         "grid of the arms that train a network: each climbs from its middle to the value that validates best",

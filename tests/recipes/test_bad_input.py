@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -249,3 +250,53 @@ def test_pictures_that_a_saved_run_cannot_be_asked_or_scored_on(command, samples
     assert main(evaluate.work, [str(folder), "--data", f"folder:{new}"]) == 2
     said = capsys.readouterr().err
     assert all(f"circle/{name}" in said for name in broken_pictures()), said
+
+
+def unusable_sources(folder):
+    """Files and folders that hold a model, but none that pictures or tokens can enter."""
+    pictures, size = keras.Input((8, 8, 3), name="picture"), keras.Input((1,), name="size")
+    flat = keras.layers.Flatten()(pictures)
+    two = keras.Model([pictures, size], keras.layers.Dense(2)(keras.layers.Concatenate()([flat, size])))
+    rows = keras.Sequential([keras.Input((784,)), keras.layers.Dense(2)])
+    two.save(folder / "two.keras")
+    rows.save(folder / "rows.keras")
+    broken = folder / "bert"
+    broken.mkdir()
+    (broken / "config.json").write_text('{"model_type": "bert", "hidden_size": 8}')
+    (broken / "model.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{cut")
+    return {f"file:{folder}/two.keras": "takes", f"file:{folder}/rows.keras": "784", f"preset:{broken}": "KerasHub"}
+
+
+@pytest.mark.parametrize("which", range(3), ids=["two inputs", "flat rows", "a cut preset"])
+def test_a_model_that_cannot_be_a_source(command, samples, tmp_path, which):
+    source, message = list(unusable_sources(tmp_path).items())[which]
+    code, said, _ = command("--target", f"csv:{samples}/reviews.csv", source=source)
+    assert code == 2 and message in said, said
+
+
+def test_a_sequential_model_is_a_source(command, samples, tmp_path):
+    layers = [keras.Input((None, None, 1)), keras.layers.Conv2D(4, 3, name="c"), keras.layers.GlobalMaxPooling2D()]
+    keras.Sequential([*layers, keras.layers.Dense(3, activation="softmax")]).save(tmp_path / "s.keras")
+    words = ["--target", f"csv:{samples}/reviews.csv", "--arms", "transfer"]
+    code, said, _ = command(*words, source=f"file:{tmp_path}/s.keras")
+    assert code == 0, said
+
+
+@pytest.mark.parametrize(("option", "value"), [("--unfreeze", "conv2"), ("--layer", "pool")])
+def test_options_without_effect_are_refused(command, samples, option, value, data_dir, tmp_path):
+    if option == "--layer":
+        small = ["--source-max", "256", "--source-epochs", "1"]
+        code, said, _ = command("--target", f"folder:{samples}/shapes", option, value, *small, source="names")
+    else:
+        code, said, _ = command("--target", f"csv:{samples}/reviews.csv", "--bridge", "tokens", option, value)
+    assert code == 2 and f"{option}:" in said, said
+
+
+def test_pictures_of_another_size_are_predicted_by_a_run_on_pictures_of_one_size(command, samples, tmp_path, capsys):
+    code, said, folder = command("--target", f"folder:{samples}/shapes", "--arms", "transfer")
+    assert code == 0, said
+    for side in (20, 50):
+        Image.new("RGB", (side, side), "red").save(tmp_path / f"{side}.png")
+    files = [str(tmp_path / f"{side}.png") for side in (20, 50)]
+    assert main(predict.work, [str(folder), "--json", "--image", *files]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2

@@ -21,10 +21,13 @@ def load_model(path: str | Path) -> keras.Model:
     try:
         for module in _own_modules(path):
             importlib.import_module(module)  # importing registers its layers
-        return keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, TypeError, ImportError, zipfile.BadZipFile) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{path}: not a readable .keras model ({first}); train it again or name another") from error
+    if isinstance(model, keras.Sequential):  # the same layers and weights, with a graph that can be walked
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return model
 
 
 def _own_modules(path: str | Path) -> set[str]:

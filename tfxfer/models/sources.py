@@ -115,7 +115,14 @@ def _preset(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
             f"model spec '{spec.source}': not a folder here, and nothing is downloaded unless you ask for it: "
             "give --download (or download=True), or the folder of a model you have"
         )
-    return keras_hub.models.Backbone.from_preset(spec.name)
+    try:
+        return keras_hub.models.Backbone.from_preset(spec.name)
+    except Exception as error:  # whatever a damaged folder makes KerasHub, safetensors or JSON raise
+        first = (str(error).strip().splitlines() or [""])[0][:200]
+        raise UserError(
+            f"model spec '{spec.source}': KerasHub cannot read this model ({type(error).__name__}: {first}); it needs "
+            "config.json and whole weights (model.safetensors, or model.weights.h5) of a type it knows"
+        ) from error
 
 
 def _run(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:

@@ -84,6 +84,8 @@ def load_target(config: FeatureConfig, source: keras.Model, this: Run) -> Task:
     task = Task.of(dataset, config, source)
     sizes = ", ".join(f"{n:,} {split}" for split, n in task.sizes.items())
     this.say(f"target: {config.target}, {len(task.class_names)} classes, {sizes}")
+    for note in dataset.notes:
+        this.say(f"target: {note}")
     return task
 
 
@@ -118,8 +120,8 @@ def kept_records(config: FeatureConfig, task: Task, plan: "arms.Plan") -> Path:
 
 def run_arms(experiment: Experiment, this: Run, kept: Path) -> Comparison:
     """Run all arms with a progress bar; a line for each that failed."""
-    if kept.is_dir():
-        count = len(list(kept.glob("*.npz")))
+    count = len(list(kept.glob("*.npz")))
+    if count:
         this.say(f"{count} finished records of this experiment are at hand and not run again (--fresh runs them)")
     with this.progress() as bar:
         task = bar.add_task("running the arms", total=None, note="")
@@ -174,7 +176,7 @@ def save_model(comparison: Comparison, plan: "arms.Plan", task: Task, this: Run)
         "task": "classification",
         "input": task.key,
         "class_names": list(task.class_names),
-        "image_size": task.reading.get("image_size"),
+        "image_size": task.image_shape[:2] if task.key == "image" else None,
         "channels": task.reading.get("channels"),
     }
     write_json(this.folder / "model.json", described)

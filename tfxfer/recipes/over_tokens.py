@@ -5,6 +5,7 @@ from functools import lru_cache, partial
 import keras
 
 from tfxfer.config import FeatureConfig
+from tfxfer.errors import UserError
 from tfxfer.recipes.networks import ModelOf, Network
 from tfxfer.recipes.task import Task, takes
 from tfxfer.runs import Run
@@ -27,6 +28,10 @@ class OverTokens:
 
     def __init__(self, source: keras.Model, task: Task, config: FeatureConfig, run: Run) -> None:
         self.task, self.config, self.run, self.takes = task, config, run, takes(source)
+        if config.unfreeze:
+            raise UserError("--unfreeze: over tokens the trained part is fixed (Lu et al. 2021); leave it out")
+        if config.layer and self.takes == "text":
+            raise UserError("--layer: a text body is used whole when pictures enter it; leave it out")
 
     def build(self, model_of: ModelOf, trainable: str, seed: int) -> keras.Model:
         """Return raw input -> bridge -> body -> probabilities, with a trainable set after Lu et al. 2021."""

@@ -98,8 +98,21 @@ class Task:
 
 
 def takes(source: keras.Model) -> str:
-    """Return what a source model takes: "text" (token ids, as a BERT) or "image"."""
-    return "text" if isinstance(source.input, dict) else "image"
+    """Return what a source model takes: "text" (token ids, as a BERT) or "image".
+
+    Raises:
+        UserError: it takes something else, such as raw strings, flat rows or two inputs.
+    """
+    wanted = source.input
+    if isinstance(wanted, dict) and "token_ids" in wanted:
+        return "text"
+    if isinstance(wanted, keras.KerasTensor) and len(wanted.shape) == 4 and wanted.shape[3] in (1, 3):
+        return "image"
+    shapes = ", ".join(f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in source.inputs)
+    raise UserError(
+        f"the source {source.name} takes {shapes}; a source takes pictures [B, H, W, 1 or 3], or token ids as a "
+        "KerasHub backbone does. Give the model inside it, up to its own bridge"
+    )
 
 
 def _reading(dataset: Dataset, config: FeatureConfig, source: keras.Model) -> dict[str, Any]:
