@@ -1,0 +1,159 @@
+"""The ledger of a weight map on the terminal: what came from where, and what did not."""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tfxfer.transfer.weights.operation import NO, YES
+from tfxfer.transfer.weights.rows import Row
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tfxfer.transfer.weights.weight_map import WeightMap
+
+MOST_NAMED = 12  # names in a sentence under the table
+
+
+def entries(weight_map: "WeightMap", group: bool = False) -> list[dict[str, Any]]:
+    """Return the ledger as data: target, shape, operation, sources, parameters, share, tensors, why.
+
+    Args:
+        weight_map: The plan.
+        group: Make rows that differ in the numbers of their paths only into one, with "*" for those numbers.
+    """
+    total = sum(row.target.size for row in weight_map.rows) or 1
+    groups: dict[Any, list[Row]] = {}
+    for i, row in enumerate(weight_map.rows):
+        paths = [row.target.path, *(o.path for o in row.origins)]
+        alike = (*(re.sub(r"\d+", "*", path) for path in paths), row.target.shape, row.operation, row.allowed)
+        groups.setdefault(alike if group else i, []).append(row)
+    found = []
+    for rows in groups.values():
+        parameters = sum(row.target.size for row in rows)
+        reads = zip(*([f"{o.source}:{o.path}" for o in row.origins] for row in rows))
+        found.append(
+            {
+                "target": _pattern([row.target.path for row in rows]),
+                "shape": list(rows[0].target.shape),
+                "operation": rows[0].operation,
+                "sources": [_pattern(paths) for paths in reads],
+                "parameters": parameters,
+                "share": parameters / total,
+                "tensors": len(rows),
+                "why": rows[0].why,
+            }
+        )
+    return found
+
+
+def show(weight_map: "WeightMap", console: "Console | None" = None, group: bool = True) -> None:
+    """Print the ledger and what it comes to."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or Console()
+    titles = dict(weight_map.titles)
+    target = titles.pop("target", "target")
+    table = Table(title=Text(f"{', '.join(titles.values())} → {target}"), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("target", "shape", "operation", "source"):
+        table.add_column(name, overflow="fold")
+    for name in ("parameters", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for entry in entries(weight_map, group):
+        times = f" ×{entry['tensors']}" if entry["tensors"] > 1 else ""
+        read = ", ".join(path.removeprefix("source:") for path in entry["sources"]) or "–"
+        cells = (entry["target"] + times, str(entry["shape"]), entry["operation"], read)
+        figures = (f"{entry['parameters']:,}", f"{entry['share']:.1%}")
+        table.add_row(*map(Text, (*cells, *figures)), style="dim" if not entry["sources"] else "")
+    console.print(table)
+    for sentence in totals(weight_map):
+        console.print(Text(sentence))
+
+
+def text(weight_map: "WeightMap", width: int = 160) -> str:
+    """Return the ledger as plain text, every row by itself."""
+    from rich.console import Console
+
+    file = io.StringIO()
+    show(weight_map, Console(file=file, width=width, color_system=None), group=False)
+    return file.getvalue()
+
+
+def totals(weight_map: "WeightMap") -> list[str]:
+    """Return sentences: what was moved, made and kept, what nobody reads, and what is promised."""
+    rows = weight_map.rows
+    total = sum(row.target.size for row in rows)
+    kept = [row for row in rows if row.keeps]
+    made = [row for row in rows if row.target.path not in weight_map.fed and not row.keeps]
+    moved = [row for row in rows if row.target.path in weight_map.fed]
+    said = [f"moved: {_amount(moved, total)} of {total:,} in {len(rows)} tensors"]
+    reasons = Counter(row.why.split(", number")[0] for row in moved)
+    if reasons:
+        said.append("chosen by: " + "; ".join(f"{why} ({count})" for why, count in reasons.most_common()))
+    if made:
+        said.append(f"made without a source: {_amount(made, total)}: {_names(made)}")
+    for some, note in (
+        ([row for row in kept if not row.allowed], "apply() refuses unless you allow them"),
+        ([row for row in kept if row.allowed], "allowed"),
+    ):
+        if some:
+            said.append(
+                f"stay as they are, random if nothing was loaded ({note}): {_amount(some, total)}: {_names(some)}"
+            )
+    unread = weight_map.unmatched["source"]
+    if unread:
+        parameters = sum(origin.tensor.size for origin in weight_map.unread)
+        said.append(f"read by no row: {len(unread)} tensors, {parameters:,} parameters: {_list(unread)}")
+    if weight_map.skipped:
+        said.append(f"no weights, left alone: {len(weight_map.skipped)} states of random generators")
+    return [*said, _promised(weight_map)]
+
+
+def explain(row: Row) -> str:
+    """Return in a few lines what a row does and why."""
+    size = f"{row.target.dtype} {list(row.target.shape)}, {row.target.size:,} parameters"
+    lines = [f"{row.target.path}: {size}"]
+    for origin in row.origins:
+        lines.append(f"  reads {origin.source}:{origin.path}, {origin.tensor.dtype} {list(origin.tensor.shape)}")
+    for step in row.steps:
+        lines.append(f"  {step.told(row.target.shape)}: {step.meaning()}")
+    if row.keeps:
+        lines.append("  allowed" if row.allowed else "  not allowed: apply() refuses unless you allow it")
+    return "\n".join([*lines, f"  why: {row.why or 'not said'}", f"  keeps the function by itself: {row.preserves}"])
+
+
+def _promised(weight_map: "WeightMap") -> str:
+    if weight_map.preserves == YES:
+        return "promise: no number is lost or made up; verify() shows whether the outputs agree"
+    if weight_map.preserves == NO:
+        return "promise: none, outputs may differ; verify() shows how far predictions agree"
+    return f"promise: the outputs agree {weight_map.preserves}"
+
+
+def _amount(rows: Sequence[Row], total: int) -> str:
+    parameters = sum(row.target.size for row in rows)
+    return f"{parameters:,} parameters ({parameters / (total or 1):.1%})"
+
+
+def _names(rows: Sequence[Row]) -> str:
+    return _list([row.target.path for row in rows])
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def _pattern(paths: Sequence[str]) -> str:
+    """Return paths that differ in numbers only as one, with "*" where they differ.
+
+    >>> _pattern(["block_1/conv_2/kernel", "block_2/conv_2/kernel"])
+    'block_*/conv_2/kernel'
+    """
+    pieces = [re.split(r"(\d+)", path) for path in paths]
+    return "".join(same[0] if len(set(same)) == 1 else "*" for same in zip(*pieces))
