@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfxfer.errors import UserError
-from tfxfer.transfer.weights.names import PART_OF, kind, part, split
+from tfxfer.transfer.weights.names import CONTAINERS, PART_OF, kind, part, split
 from tfxfer.transfer.weights.tensors import Shape, Tensor
 
 Key = tuple[str, ...]
@@ -19,7 +19,7 @@ MOST_SHOWN = 5
 
 @dataclass(eq=False)
 class Layer:
-    """Tensors that belong together: those under the last name that Keras made up, or with one parent.
+    """Tensors that belong together: those under a layer that Keras named (not a whole model), or with one parent.
 
     Attributes:
         path: Their common path.
@@ -175,8 +175,8 @@ def layers_of(tensors: Sequence[Tensor]) -> list[Layer]:
     layers: dict[str, Layer] = {}
     for tensor in tensors:
         places, key = split(tensor.path), tensor.key
-        given = [i for i, place in enumerate(key[:-1], start=1) if place.endswith("#")]
-        cut = given[-1] if given else len(key) - 1
+        made_up = [i for i, place in enumerate(key[:-1], 1) if place.endswith("#") and place[:-1] not in CONTAINERS]
+        cut = made_up[-1] if made_up else len(key) - 1
         path = "/".join(places[:cut])
         layer = layers.setdefault(path, Layer(path, key[:cut], {}))
         layer.tensors["/".join(places[cut:])] = tensor

@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Iterable
 
+CONTAINERS = ("sequential", "functional")  # models that layers stand in; a path may name one that is not there any more
 # What other houses call the pieces of a transformer; a word must fill the whole place between two slashes.
 PARTS = {
     "query": ("query", "q", "q_proj", "q_lin", "query_dense"),
@@ -46,7 +47,8 @@ def tokens(path: str, given: set[str]) -> tuple[str, ...]:
     ('stem', 'conv2d#', 'kernel')
     """
     places = [place.lower() for place in split(path)]
-    return (*(f"{stem(place)}#" if place in given else place for place in places[:-1]), places[-1])
+    is_made_up = [place in given or stem(place) in CONTAINERS for place in places]
+    return (*(f"{stem(p)}#" if yes else p for p, yes in zip(places[:-1], is_made_up)), places[-1])
 
 
 def stem(place: str) -> str:
@@ -107,4 +109,4 @@ def _stems() -> set[str]:
     """Names that Keras makes up for its own layers, without numbers."""
     import keras
 
-    return {_snake(name) for name in dir(keras.layers) if name[0].isupper()} | {"functional", "sequential", "model"}
+    return {_snake(name) for name in dir(keras.layers) if name[0].isupper()}

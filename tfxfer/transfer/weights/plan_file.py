@@ -146,9 +146,7 @@ def _check_fields(data: Any, kinds: Mapping[str, type], needed: tuple[str, ...],
         if field not in kinds:
             raise UserError(f"{place}: '{field}' is unknown; {suggest(field, kinds)}")
         if type(value) is not kinds[field]:
-            raise UserError(
-                f"{place}: '{field}' is {json.dumps(value)[:80]}, which should be a {kinds[field].__name__}"
-            )
+            raise UserError(f"{place}: '{field}' is {json.dumps(value)[:80]}; it should be a {kinds[field].__name__}")
     missing = next((field for field in needed if field not in data), None)
     if missing is not None:
         raise UserError(f"{place}: '{missing}' is missing")

@@ -1,9 +1,9 @@
 """Rules that a person writes: ("encoder/*/ffn/kernel", "layers/*/dense/kernel", "transpose").
 
 Source first, then target, then the operation. `*` stands for anything between two slashes (or dots), `**` for anything
-at all; what it stands for on the target's side is carried over to the source's side, first to first. There it may be
-reckoned with: "{*-1}" is one less, "{2*+1}" twice and one more. Numbers that Keras gave ("dense_7") may differ in
-what a star carries over. Each target tensor takes the first rule that fits.
+at all, `**/` also for nothing. What a star stands for on the target's side is carried over to the source's side, first
+to first. There it may be reckoned with: "{*-1}" is one less, "{2*+1}" twice and one more. Numbers that Keras gave
+("dense_7") may differ in what is carried over. Each target tensor takes the first rule that fits.
 """
 
 import functools
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfxfer.errors import UserError, suggest
-from tfxfer.transfer.weights.names import split
+from tfxfer.transfer.weights.names import CONTAINERS, split, stem
 from tfxfer.transfer.weights.operations import Step, steps_of
 from tfxfer.transfer.weights.rows import Origin
 from tfxfer.transfer.weights.tensors import TARGET, Tensor
 
 FIELDS = ("source", "target", "op", "optional")
-WILD = re.compile(r"\*\*|\*|\{(\d*)\*([+-]\d+)?\}")
+WILD = re.compile(r"\*\*/|\*\*|\*|\{(\d*)\*([+-]\d+)?\}")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def fits(pattern: str, path: str) -> tuple[str, ...] | None:
     ('3', 'out/kernel')
     """
     found = _regex(pattern).fullmatch(path)
-    return found.groups() if found else None
+    return tuple(text or "" for text in found.groups()) if found else None
 
 
 def fill(pattern: str, captured: Sequence[str], place: str) -> str:
@@ -105,8 +105,10 @@ def fill(pattern: str, captured: Sequence[str], place: str) -> str:
 
     def value(match: re.Match) -> str:
         text = next(values)
+        if match[0] == "**/":
+            return f"{text.rstrip('/')}/" if text else ""
         if match[0] in ("*", "**"):
-            return text
+            return text.rstrip("/")
         if not text.isdecimal():
             raise UserError(f"{place}: {match[0]} reckons with a number, and the target has '{text}' there")
         return str(int(match[1] or 1) * int(text) + int(match[2] or 0))
@@ -171,19 +173,22 @@ def _place(text: str, known: dict[str, dict[str, Tensor]]) -> tuple[str, str]:
 def _but_for_numbers(pattern: str, captured: Sequence[str], target: Tensor, known: dict[str, Tensor]) -> str | None:
     """Return the one name that fits when names that Keras made up, carried over by a star, may have other numbers.
 
-    A star that stands for "sequential_3" in the target finds "sequential_2" in the source.
+    A star that stands for "sequential_3" in the target finds "sequential_2" in the source. So does "**/" when it stands
+    for nothing in the target.
     """
     given = {place.lower() for place, key in zip(split(target.path), target.key) if key.endswith("#")}
 
-    def loose(text: str) -> str:
+    def loose(text: str, star: str) -> str:
         places = re.split(r"([/.])", text)
+        if star == "**/" and all(stem(place.lower()) in (*CONTAINERS, "", "/") for place in places):
+            return rf"((?:{'|'.join(CONTAINERS)})(?:_\d+)?/)*"
         return "".join(_any_number(p) if p.lower() in given else re.escape(p) for p in places)
 
     values, parts, last = iter(captured), [], 0
     for match in WILD.finditer(pattern):
         if match[0].startswith("{"):
             return None
-        parts += [re.escape(pattern[last : match.start()]), loose(next(values))]
+        parts += [re.escape(pattern[last : match.start()]), loose(next(values), match[0])]
         last = match.end()
     regex = re.compile("".join([*parts, re.escape(pattern[last:])]))
     fitting = [name for name in known if regex.fullmatch(name)]
@@ -191,7 +196,7 @@ def _but_for_numbers(pattern: str, captured: Sequence[str], target: Tensor, know
 
 
 def _any_number(name: str) -> str:
-    return re.escape(re.sub(r"_\d+$", "", name)) + r"(_\d+)?"
+    return re.escape(stem(name)) + r"(_\d+)?"
 
 
 @functools.cache
@@ -200,6 +205,7 @@ def _regex(pattern: str) -> re.Pattern:
     for match in WILD.finditer(pattern):
         if match[0].startswith("{"):
             raise UserError(f"pattern '{pattern}': only the source's side can reckon with {match[0]}")
-        parts += [re.escape(pattern[last : match.start()]), "(.*)" if match[0] == "**" else r"([^/.]*)"]
+        stands_for = {"**/": "(.*/)?", "**": "(.*)"}.get(match[0], r"([^/.]*)")
+        parts += [re.escape(pattern[last : match.start()]), stands_for]
         last = match.end()
     return re.compile("".join([*parts, re.escape(pattern[last:])]))
