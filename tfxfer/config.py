@@ -76,7 +76,7 @@ class FeatureConfig(RunConfig):
     unfreeze: str | None = option(None, "finetune from this layer up (default: everything)")
     epochs: int = option(6, "epochs of scratch, finetune and tokens training")
     learning_rates: tuple[float, ...] = option(
-        (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+        (1e-4, 5e-4, 2e-3, 1e-2, 5e-2),
         "grid of the arms that train a network: each climbs from its middle to the value that validates best",
     )
     batch_size: int = option(16, "examples a step when an arm trains a network")
