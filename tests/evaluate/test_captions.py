@@ -27,10 +27,12 @@ def random_texts(seed, pictures=40, most_references=5):
 def test_docstrings():
     import importlib
 
-    failed, tried = doctest.testmod(importlib.import_module("tfxfer.evaluate.captions"))
-    assert tried and not failed
+    for name in ("captions", "cider"):
+        failed, tried = doctest.testmod(importlib.import_module(f"tfxfer.evaluate.{name}"))
+        assert tried and not failed
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("seed", range(5))
 def test_the_same_numbers_as_the_coco_caption_code(seed):
     pytest.importorskip("pycocoevalcap", reason="needs the extra 'oracle': pip install tfxfer[oracle]")

@@ -4,70 +4,22 @@ Texts are split at spaces and nothing else, so lower-case them and take punctuat
 The figures are those of pycocoevalcap on the same tokens, without Java.
 """
 
-import json
 import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfxfer.errors import UserError
+from tfxfer.evaluate.cider import ORDERS, DocumentFrequencies, cider
 
-ORDERS = (1, 2, 3, 4)  # lengths of the n-grams
+__all__ = ["DocumentFrequencies", "captions", "cider"]
+
 BETA = 1.2  # ROUGE-L: weight of recall over precision
-SIGMA = 6.0  # CIDEr-D: tolerance of a difference in length, in tokens
 
 Grams = Counter[tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class DocumentFrequencies:
-    """In how many pictures' references each n-gram stands: what CIDEr weighs rare words by.
-
-    Attributes:
-        pictures: Number of pictures counted.
-        counts: n-gram -> number of pictures.
-
-    >>> found = DocumentFrequencies.of([["a cat", "the cat"], ["a dog"]])
-    >>> found.pictures, found.counts[("a",)], found.counts[("cat",)]
-    (2, 2, 1)
-    """
-
-    pictures: int
-    counts: Counter[tuple[str, ...]]
-
-    @classmethod
-    def of(cls, references: Sequence[Sequence[str]]) -> "DocumentFrequencies":
-        """Count over the references [N pictures, any number each]."""
-        counts: Grams = Counter()
-        for texts in references:
-            counts.update(set().union(*(grams(text.split(), n) for text in texts for n in ORDERS)))
-        return cls(len(references), counts)
-
-    def save(self, path: str | Path) -> None:
-        """Write as JSON, n-grams joined by spaces."""
-        rows = {" ".join(gram): count for gram, count in self.counts.items()}
-        text = json.dumps({"pictures": self.pictures, "counts": rows}, ensure_ascii=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> "DocumentFrequencies":
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: The file is not of that form.
-        """
-        try:
-            plain = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(
-                int(plain["pictures"]), Counter({tuple(k.split(" ")): int(v) for k, v in plain["counts"].items()})
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: not a file of document frequencies ({error}); make it with .save") from error
 
 
 def captions(
@@ -99,14 +51,12 @@ def captions(
     (0.5, 0.9, 0.886)
     """
     _check(candidates, references)
-    if frequencies is None:
-        frequencies = DocumentFrequencies.of(references)
-        if len(references) == 1:
-            warnings.warn("CIDEr of one picture is 0: give document frequencies of a larger set", stacklevel=2)
+    if frequencies is None and len(references) == 1:
+        warnings.warn("CIDEr of one picture is 0: give document frequencies of a larger set", stacklevel=2)
     given = [text.split() for text in candidates]
     wanted = [[text.split() for text in texts] for texts in references]
     each = {name: np.array([score(c, r) for c, r in zip(given, wanted)]) for name, score in _CAPTION_SCORES.items()}
-    each |= _cider(given, wanted, frequencies)
+    each |= cider(candidates, references, frequencies)
     counts = np.array([_bleu_counts(c, r) for c, r in zip(given, wanted)])  # [N, 10]
     whole: dict[str, Any] = {f"bleu_{n}": value for n, value in zip(ORDERS, _bleu(counts.sum(0)))}
     whole |= {name: float(values.mean()) for name, values in each.items()}
@@ -195,39 +145,6 @@ def _distinct(given: list[list[str]], n: int) -> float:
     for tokens in given:
         found.update(grams(tokens, n))
     return len(found) / max(1, found.total())
-
-
-def _cider(
-    given: list[list[str]], wanted: list[list[list[str]]], frequencies: DocumentFrequencies
-) -> dict[str, np.ndarray]:
-    """Return CIDEr and CIDEr-D of each caption, 0 … 10.
-
-    For n = 1 … 4 an n-gram weighs tf · (ln N − ln max(1, df)). CIDEr is the cosine of the two weighted vectors;
-    CIDEr-D clips the caption's weights at the reference's and multiplies by exp(−Δℓ²/2σ²), Δℓ the difference in
-    bigrams. Both are means over n and over references, times 10.
-    """
-    log_pictures = math.log(max(1, frequencies.pictures))
-
-    def weights(tokens: list[str], n: int) -> dict[tuple[str, ...], float]:
-        found = grams(tokens, n)
-        return {g: tf * (log_pictures - math.log(max(1, frequencies.counts[g]))) for g, tf in found.items()}
-
-    plain, clipped = np.zeros(len(given)), np.zeros(len(given))
-    for i, (candidate, references) in enumerate(zip(given, wanted)):
-        mine = [weights(candidate, n) for n in ORDERS]
-        for reference in references:
-            apart = max(0, len(candidate) - 1) - max(0, len(reference) - 1)
-            penalty = math.exp(-(apart**2) / (2 * SIGMA**2))
-            for n, own in zip(ORDERS, mine):
-                other = weights(reference, n)
-                lengths = math.hypot(*own.values()) * math.hypot(*other.values())
-                if lengths:
-                    share = 10 / (len(ORDERS) * len(references) * lengths)
-                    plain[i] += share * sum(w * other.get(g, 0.0) for g, w in own.items())
-                    clipped[i] += (
-                        share * penalty * sum(min(w, other[g]) * other[g] for g, w in own.items() if g in other)
-                    )
-    return {"cider": plain, "cider_d": clipped}
 
 
 _CAPTION_SCORES: dict[str, Callable[[list[str], list[list[str]]], float]] = {
