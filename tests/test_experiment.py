@@ -1,5 +1,7 @@
 """Arms side by side: failures stay visible, interrupted work is taken up, settings are chosen on validation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -128,3 +130,23 @@ def test_a_sweep_survives_values_that_fail():
     assert scores["0.1"] == 1.0 and np.isnan(scores["10"])
     with pytest.raises(TfxferError, match="none of the settings.*loss became nan"):
         sweep([5.0, 6.0, 7.0], train)
+
+
+def scored(measure, values):
+    return Arm("transfer", lambda budget, seed: Outcome(None, scores={measure: values}, answers=["x"] * len(values)))
+
+
+def test_arms_whose_answers_are_no_classes_are_kept_with_their_scores(tmp_path):
+    whole = replace(experiment(scored("cider_d", np.arange(4.0))), class_names=(), measures=("cider_d",), unit="pairs")
+    first = compare(whole, kept=tmp_path)
+    again = compare(replace(whole, arms=(scored("cider_d", np.zeros(4)),)), kept=tmp_path)
+    for found in (first, again):  # the second was not run: its scores are those that were kept
+        record = found.select("transfer", 20)[0]
+        assert record.metrics == {"cider_d": 1.5} and list(record.answers) == ["x"] * 4
+        np.testing.assert_array_equal(found.scores("transfer", 20), [[0, 1, 2, 3]] * 2)
+
+
+@pytest.mark.parametrize("measure, values, said", [("cider", [1.0], "no cider_d"), ("cider_d", [np.nan], "no numbers")])
+def test_scores_that_are_missing_or_no_numbers_fail_the_arm(measure, values, said):
+    found = compare(replace(experiment(scored(measure, np.array(values))), measures=("cider_d",)))
+    assert {r.status for r in found.records} == {"failed"} and said in found.records[0].error

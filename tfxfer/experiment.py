@@ -8,7 +8,7 @@ import traceback
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,18 @@ class Outcome:
     """What one arm gives back: its answers on the test split.
 
     Attributes:
-        probabilities: float32 [N, C].
+        probabilities: float32 [N, C]; None where answers are not classes.
         settings: What validation chose, JSON-like.
         trainable: Number of trained parameters.
+        scores: measure -> float [N], the higher the better, where answers are not classes.
+        answers: Texts [N] that were answered, to be shown.
     """
 
-    probabilities: np.ndarray
+    probabilities: np.ndarray | None
     settings: dict[str, Any] = field(default_factory=dict)
     trainable: int = 0
+    scores: dict[str, np.ndarray] = field(default_factory=dict)
+    answers: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,14 @@ class Experiment:
 
     Attributes:
         title: One line for people.
-        class_names: Names of the C classes.
-        labels: int [N], true classes of the test split.
+        class_names: Names of the C classes; none where answers are not classes.
+        labels: int [N], true classes of the test split; zeros where answers are not classes.
         arms: The arms, the one under study ("transfer") first.
         budgets: Label budgets; None stands for all labels.
         seeds: Random seeds.
         examples: Test examples to show, dicts with "index" and "text" or "png".
+        measures: What the arms are compared by; the first decides the primary verdict.
+        unit: What a budget counts.
     """
 
     title: str
@@ -75,6 +81,8 @@ class Experiment:
     budgets: tuple[int | None, ...]
     seeds: tuple[int, ...]
     examples: tuple[dict[str, Any], ...] = ()
+    measures: tuple[str, ...] = ("accuracy",)
+    unit: str = "labels a class"
 
 
 def compare(
@@ -117,13 +125,16 @@ def compare(
         np.asarray(experiment.labels, np.int32),
         tuple(records),
         examples=tuple(experiment.examples),
+        measures=experiment.measures,
+        unit=experiment.unit,
     )
     return with_verdicts(comparison)
 
 
 def with_verdicts(comparison: Comparison) -> Comparison:
     """Return the comparison with the verdicts of `transfer` against every other arm."""
-    return replace(comparison, verdicts=tuple(verdicts(comparison)))
+    rows = [row for measure in comparison.measures for row in verdicts(comparison, measure=measure)]
+    return replace(comparison, verdicts=tuple(rows))
 
 
 def _jobs(experiment: Experiment) -> list[tuple[Arm, int | None, int]]:
@@ -140,9 +151,7 @@ def _run(arm: Arm, budget: int | None, seed: int, experiment: Experiment) -> Rec
     started = time.perf_counter()
     try:
         outcome = arm.run(budget, seed)
-        if not np.isfinite(outcome.probabilities).all():
-            raise TfxferError("the model answers with probabilities that are no numbers")
-        scores = classification(experiment.labels, outcome.probabilities, list(experiment.class_names))
+        metrics = _metrics(outcome, experiment)
     except UserError:
         raise
     except Exception as error:  # reported in the record, so that the other arms still count
@@ -156,19 +165,40 @@ def _run(arm: Arm, budget: int | None, seed: int, experiment: Experiment) -> Rec
         arm.name,
         budget,
         seed,
-        metrics={k: v for k, v in scores.items() if isinstance(v, float)},
+        metrics=metrics,
         settings=outcome.settings,
         trainable=outcome.trainable,
         seconds=round(time.perf_counter() - started, 3),
-        probabilities=np.asarray(outcome.probabilities, np.float32),
+        probabilities=None if outcome.probabilities is None else np.asarray(outcome.probabilities, np.float32),
+        scores={name: np.asarray(values, np.float32) for name, values in outcome.scores.items()},
+        answers=None if outcome.answers is None else np.array(outcome.answers, dtype=np.str_),
     )
+
+
+def _metrics(outcome: Outcome, experiment: Experiment) -> dict[str, float]:
+    """Return the figures of an outcome over the whole test split.
+
+    Raises:
+        TfxferError: A probability or score is not finite, or a measure is missing.
+    """
+    given = {"probabilities": outcome.probabilities, **outcome.scores}
+    for name, values in given.items():
+        if values is not None and not np.isfinite(values).all():
+            raise TfxferError(f"the model answers with {name.replace('_', ' ')} that are no numbers")
+    found = {name: float(np.mean(values)) for name, values in outcome.scores.items()}
+    if outcome.probabilities is not None:
+        whole = classification(experiment.labels, outcome.probabilities, list(experiment.class_names))
+        found |= {name: value for name, value in whole.items() if isinstance(value, float)}
+    missing = [name for name in experiment.measures if name not in found]
+    if missing:
+        raise TfxferError(f"the arm gives no {missing[0]}")
+    return found
 
 
 def _keep(record: Record, place: Path) -> None:
     """Write a record whole; it is read back only by the same tfxfer on the same machine."""
-    plain = {k: v for k, v in asdict(record).items() if k != "probabilities"}
     with atomic_file(place) as temporary, temporary.open("wb") as file:
-        np.savez(file, record=np.array(json.dumps(plain)), probabilities=record.probabilities)  # type: ignore[arg-type]
+        np.savez(file, record=np.array(json.dumps(record.plain())), **record.arrays())  # type: ignore[arg-type]
 
 
 def _taken_up(place: Path | None) -> Record | None:
@@ -177,7 +207,7 @@ def _taken_up(place: Path | None) -> Record | None:
         return None
     try:
         with np.load(place) as file:
-            return Record(**json.loads(str(file["record"])), probabilities=file["probabilities"])
+            return Record.of(json.loads(str(file["record"])), {name: file[name] for name in file.files})
     except (ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
 

@@ -1,6 +1,7 @@
 """What an experiment leaves behind: one `Record` for each arm, label budget and seed, and their `Comparison`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 from tfxfer.cache import atomic_file
 from tfxfer.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
+ARRAYS = ("probabilities", "scores", "answers")  # attributes of a record that do not go into JSON
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,18 @@ class Record:
 
     Attributes:
         arm: Name of the arm: "transfer", "random", "scratch", "finetune", "native", "majority", …
-        labels_per_class: Label budget, or None when all training labels were used.
+        labels_per_class: Label budget, or None when all training labels were used; of other tasks the budget that the
+            comparison's `unit` names, such as pairs.
         seed: Seed of the label draw, of fresh weights and of shuffling.
         status: "ok" or "failed".
         error: The error of a failed arm, in one sentence.
-        metrics: Figures on the test split; always has "accuracy" when status is "ok".
+        metrics: Figures on the test split; has every measure of the comparison when status is "ok".
         settings: What validation chose, e.g. {"l2": 1e-3} or {"learning_rate": 3e-3}, and what was tried.
         trainable: Number of trained parameters.
         seconds: Wall time of fitting and predicting, in seconds.
-        probabilities: float32 [N, C] on the test split, or None when the arm failed.
+        probabilities: float32 [N, C] on the test split; None when the arm failed, or its answers are not classes.
+        scores: measure -> float [N] on the test split, the higher the better, of tasks whose answers are not classes.
+        answers: What was answered, texts [N], where that can be shown.
     """
 
     arm: str
@@ -40,6 +45,24 @@ class Record:
     trainable: int = 0
     seconds: float = 0.0
     probabilities: np.ndarray | None = field(default=None, repr=False, compare=False)
+    scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    answers: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def plain(self) -> dict[str, Any]:
+        """Return what JSON can hold of the record."""
+        return {k: v for k, v in asdict(self).items() if k not in ARRAYS}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the record's arrays by name, for an .npz file."""
+        found = {"probabilities": self.probabilities, "answers": self.answers}
+        found |= {f"score/{name}": values for name, values in self.scores.items()}
+        return {name: values for name, values in found.items() if values is not None}
+
+    @classmethod
+    def of(cls, plain: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> "Record":
+        """Make a record of what `plain` and `arrays` gave."""
+        scores = {name.removeprefix("score/"): arrays[name] for name in arrays if name.startswith("score/")}
+        return cls(**plain, probabilities=arrays.get("probabilities"), scores=scores, answers=arrays.get("answers"))
 
     @property
     def key(self) -> str:
@@ -53,13 +76,15 @@ class Comparison:
 
     Attributes:
         title: One line, e.g. "glyphs → languages by render".
-        class_names: Names of the C classes.
-        labels: int32 [N], true classes of the test split.
+        class_names: Names of the C classes; none where answers are not classes.
+        labels: int32 [N], true classes of the test split; zeros where answers are not classes.
         records: One `Record` for each arm, budget and seed.
         verdicts: One dict for each comparison of `transfer` with another arm at one budget, as
             `tfxfer.evaluate.Verdict.to_dict` writes it.
         examples: A few test examples for people to look at, JSON-like dicts with "index" and "text" or "image".
         costs: What the run cost, e.g. {"source": 31.2, "features": 4.0} in seconds and "peak_memory_mib".
+        measures: What the arms are compared by; the first decides the primary verdict.
+        unit: What a budget counts: "labels a class", "pairs".
     """
 
     title: str
@@ -69,6 +94,8 @@ class Comparison:
     verdicts: tuple[dict[str, Any], ...] = ()
     examples: tuple[dict[str, Any], ...] = ()
     costs: dict[str, float] = field(default_factory=dict)
+    measures: tuple[str, ...] = ("accuracy",)
+    unit: str = "labels a class"
 
     def select(self, arm: str, labels_per_class: int | None) -> list[Record]:
         """Return the successful records of one arm and budget, ordered by seed."""
@@ -92,20 +119,29 @@ class Comparison:
             return np.zeros((0, len(self.labels)), bool)
         return np.stack([p.argmax(-1) == self.labels for p in rows])  # [S, N]
 
+    def scores(self, arm: str, labels_per_class: int | None, measure: str | None = None) -> np.ndarray:
+        """Return float [S, N]: each seed's score on each test example, by the first measure unless another is named."""
+        measure = measure or self.measures[0]
+        if measure == "accuracy":
+            return self.correct(arm, labels_per_class)
+        rows = [r.scores[measure] for r in self.select(arm, labels_per_class) if measure in r.scores]
+        return np.stack(rows) if rows else np.zeros((0, len(self.labels)))
+
     def save(self, folder: str | Path) -> None:
         """Write `comparison.json` and `probabilities.npz` into `folder`, each whole or not at all."""
         folder = Path(folder)
-        rows = [{k: v for k, v in asdict(r).items() if k != "probabilities"} for r in self.records]
         plain = {
             "format": FORMAT,
             "title": self.title,
             "class_names": list(self.class_names),
-            "records": rows,
+            "records": [record.plain() for record in self.records],
             "verdicts": list(self.verdicts),
             "examples": list(self.examples),
             "costs": self.costs,
+            "measures": list(self.measures),
+            "unit": self.unit,
         }
-        arrays = {r.key: r.probabilities for r in self.records if r.probabilities is not None}
+        arrays = {f"{r.key}/{name}": values for r in self.records for name, values in r.arrays().items()}
         with atomic_file(folder / "probabilities.npz") as path, path.open("wb") as file:
             np.savez_compressed(file, labels=self.labels, **arrays)  # type: ignore[arg-type]
         with atomic_file(folder / "comparison.json") as path:
@@ -121,14 +157,20 @@ class Comparison:
                 arrays = dict(file)
         except FileNotFoundError as error:
             raise UserError(f"{folder}: not a finished run ({error.filename} is missing)") from error
-        rows = [Record(**r) for r in plain["records"]]
-        records = tuple(Record(**{**asdict(r), "probabilities": arrays.get(r.key)}) for r in rows)
+        if plain["format"] != FORMAT:
+            raise UserError(f"{folder}: was written by another version of tfxfer; run it again with --config")
+        records = []
+        for row in plain["records"]:
+            own = f"{Record(**row).key}/"
+            records.append(Record.of(row, {n.removeprefix(own): a for n, a in arrays.items() if n.startswith(own)}))
         return cls(
             title=plain["title"],
             class_names=tuple(plain["class_names"]),
             labels=arrays["labels"],
-            records=records,
+            records=tuple(records),
             verdicts=tuple(plain["verdicts"]),
             examples=tuple(plain["examples"]),
             costs=plain["costs"],
+            measures=tuple(plain["measures"]),
+            unit=plain["unit"],
         )

@@ -43,16 +43,16 @@ def test_summary_rows_hold_the_plain_means():
         failed("scratch", None, 0),
     )
     transfer, random, scratch = evaluate.summary(c)
-    assert transfer["accuracy"] == pytest.approx(0.5)
+    assert transfer["score"] == pytest.approx(0.5)
     assert (transfer["seeds"], transfer["failed"], transfer["trainable"], transfer["seconds"]) == (
         3,
         0,
         100,
         1.0,
     )
-    assert (transfer["accuracy"], transfer["low"], transfer["high"]) == evaluate.interval(c.correct("transfer", 5))
+    assert (transfer["score"], transfer["low"], transfer["high"]) == evaluate.interval(c.correct("transfer", 5))
     assert (random["seeds"], random["failed"], random["errors"]) == (1, 1, ["the loss became NaN"])
-    assert (scratch["arm"], scratch["accuracy"], scratch["low"], scratch["seeds"]) == (
+    assert (scratch["arm"], scratch["score"], scratch["low"], scratch["seeds"]) == (
         "scratch",
         None,
         None,

@@ -20,7 +20,7 @@ def test_table_failures_and_verdict_in_eighty_columns(comparison):
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     for row in evaluate.summary(comparison):
-        assert f"{row['accuracy']:.3f}" in text
+        assert f"{row['score']:.3f}" in text
         assert f"{row['low']:.3f}–{row['high']:.3f}" in text
     flat = " ".join(text.split())
     assert evaluate.headline(comparison) in flat

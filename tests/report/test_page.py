@@ -240,3 +240,39 @@ def test_writing_again_replaces_the_page(run_folder):
     assert "another title" in second
     assert "another title" not in first
     assert not list(run_folder.glob(".report*"))
+
+
+def captions(tmp_path, failed=False):
+    """Two arms that answer with texts, scored by two measures that disagree, at two numbers of pairs."""
+    rng = np.random.default_rng(0)
+    records = []
+    for arm, nats, cider in (("transfer", -1.0, 0.2), ("random", -1.5, 0.4)):
+        for budget in (50, 150):
+            scores = {"log_likelihood": nats + rng.normal(0, 0.1, 40), "cider_d": cider + rng.random(40) / 10}
+            answers = np.array([f"{arm} says {i}" for i in range(40)])
+            records.append(Record(arm, budget, 0, scores=scores, answers=answers))
+    examples = ({"index": 3, "true": "a <b>true</b> caption"},)
+    compared_by = {"measures": ("log_likelihood", "cider_d"), "unit": "pairs"}
+    made = Comparison("pictures → words", (), np.zeros(40), tuple(records), examples=examples, **compared_by)
+    made.save(tmp_path)
+    return made
+
+
+def test_answers_that_are_texts_are_scored_by_every_measure(tmp_path):
+    captions(tmp_path)
+    page = read(tmp_path)
+    assert "Transfer helped: +0.5" in page.text and "nats a token over random weights" in page.text
+    assert "By CIDEr-D: Transfer hurt" in page.text
+    assert "averaged over 50 and 150 pairs" in page.text
+    assert "transfer says 3" in page.text and "random says 3" in page.text
+    assert "a <b>true</b> caption" in page.text  # as text, not as a tag
+    assert "labels a class" not in page.text and "right answers in every 100" not in page.text
+    assert page.open == []
+
+
+def test_scores_and_answers_survive_the_disk(tmp_path):
+    made = captions(tmp_path)
+    back = Comparison.load(tmp_path)
+    assert (back.measures, back.unit) == (made.measures, made.unit)
+    np.testing.assert_allclose(back.scores("random", 150, "cider_d"), made.scores("random", 150, "cider_d"))
+    assert list(back.select("transfer", 50)[0].answers) == list(made.select("transfer", 50)[0].answers)

@@ -16,24 +16,47 @@ from tfxfer.records import Comparison
 PRIMARY = ("transfer", "random")
 POOLED = "pooled"
 WHOLE = ("scratch", "finetune")  # arms in which every weight is trained
+MEASURES = {  # name -> what people call it
+    "accuracy": "accuracy",
+    "recall_at_1": "recall@1",
+    "recall_at_5": "recall@5",
+    "recall_at_10": "recall@10",
+    "reciprocal_rank": "reciprocal rank",
+    "log_likelihood": "nats a token",
+    "cider_d": "CIDEr-D",
+    "token_f1": "token F1",
+    "exact_match": "exact match",
+}
 
 
-def summary(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list[dict[str, Any]]:
+def measure_name(measure: str) -> str:
+    """Return what people call a measure.
+
+    >>> measure_name("recall_at_1"), measure_name("my_own")
+    ('recall@1', 'my own')
+    """
+    return MEASURES.get(measure, measure.replace("_", " "))
+
+
+def summary(
+    comparison: Comparison, *, measure: str | None = None, level: float = 0.95, seed: int = 0
+) -> list[dict[str, Any]]:
     """Return a row for each arm and budget that was tried, arms in their order, budgets ascending.
 
     Args:
         comparison: The records.
+        measure: What is averaged; the comparison's first measure by default.
         level: Confidence level of the intervals.
         seed: Seed of the bootstrap.
 
     Returns:
-        Dicts with `arm`, `labels_per_class`, `accuracy`, `low`, `high` (mean over examples and seeds and its
+        Dicts with `arm`, `labels_per_class`, `score`, `low`, `high` (mean over examples and seeds and its
         interval by `interval`; None when every seed failed), `seeds` (those that succeeded), `failed`,
         `errors`, `trainable` (parameters) and `seconds` (mean of one seed).
     """
     tried = {(r.arm, r.labels_per_class) for r in comparison.records}
     return [
-        _row(comparison, arm, budget, level, seed)
+        _row(comparison, arm, budget, measure, level, seed)
         for arm in comparison.arms
         for budget in comparison.budgets
         if (arm, budget) in tried
@@ -45,6 +68,7 @@ def verdicts(
     subject: str = "transfer",
     against: str | Sequence[str] | None = None,
     *,
+    measure: str | None = None,
     level: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -54,10 +78,11 @@ def verdicts(
 
     Returns:
         `Verdict.to_dict` of each comparison with `labels_per_class` (the budget), `budgets` (a list of it)
-        and `role`. Where an arm shares several budgets, a last row has `labels_per_class` "pooled" and all
-        of them in `budgets`. `role` is "primary" for `transfer` against `random` over all budgets, else
-        "secondary".
+        `measure` and `role`. Where an arm shares several budgets, a last row has `labels_per_class` "pooled" and all
+        of them in `budgets`. `role` is "primary" for `transfer` against `random` over all budgets by the first
+        measure, else "secondary".
     """
+    measure = measure or comparison.measures[0]
     others = [against] if isinstance(against, str) else against
     others = [arm for arm in comparison.arms if arm != subject] if others is None else list(others)
     rows = []
@@ -65,13 +90,13 @@ def verdicts(
         shared = shared_budgets(comparison, subject, other)
         groups = [[budget] for budget in shared] + ([shared] if len(shared) > 1 else [])
         for budgets in groups:
-            one = _compare(comparison, subject, other, budgets, level, seed)
+            one = _compare(comparison, subject, other, budgets, measure, level, seed)
             if one is None:
                 continue
-            primary = (subject, other) == PRIMARY and budgets == shared
-            label = budgets[0] if len(budgets) == 1 else POOLED
+            primary = (subject, other) == PRIMARY and budgets == shared and measure == comparison.measures[0]
+            place = {"labels_per_class": budgets[0] if len(budgets) == 1 else POOLED, "budgets": budgets}
             role = "primary" if primary else "secondary"
-            rows.append({**one.to_dict(), "labels_per_class": label, "budgets": budgets, "role": role})
+            rows.append({**one.to_dict(), **place, "measure": measure, "role": role})
     return rows
 
 
@@ -85,25 +110,33 @@ def story(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list
 
     The first is the primary comparison; when it cannot be made, it says why. The second names the budgets,
     where there are several. Then transfer is compared with the native baseline, and with the networks that were
-    trained whole, where these were run.
+    trained whole, where these were run. Last come the other measures, each with its own word.
     """
     subject, control = PRIMARY
     rows = verdicts(comparison, subject, control, level=level, seed=seed)
     if not rows:
         return [f"No verdict on transfer against random weights: {_why_not(comparison)}"]
+    unit = comparison.unit
     primary = next((row for row in rows if row["role"] == "primary"), None)
     if primary is None:
-        return ["No overall verdict: no seed of both arms succeeded at every budget.", _by_budget(rows)]
-    sentences = [Verdict.from_dict(primary).sentence(where=_where(primary["budgets"]))]
+        return ["No overall verdict: no seed of both arms succeeded at every budget.", _by_budget(rows, unit)]
+    sentences = [_sentence(primary, unit)]
     if len(primary["budgets"]) > 1:
-        sentences.append(_by_budget(rows))
+        sentences.append(_by_budget(rows, unit))
     native = verdicts(comparison, subject, "native", level=level, seed=seed)
     if native:
-        sentences.append(_native_sentence(native, primary["budgets"]))
+        sentences.append(_native_sentence(native, primary["budgets"], unit))
     whole = [verdicts(comparison, subject, arm, level=level, seed=seed)[-1:] for arm in WHOLE]
     if any(whole):
         sentences.append(_whole_sentence(comparison, [row for rows in whole for row in rows]))
+    for measure in comparison.measures[1:]:
+        rows = verdicts(comparison, subject, control, measure=measure, level=level, seed=seed)
+        sentences += [f"By {measure_name(measure)}: {_sentence(row, unit)}" for row in rows[-1:]]
     return sentences
+
+
+def _sentence(row: dict[str, Any], unit: str) -> str:
+    return Verdict.from_dict(row).sentence(measure_name(row["measure"]), _where(row["budgets"], unit))
 
 
 def shared_budgets(comparison: Comparison, a: str, b: str) -> list[int | None]:
@@ -111,33 +144,37 @@ def shared_budgets(comparison: Comparison, a: str, b: str) -> list[int | None]:
     return [n for n in comparison.budgets if _by_seed(comparison, a, [n]) and _by_seed(comparison, b, [n])]
 
 
-def budget_words(budgets: Sequence[int | None]) -> str:
-    """Write label budgets as words.
+def budget_words(budgets: Sequence[int | None], unit: str = "labels a class") -> str:
+    """Write budgets as words.
 
     >>> budget_words([5, 20, None])
     '5 and 20 labels a class and all labels'
-    >>> budget_words([1]), budget_words([None])
-    ('1 label a class', 'all labels')
+    >>> budget_words([1]), budget_words([None]), budget_words([50, 150], "pairs")
+    ('1 label a class', 'all labels', '50 and 150 pairs')
     """
     numbers = [f"{n:,}" for n in budgets if n is not None]
-    parts = [f"{_listed(numbers)} label{'s' * (numbers != ['1'])} a class"] if numbers else []
-    return " and ".join(parts + ["all labels"] * (None in budgets))
+    things, *rest = unit.split(" ", 1)
+    one = [things.removesuffix("s") if numbers == ["1"] else things, *rest]
+    parts = [f"{_listed(numbers)} {' '.join(one)}"] if numbers else []
+    return " and ".join(parts + [f"all {things}"] * (None in budgets))
 
 
 def _listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
-def _row(comparison: Comparison, arm: str, budget: int | None, level: float, seed: int) -> dict[str, Any]:
+def _row(
+    comparison: Comparison, arm: str, budget: int | None, measure: str | None, level: float, seed: int
+) -> dict[str, Any]:
     records = [r for r in comparison.records if (r.arm, r.labels_per_class) == (arm, budget)]
     good = [r for r in records if r.status == "ok"]
-    correct = comparison.correct(arm, budget)  # [S, N]
-    mean, low, high = interval(correct, level=level, seed=seed) if correct.size else (None, None, None)
+    scores = comparison.scores(arm, budget, measure)  # [S, N]
+    mean, low, high = interval(scores, level=level, seed=seed) if scores.size else (None, None, None)
     errors = [r.error or "no reason was recorded" for r in records if r.status != "ok"]
     return {
         "arm": arm,
         "labels_per_class": budget,
-        "accuracy": mean,
+        "score": mean,
         "low": low,
         "high": high,
         "seeds": len(good),
@@ -148,20 +185,22 @@ def _row(comparison: Comparison, arm: str, budget: int | None, level: float, see
     }
 
 
-def _by_seed(comparison: Comparison, arm: str, budgets: Sequence[int | None]) -> dict[int, np.ndarray]:
+def _by_seed(
+    comparison: Comparison, arm: str, budgets: Sequence[int | None], measure: str | None = None
+) -> dict[int, np.ndarray]:
     """Return seed -> scores [N] averaged over `budgets`, for the seeds that succeeded at all of them."""
     found: dict[int, list[np.ndarray]] = {}
     for budget in budgets:
-        rows = [r for r in comparison.select(arm, budget) if r.probabilities is not None]
-        for record, right in zip(rows, comparison.correct(arm, budget)):
-            found.setdefault(record.seed, []).append(right)
+        scores = comparison.scores(arm, budget, measure)
+        for record, row in zip(comparison.select(arm, budget), scores):
+            found.setdefault(record.seed, []).append(row)
     return {seed: np.mean(all_, axis=0) for seed, all_ in found.items() if len(all_) == len(budgets)}
 
 
 def _compare(
-    comparison: Comparison, a: str, b: str, budgets: Sequence[int | None], level: float, seed: int
+    comparison: Comparison, a: str, b: str, budgets: Sequence[int | None], measure: str, level: float, seed: int
 ) -> Verdict | None:
-    first, second = _by_seed(comparison, a, budgets), _by_seed(comparison, b, budgets)
+    first, second = (_by_seed(comparison, arm, budgets, measure) for arm in (a, b))
     if not first or not second:
         return None  # pooled, and no seed of one arm succeeded at every budget
     common = sorted(first.keys() & second.keys())
@@ -171,11 +210,11 @@ def _compare(
     return verdict(scores[0], scores[1], level=level, seed=seed, names=(a, b))
 
 
-def _where(budgets: Sequence[int | None]) -> str:
-    return f"at {budget_words(budgets)}" if len(budgets) == 1 else f"averaged over {budget_words(budgets)}"
+def _where(budgets: Sequence[int | None], unit: str) -> str:
+    return f"{'at' if len(budgets) == 1 else 'averaged over'} {budget_words(budgets, unit)}"
 
 
-def _by_budget(rows: Sequence[dict[str, Any]]) -> str:
+def _by_budget(rows: Sequence[dict[str, Any]], unit: str) -> str:
     single = [row for row in rows if row["labels_per_class"] != POOLED]
     parts = []
     for word in ("helped", "hurt", "no evidence"):
@@ -183,17 +222,17 @@ def _by_budget(rows: Sequence[dict[str, Any]]) -> str:
         if len(budgets) == len(single):
             return f"Taken one by one, every budget says the same: {word}."
         if budgets:
-            parts.append(f"{word} at {budget_words(budgets)}")
+            parts.append(f"{word} at {budget_words(budgets, unit)}")
     return f"Taken one by one: {'; '.join(parts)}."
 
 
-def _native_sentence(rows: Sequence[dict[str, Any]], primary_budgets: Sequence[int | None]) -> str:
+def _native_sentence(rows: Sequence[dict[str, Any]], primary_budgets: Sequence[int | None], unit: str) -> str:
     row = rows[-1]  # the pooled one, where there are several budgets
     sign = -1 if row["word"] == "hurt" else 1
     low, high = sorted((sign * row["low"], sign * row["high"]))
     by = f"{sign * row['difference']:.3f}"
     if row["budgets"] != list(primary_budgets):
-        by += f", {_where(row['budgets'])}"
+        by += f", {_where(row['budgets'], unit)}"
     span = f"({row['level'] * 100:g} % interval {signed(low)} to {signed(high)})"
     sentence = {
         "hurt": f"The native baseline is still better than transfer, by {by} {span}",
@@ -202,7 +241,7 @@ def _native_sentence(rows: Sequence[dict[str, Any]], primary_budgets: Sequence[i
     for word, better in (("helped", "transfer"), ("hurt", "the native baseline")):
         budgets = [r["labels_per_class"] for r in rows[:-1] if r["word"] == word != row["word"]]
         if budgets:
-            sentence += f"; at {budget_words(budgets)} {better} is better"
+            sentence += f"; at {budget_words(budgets, unit)} {better} is better"
     return f"{sentence}."
 
 
@@ -212,7 +251,7 @@ def _whole_sentence(comparison: Comparison, rows: Sequence[dict[str, Any]]) -> s
     records = [r for row in rows for n in row["budgets"] for r in comparison.select(row["b"], n)]
     epochs = sorted({r.settings["epochs"] for r in records if "epochs" in r.settings})
     trained = f", which trained for {' or '.join(map(str, epochs))} epochs; longer training may change that"
-    return f"{_where(rows[0]['budgets']).capitalize()}: {_listed(shares)}{trained if epochs else ''}."
+    return f"{_where(rows[0]['budgets'], comparison.unit).capitalize()}: {_listed(shares)}{trained if epochs else ''}."
 
 
 def _why_not(comparison: Comparison) -> str:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tfxfer.evaluate import story, summary
-from tfxfer.evaluate.comparison import budget_words
+from tfxfer.evaluate.comparison import budget_words, measure_name
 from tfxfer.records import Comparison
 from tfxfer.report.words import budget_name
 
@@ -15,7 +15,7 @@ COLUMNS = 5  # budgets side by side in 80 columns; further ones go into a second
 
 
 def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
-    """Print accuracy with its interval for each arm and budget, failed arms, and the verdict.
+    """Print each measure with its interval for each arm and budget, failed arms, and the verdict.
 
     Args:
         comparison: The records.
@@ -25,13 +25,14 @@ def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
     from rich.text import Text
 
     console = console or Console()
-    rows = summary(comparison)
     budgets = comparison.budgets
-    for start in range(0, len(budgets), COLUMNS):
-        console.print(_table(comparison, rows, budgets[start : start + COLUMNS]))
+    for measure in comparison.measures:
+        rows = summary(comparison, measure=measure)
+        for start in range(0, len(budgets), COLUMNS):
+            console.print(_table(comparison, measure, rows, budgets[start : start + COLUMNS]))
     for row in rows:
         for error in row["errors"]:
-            where = f"{row['arm']} at {budget_words([row['labels_per_class']])}"
+            where = f"{row['arm']} at {budget_words([row['labels_per_class']], comparison.unit)}"
             share = f"{row['failed']} of {row['failed'] + row['seeds']} seeds"
             console.print(Text(f"* failed: {where}, {share}: {error}", style="red"))
     first, *others = story(comparison)
@@ -40,12 +41,12 @@ def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
         console.print(Text(sentence))
 
 
-def _table(comparison: Comparison, rows: list[dict[str, Any]], budgets: list[int | None]) -> "Table":
+def _table(comparison: Comparison, measure: str, rows: list[dict[str, Any]], budgets: list[int | None]) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    title = Text(f"{comparison.title}\naccuracy (95 % interval) by labels a class")
+    title = Text(f"{comparison.title}\n{measure_name(measure)} (95 % interval) by {comparison.unit}")
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("arm")
     for budget in budgets:
@@ -62,8 +63,8 @@ def _cell(row: dict[str, Any] | None, style: str) -> Any:
 
     if row is None:
         return Text("–", style="dim")
-    if row["accuracy"] is None:
+    if row["score"] is None:
         return Text("failed", style="red")
     mark = "*" if row["failed"] else ""
-    first = Text(f"{row['accuracy']:.3f}{mark}\n", style=style)
+    first = Text(f"{row['score']:.3f}{mark}\n", style=style)
     return first + Text(f"{row['low']:.3f}–{row['high']:.3f}", style="dim")

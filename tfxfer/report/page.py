@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from tfxfer.cache import atomic_file
 from tfxfer.evaluate import classification, story, summary, verdicts
-from tfxfer.evaluate.comparison import POOLED, budget_words
+from tfxfer.evaluate.comparison import POOLED, budget_words, measure_name
 from tfxfer.evaluate.verdict import signed
 from tfxfer.records import Comparison, Record
 from tfxfer.report import run, words
@@ -72,27 +72,24 @@ def _template() -> Any:
 
 
 def _results(comparison: Comparison) -> dict[str, Any]:
-    """Return what the page says about accuracy: sentences, tables and their figures."""
+    """Return what the page says about the arms' scores: sentences, tables and their figures."""
     rows, tests = summary(comparison), verdicts(comparison)
-    best = {
-        budget: max((r["accuracy"] or 0.0 for r in rows if r["labels_per_class"] == budget), default=0.0)
-        for budget in comparison.budgets
-    }
     for row in rows:
         records = [r for r in comparison.records if (r.arm, r.labels_per_class) == _place(row)]
         row["chosen"] = words.chosen(r.settings for r in records)
-        row["best"] = row["accuracy"] == best[row["labels_per_class"]]
     primary = [v for v in tests if v["role"] == "primary"]
     curve = "label_efficiency" if len(comparison.budgets) > 1 else "accuracies"
     return {
         "title": comparison.title,
         "story": story(comparison),
         "word": primary[0]["word"] if primary else "no verdict",
-        "plainly": _plainly(primary[0]["difference"]) if primary else None,
+        "plainly": _plainly(primary[0]["difference"]) if primary and comparison.class_names else None,
         "arms": [(arm, words.ARMS.get(arm, ""), _methods(comparison, arm)) for arm in comparison.arms],
         "budgets": comparison.budgets,
         "rows": rows,
-        "cells": {_place(row): row for row in rows},
+        "tables": [(measure_name(measure), _cells(comparison, measure)) for measure in comparison.measures],
+        "measure": measure_name(comparison.measures[0]),
+        "unit": comparison.unit,
         "verdicts": tests,
         "curve": _svg(curve, comparison),
         "differences": _svg("differences", comparison, tests) if tests else None,
@@ -103,11 +100,27 @@ def _results(comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def _cells(comparison: Comparison, measure: str) -> dict[tuple[str, int | None], dict[str, Any]]:
+    """Return the row of each arm and budget, with "best" set on the best arm of a budget."""
+    rows = [row | {"best": False} for row in summary(comparison, measure=measure)]
+    for budget in comparison.budgets:
+        scored = [row for row in rows if row["labels_per_class"] == budget and row["score"] is not None]
+        for row in scored:
+            row["best"] = row["score"] == max(other["score"] for other in scored)
+    return {_place(row): row for row in rows}
+
+
 def _errors(comparison: Comparison) -> dict[str, Any]:
     """Return confusions, calibration and examples of the largest budget at which transfer succeeded."""
     budget, record = _last_success(comparison, "transfer")
     if record is None or record.probabilities is None:
-        return {"confusion": None, "confusions": [], "reliability": None, "examples": [], "shown": None}
+        found: dict[str, Any] = dict.fromkeys(("confusion", "reliability", "shown"))
+        found |= {"confusions": [], "examples": []}
+        arms = [a for a in comparison.arms if any(r.answers is not None for r in comparison.select(a, budget))]
+        if record is None or not arms:
+            return found
+        unit = budget_words([budget], comparison.unit)
+        return found | {"examples": _examples(comparison, budget, arms), "shown": unit}
     from tfxfer.report.figures.models import MOST_CLASSES
 
     names = comparison.class_names
@@ -126,7 +139,7 @@ def _errors(comparison: Comparison) -> dict[str, Any]:
         "all_classes_shown": len(names) <= MOST_CLASSES,
         "reliability": _svg("reliability", comparison, arms, budget),
         "examples": _examples(comparison, budget, arms),
-        "shown": budget_words([budget]),
+        "shown": budget_words([budget], comparison.unit),
     }
 
 
@@ -172,8 +185,7 @@ def _methods(comparison: Comparison, arm: str) -> str:
 def _last_success(comparison: Comparison, arm: str) -> tuple[int | None, Record | None]:
     for budget in reversed(comparison.budgets):
         for record in comparison.select(arm, budget):
-            if record.probabilities is not None:
-                return budget, record
+            return budget, record
     return None, None
 
 
@@ -206,15 +218,22 @@ def _examples(comparison: Comparison, budget: int | None, arms: list[str]) -> li
             {
                 "text": text if len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1] + "…",
                 "picture": picture,
-                "true": comparison.class_names[comparison.labels[index]],
+                "true": _true(comparison, example),
                 "answers": [_answer(record, index, comparison) for record in records],
             }
         )
     return cards
 
 
+def _true(comparison: Comparison, example: dict[str, Any]) -> str:
+    """Return the right answer to an example: its class, or the texts that a recipe gives as "true"."""
+    return str(example["true"]) if "true" in example else comparison.class_names[comparison.labels[example["index"]]]
+
+
 def _answer(record: Record, index: int, comparison: Comparison) -> dict[str, Any]:
-    assert record.probabilities is not None  # only arms with probabilities are asked
+    if record.probabilities is None:
+        assert record.answers is not None  # only arms that answer are asked
+        return {"arm": record.arm, "name": str(record.answers[index]), "probability": None, "right": None}
     row = record.probabilities[index]  # [C]
     best = int(row.argmax())
     return {

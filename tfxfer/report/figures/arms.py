@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from tfxfer.evaluate import summary, verdicts
-from tfxfer.evaluate.comparison import POOLED
+from tfxfer.evaluate.comparison import POOLED, budget_words, measure_name
 from tfxfer.evaluate.verdict import signed
 from tfxfer.records import Comparison
 from tfxfer.report.figures.style import INK, MARKERS, PAPER, STYLE, colour, name_ticks
@@ -27,13 +27,13 @@ def label_efficiency(comparison: Comparison) -> Figure:
     axes = figure.subplots()
     places = _budget_places(comparison.budgets)
     ends: list[tuple[float, str]] = []
-    table = [row for row in summary(comparison) if row["accuracy"] is not None]
+    table = [row for row in summary(comparison) if row["score"] is not None]
     for arm in comparison.arms:
         rows = [row for row in table if row["arm"] == arm]
         if not rows:
             continue
         x = [places[r["labels_per_class"]] for r in rows]
-        y, low, high = ([r[key] for r in rows] for key in ("accuracy", "low", "high"))
+        y, low, high = ([r[key] for r in rows] for key in ("score", "low", "high"))
         style: dict[str, Any] = {"color": colour(arm), "marker": MARKERS.get(arm, "o")}
         if len(rows) == 1:
             axes.errorbar(x, y, [[y[0] - low[0]], [high[0] - y[0]]], capsize=3, **style)
@@ -48,9 +48,10 @@ def label_efficiency(comparison: Comparison) -> Figure:
     axes.xaxis.set_major_locator(FixedLocator(list(places.values())))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticklabels([budget_name(n) for n in places])
-    axes.set_ylim(bottom=0)
+    if all(row["score"] >= 0 for row in table):
+        axes.set_ylim(bottom=0)
     axes.grid(axis="y")
-    axes.set(xlabel="labels a class (log scale)", ylabel="accuracy on the test split")
+    axes.set(xlabel=f"{comparison.unit} (log scale)", ylabel=_on_test(comparison))
     _direct_labels(axes, max(places.values()) * 1.07, ends)
     return figure
 
@@ -58,18 +59,19 @@ def label_efficiency(comparison: Comparison) -> Figure:
 @rc_context(STYLE)
 def accuracies(comparison: Comparison) -> Figure:
     """Draw the accuracy of each arm with its interval, for experiments with a single budget."""
-    rows = [r for r in summary(comparison) if r["accuracy"] is not None]
+    rows = [r for r in summary(comparison) if r["score"] is not None]
     figure = Figure(figsize=(7.4, 0.9 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(rows):
-        error = [[row["accuracy"] - row["low"]], [row["high"] - row["accuracy"]]]
+        error = [[row["score"] - row["low"]], [row["high"] - row["score"]]]
         style: dict[str, Any] = {"color": colour(row["arm"]), "marker": MARKERS.get(row["arm"], "o")}
-        axes.errorbar(row["accuracy"], place, xerr=error, capsize=3, **style)
-    name_ticks(axes, "y", [f"{r['arm']}, {budget_name(r['labels_per_class'])} labels" for r in rows])
+        axes.errorbar(row["score"], place, xerr=error, capsize=3, **style)
+    name_ticks(axes, "y", [f"{r['arm']}, {budget_words([r['labels_per_class']], comparison.unit)}" for r in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(left=0)
+    if all(row["score"] >= 0 for row in rows):
+        axes.set_xlim(left=0)
     axes.grid(axis="x")
-    axes.set_xlabel("accuracy on the test split")
+    axes.set_xlabel(_on_test(comparison))
     return figure
 
 
@@ -105,9 +107,15 @@ def differences(comparison: Comparison, rows: Sequence[Mapping[str, Any]] | None
     axes.grid(axis="x")
     axes.xaxis.set_major_formatter(lambda value, _: signed(value)[:-1] if value else "0")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("← other arm better  |  difference in accuracy  |  transfer better →")
-    axes.set_ylabel("labels a class")
+    axes.set_xlabel(
+        f"← other arm better  |  difference in {measure_name(comparison.measures[0])}  |  transfer better →"
+    )
+    axes.set_ylabel(comparison.unit)
     return figure
+
+
+def _on_test(comparison: Comparison) -> str:
+    return f"{measure_name(comparison.measures[0])} on the test split"
 
 
 def _budget_places(budgets: Sequence[int | None]) -> dict[int | None, float]:
@@ -117,7 +125,7 @@ def _budget_places(budgets: Sequence[int | None]) -> dict[int | None, float]:
 
 def _direct_labels(axes: Axes, x: float, ends: list[tuple[float, str]]) -> None:
     """Write each arm's name beside the end of its line, moved apart where lines end close together."""
-    gap = 0.055 * axes.get_ylim()[1]
+    gap = 0.055 * float(np.ptp(axes.get_ylim()))
     placed = -np.inf
     for y, arm in sorted(ends):
         placed = max(y, placed + gap)
