@@ -149,6 +149,36 @@ def test_a_cache_that_keeps_all_tokens_changes_nothing():
         np.testing.assert_array_equal(a.tokens, b.tokens)
 
 
+def test_a_cache_written_in_place_and_read_by_places_changes_nothing():
+    tables = random_model(6, batch=8)
+    plain = step_of(tables)
+
+    def in_place(tokens, position, cache, places):
+        history = tf.where((tf.range(6) == position)[:, None], tokens[:, None], cache)  # [B, L, K]
+        slots = tf.one_hot(places, tokens.shape[1], dtype=tf.int32)  # [B, K, L, K]
+        own = tf.reduce_sum(slots * history[:, None], -1)  # [B, K, L]: each hypothesis' tokens, wherever they lie
+        before = tf.where(position > 0, tf.gather(own, tf.maximum(position - 1, 0), axis=2), START)
+        return plain(tokens, position, {"before": before})[0], history
+
+    for search in SEARCHES:
+        a = beam_search(plain, cache_of(8), 8, search)
+        b = beam_search(in_place, tf.zeros([8, 6, search.num_beams], tf.int32), 8, search, in_place=True)
+        np.testing.assert_array_equal(a.tokens, b.tokens)
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("search", SEARCHES[::3], ids=str)
+def test_xla_finds_the_same(search):
+    tables = random_model(8, batch=6)
+
+    def found():
+        return beam_search(step_of(tables), cache_of(6), 6, search)
+
+    a, b = tf.function(found)(), tf.function(found, jit_compile=True)()
+    np.testing.assert_array_equal(a.tokens, b.tokens)
+    np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
+
+
 def test_greedy_takes_the_likeliest_token():
     tables = random_model(11, batch=16)
     found = greedy(step_of(tables), cache_of(16), 16, Search(START, END, max_length=6))

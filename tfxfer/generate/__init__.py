@@ -1,0 +1,23 @@
+"""Decoding: beam search, greedy search and nucleus sampling over a step function and its cache. Knows no model.
+
+A step function answers with the next token's logits for every hypothesis:
+
+    step(tokens int32 [B, K], position int32 [], cache) -> (logits [B, K, V], cache)
+
+`tokens` are the last tokens, `position` their place (0 for the start token), and `cache` is any nested structure of
+tensors [B, K, …] that follows the hypotheses, such as self-attention keys and values. What does not depend on the
+hypotheses, such as the picture's cross-attention keys, belongs into the step function itself, once a picture.
+All shapes are fixed, so that one graph serves every call inside a `tf.function`, compiled by XLA or not.
+
+When hypotheses change places, the cache is gathered. Moving the keys and values of all layers at every step costs
+more than reading them, so a step may also write its cache in place (`in_place=True`). It is then told for every
+hypothesis in which of the K places each of its tokens was written:
+
+    step(tokens int32 [B, K], position int32 [], cache, places int32 [B, K, L]) -> (logits [B, K, V], cache)
+"""
+
+from tfxfer.generate.beam import beam_search
+from tfxfer.generate.one_by_one import greedy, sample
+from tfxfer.generate.search import Generated, Search
+
+__all__ = ["Generated", "Search", "beam_search", "greedy", "sample"]

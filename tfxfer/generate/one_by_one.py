@@ -1,0 +1,100 @@
+"""One sequence a picture: greedy search and nucleus sampling."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfxfer.errors import UserError
+from tfxfer.generate.search import NEVER, Generated, Search, Step, allowed, lengths_of, put
+
+
+def greedy(step: Step, cache: Any, batch_size: int, search: Search) -> Generated:
+    """Return the sequence that takes the most probable token at each step; the beam's settings do not count."""
+    return _one_by_one(step, cache, batch_size, search, lambda logits, position: tf.argmax(logits, -1, tf.int32))
+
+
+def sample(
+    step: Step,
+    cache: Any,
+    batch_size: int,
+    search: Search,
+    *,
+    seed: tuple[int, int],
+    top_p: float = 0.9,
+    temperature: float = 1.0,
+) -> Generated:
+    """Return one random sequence a picture by nucleus sampling (Holtzman et al. 2020).
+
+    Args:
+        step: See `tfxfer.generate`.
+        cache: The step's first cache, tensors [B, …].
+        batch_size: Number of pictures B.
+        search: Length, end token and forbidden n-grams.
+        seed: Two numbers; equal seeds give equal sequences.
+        top_p: The fewest tokens whose probabilities sum to this are drawn from.
+        temperature: Divides the logits; below 1 it sharpens.
+    """
+    if not 0 < top_p <= 1 or temperature <= 0:
+        raise UserError(f"top_p {top_p} must be above 0 and at most 1, temperature {temperature} above 0")
+
+    def draw(logits: Any, position: Any) -> Any:
+        logits = logits / temperature
+        ordered = tf.sort(logits, direction="DESCENDING")
+        before = tf.cumsum(tf.nn.softmax(ordered), axis=-1, exclusive=True)  # probability of the likelier tokens
+        least = tf.reduce_min(tf.where(before < top_p, ordered, tf.float32.max), -1, keepdims=True)
+        at = tf.random.experimental.stateless_fold_in(tf.constant(seed), position)
+        kept = tf.where(logits >= least, logits, NEVER)
+        return tf.random.stateless_categorical(kept, 1, at, tf.int32)[:, 0]
+
+    return _one_by_one(step, cache, batch_size, search, draw)
+
+
+class _Single(NamedTuple):
+    position: Any  # int32 []
+    tokens: Any  # int32 [B, 1, L]
+    scores: Any  # float [B, 1]
+    ended: Any  # bool [B]
+    cache: Any
+
+
+def _one_by_one(
+    step: Step, cache: Any, batch_size: int, search: Search, choose: Callable[[Any, Any], Any]
+) -> Generated:
+    """Grow one sequence a picture; `choose` takes logits [B, V] and the position, and returns tokens [B]."""
+
+    def grow(s: _Single) -> tuple[_Single]:
+        logits, new = step(tf.gather(s.tokens, s.position, axis=2), s.position, s.cache)
+        gains = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+        token = choose(allowed(gains, s.tokens, s.position, search)[:, 0], s.position)
+        gain = tf.gather(gains[:, 0], token, batch_dims=1)
+        token = tf.where(s.ended, search.pad_id, token)
+        return (
+            _Single(
+                s.position + 1,
+                put(s.tokens, s.position + 1, token[:, None]),
+                s.scores + tf.where(s.ended, 0.0, gain)[:, None],
+                s.ended | (token == search.end_id),
+                new,
+            ),
+        )
+
+    tokens = tf.fill([batch_size, 1, search.max_length], search.pad_id)
+    tokens = tf.concat([tf.fill([batch_size, 1, 1], search.start_id), tokens[:, :, 1:]], axis=2)
+    state = tf.while_loop(
+        lambda s: (s.position < search.max_length - 1) & ~tf.reduce_all(s.ended),
+        grow,
+        (
+            _Single(
+                tf.constant(0),
+                tokens,
+                tf.zeros([batch_size, 1]),
+                tf.fill([batch_size], False),
+                tf.nest.map_structure(lambda t: t[:, None], cache),
+            ),
+        ),
+        maximum_iterations=search.max_length - 1,
+    )[0]
+    lengths = lengths_of(state.tokens, search)
+    scores = state.scores / tf.cast(lengths - 1, tf.float32) ** search.length_penalty
+    return Generated(state.tokens, scores, lengths)
