@@ -178,3 +178,27 @@ def test_the_example_runs(example, data_dir, tmp_path, monkeypatch):
 
 def test_there_is_an_example():
     assert EXAMPLES
+
+
+def test_the_examples_of_the_guide_to_weight_maps_run(tmp_path, monkeypatch, capsys):
+    """All in one go, as a reader would; the ledger that is shown is the one that is printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    text = (ROOT / "docs" / "weight-maps.md").read_text("utf-8")
+    blocks = FENCE.findall(text)
+    names = {}
+    exec(compile("\n".join(block for language, block in blocks if language == "python"), "guide", "exec"), names)
+    printed = capsys.readouterr().out
+    ledger = next(block for language, block in blocks if not language)
+    shown = [" ".join(line.split()) for line in ledger.splitlines() if line.strip()]
+    assert set(shown) <= {" ".join(line.split()) for line in printed.splitlines()}
+    assert "The target computes what the source computes" in printed
+    assert names["again"].rows == names["weight_map"].rows
+
+
+def test_the_guide_to_weight_maps_names_every_operation():
+    from tfxfer.transfer.structure import OPERATIONS
+
+    text = (ROOT / "docs" / "weight-maps.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE))
+    assert rows == {name: operation.meaning() for name, operation in OPERATIONS.items()}

@@ -70,6 +70,11 @@ class Fresh(Keep):
         usual = USUAL.get(kind(target.path), "glorot_uniform")
         return {"new": list(target.shape), "initializer": usual, **args, "seed": seed_for(target, args.get("seed", 0))}
 
+    def told(self, target: Shape) -> str:
+        """Return the operation and the initialiser; the seed is in the plan's JSON."""
+        options = "".join(f", {name}={value:g}" for name, value in (self.options or {}).items())
+        return f"{self.name}({self.initializer}{options})"
+
     def shape(self, *shapes: Shape) -> Shape:
         """Return the target's shape."""
         if self.initializer not in INITIALIZERS:
