@@ -35,7 +35,7 @@ def test_the_ledger_says_what_came_from_where():
     weight_map = plan(arrays, target, [("a", "m/moved", "transpose"), (None, "m/made", "zero")])
     text = printed(weight_map)
     row = next(line for line in text.splitlines() if line.strip().startswith("m/moved"))
-    assert row.split() == ["m/moved", "[3,", "2]", "transpose", "a", "6", "60.0%"]
+    assert row.split() == ["m/moved", "3×2", "transpose", "a", "6", "60.0%"]
     assert "moved: 6 parameters (60.0%) of 10 in 3 tensors" in text
     assert "made without a source: 2 parameters (20.0%): m/made" in text
     assert (

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfxfer.transfer.weights.operation import NO, YES
+from tfxfer.transfer.weights.operation import NO, YES, Operation
 from tfxfer.transfer.weights.rows import Row
 
 if TYPE_CHECKING:
@@ -64,15 +64,50 @@ def show(weight_map: "WeightMap", console: "Console | None" = None, group: bool 
         table.add_column(name, overflow="fold")
     for name in ("parameters", "share"):
         table.add_column(name, justify="right", no_wrap=True)
-    for entry in entries(weight_map, group):
-        times = f" ×{entry['tensors']}" if entry["tensors"] > 1 else ""
-        read = ", ".join(path.removeprefix("source:") for path in entry["sources"]) or "–"
-        cells = (entry["target"] + times, str(entry["shape"]), entry["operation"], read)
-        figures = (f"{entry['parameters']:,}", f"{entry['share']:.1%}")
-        table.add_row(*map(Text, (*cells, *figures)), style="dim" if not entry["sources"] else "")
+    rows = [_cells(entry) for entry in entries(weight_map, group)]
+    for target_path, shape, operation, read, *figures in rows:
+        left, right = _path_widths(rows, console.width)
+        cells = (broken(target_path, left), shape, operation, broken(read, right), *figures)
+        table.add_row(*map(Text, cells), style="dim" if read == "–" else "")
     console.print(table)
     for sentence in totals(weight_map):
         console.print(Text(sentence))
+
+
+def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
+    times = f" ×{entry['tensors']}" if entry["tensors"] > 1 else ""
+    read = ", ".join(path.removeprefix("source:") for path in entry["sources"]) or "–"
+    return (
+        entry["target"] + times,
+        "×".join(map(str, entry["shape"])) or "one number",
+        entry["operation"].replace("(", " (", 1),  # where a narrow column breaks it
+        "same path" if read == entry["target"] else read,
+        f"{entry['parameters']:,}",
+        f"{entry['share']:.1%}",
+    )
+
+
+def _path_widths(rows: Sequence[tuple[str, ...]], width: int) -> tuple[int, int]:
+    """Return how wide the target's and the source's column may be so that the others fit beside them."""
+    longest = [max((len(row[i]) for row in rows), default=0) for i in range(6)]
+    operation = max((len(word) for row in rows for word in row[2].split()), default=0)
+    free = width - operation - sum(longest[i] for i in (1, 4, 5)) - 8  # with a space beside each of six columns
+    source = min(longest[3], max(16, free // 2))
+    return max(16, free - source), source
+
+
+def broken(path: str, width: int) -> str:
+    """Return a path in lines of at most `width` characters, broken after slashes.
+
+    >>> broken("encoder/layer_1/attention/kernel", 16).splitlines()
+    ['encoder/layer_1/', 'attention/kernel']
+    """
+    lines = [""]
+    for piece in re.findall(r"[^/]*/|[^/]+$", path):
+        if lines[-1] and len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
 
 
 def text(weight_map: "WeightMap", width: int = 160) -> str:
@@ -121,7 +156,7 @@ def explain(row: Row) -> str:
     for origin in row.origins:
         lines.append(f"  reads {origin.source}:{origin.path}, {origin.tensor.dtype} {list(origin.tensor.shape)}")
     for step in row.steps:
-        lines.append(f"  {step.told(row.target.shape)}: {step.meaning()}")
+        lines.append(f"  {Operation.told(step, row.target.shape)}: {step.meaning()}")
     if row.keeps:
         lines.append("  allowed" if row.allowed else "  not allowed: apply() refuses unless you allow it")
     return "\n".join([*lines, f"  why: {row.why or 'not said'}", f"  keeps the function by itself: {row.preserves}"])

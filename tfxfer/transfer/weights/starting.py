@@ -71,9 +71,8 @@ class Fresh(Keep):
         return {"new": list(target.shape), "initializer": usual, **args, "seed": seed_for(target, args.get("seed", 0))}
 
     def told(self, target: Shape) -> str:
-        """Return the operation and the initialiser; the seed is in the plan's JSON."""
-        options = "".join(f", {name}={value:g}" for name, value in (self.options or {}).items())
-        return f"{self.name}({self.initializer}{options})"
+        """Return the operation alone; initialiser and seed are in the plan's JSON and in `explain`."""
+        return self.name
 
     def shape(self, *shapes: Shape) -> Shape:
         """Return the target's shape."""
