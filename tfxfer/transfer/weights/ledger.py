@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tfxfer.transfer.weights.weight_map import WeightMap
 
 MOST_NAMED = 12  # names in a sentence under the table
+HEADINGS = ("target", "shape", "operation", "source", "parameters", "share")
 
 
 def entries(weight_map: "WeightMap", group: bool = False) -> list[dict[str, Any]]:
@@ -60,9 +61,9 @@ def show(weight_map: "WeightMap", console: "Console | None" = None, group: bool 
     titles = dict(weight_map.titles)
     target = titles.pop("target", "target")
     table = Table(title=Text(f"{', '.join(titles.values())} → {target}"), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("target", "shape", "operation", "source"):
+    for name in HEADINGS[:4]:
         table.add_column(name, overflow="fold")
-    for name in ("parameters", "share"):
+    for name in HEADINGS[4:]:
         table.add_column(name, justify="right", no_wrap=True)
     rows = [_cells(entry) for entry in entries(weight_map, group)]
     for target_path, shape, operation, read, *figures in rows:
@@ -89,8 +90,8 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
 
 def _path_widths(rows: Sequence[tuple[str, ...]], width: int) -> tuple[int, int]:
     """Return how wide the target's and the source's column may be so that the others fit beside them."""
-    longest = [max((len(row[i]) for row in rows), default=0) for i in range(6)]
-    operation = max((len(word) for row in rows for word in row[2].split()), default=0)
+    longest = [max(len(row[i]) for row in (HEADINGS, *rows)) for i in range(6)]
+    operation = max(len(word) for row in (HEADINGS, *rows) for word in row[2].split())
     free = width - operation - sum(longest[i] for i in (1, 4, 5)) - 12  # with two beside each of six columns
     source = min(longest[3], max(16, free // 2))
     return max(16, free - source), source
