@@ -92,7 +92,7 @@ def _path_widths(rows: Sequence[tuple[str, ...]], width: int) -> tuple[int, int]
     """Return how wide the target's and the source's column may be so that the others fit beside them."""
     longest = [max(len(row[i]) for row in (HEADINGS, *rows)) for i in range(6)]
     operation = max(len(word) for row in (HEADINGS, *rows) for word in row[2].split())
-    free = width - operation - sum(longest[i] for i in (1, 4, 5)) - 12  # with two beside each of six columns
+    free = width - operation - sum(longest[i] for i in (1, 4, 5)) - 13  # what stands between and beside six columns
     source = min(longest[3], max(16, free // 2))
     return max(16, free - source), source
 
