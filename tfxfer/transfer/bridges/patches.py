@@ -47,12 +47,9 @@ def image_to_text_body(
         UserError: The patches do not tile the picture, there are more of them than the body has positions,
             the body is of another kind, or an option is unknown.
     """
-    check_trainable(trainable)
-    pictures, features = _through_body(body, image_shape, patch_size, pooling, trainable, seed)
-    model = keras.Model(pictures, classify(features, num_classes), name="image_to_text_body")
-    for name in ("patches", "positions"):
-        model.get_layer(name).trainable = trainable in ("fpt", "all")
-    return model
+    pictures, x = through_body(body, image_shape, patch_size, trainable=trainable, seed=seed)
+    outputs = classify(read_tokens(x, pooling), num_classes)
+    return train_inputs(keras.Model(pictures, outputs, name="image_to_text_body"), trainable)
 
 
 def image_features(
@@ -70,10 +67,26 @@ def image_features(
     Nothing trains: the projection stays the random orthogonal one of `seed`. Arguments and errors are those
     of `image_to_text_body`.
     """
-    pictures, features = _through_body(body, image_shape, patch_size, pooling, "none", seed)
-    phi = keras.Model(pictures, features, name="image_features")
+    pictures, x = through_body(body, image_shape, patch_size, trainable="none", seed=seed)
+    phi = keras.Model(pictures, read_tokens(x, pooling), name="image_features")
     phi.trainable = False
     return phi
+
+
+def check_encoder(body: keras.Model) -> None:
+    """Raise `UserError` unless a model is a KerasHub text encoder, by the names of its layers."""
+    layers = {layer.name: layer for layer in body.layers}
+    needed = [
+        "position_embedding" if _positions(body) is None else "",
+        "embeddings_layer_norm",
+        "transformer_layer_0",
+    ]
+    missing = [name for name in needed if name and name not in layers]
+    if missing:
+        raise UserError(
+            f"{body.name}: pictures enter a KerasHub text encoder such as BertBackbone, and this has no layer "
+            f"'{missing[0]}'; {suggest(missing[0], layers)}. Of a KerasHub task, give its .backbone"
+        )
 
 
 def encoder_blocks(body: keras.Model, length: int) -> keras.Model:
@@ -86,19 +99,9 @@ def encoder_blocks(body: keras.Model, length: int) -> keras.Model:
     Raises:
         UserError: The body has no such layers.
     """
+    check_encoder(body)
     layers = {layer.name: layer for layer in body.layers}
     blocks = [name for name in layers if name.startswith("transformer_layer_")]
-    needed = [
-        "position_embedding" if _positions(body) is None else "",
-        "embeddings_layer_norm",
-        "transformer_layer_0",
-    ]
-    missing = [name for name in needed if name and name not in layers]
-    if missing:
-        raise UserError(
-            f"{body.name}: pictures enter a KerasHub text encoder such as BertBackbone, and this has no layer "
-            f"'{missing[0]}'; {suggest(missing[0], layers)}. Of a KerasHub task, give its .backbone"
-        )
     names = ["embeddings_layer_norm", *sorted(blocks, key=lambda name: int(name.rsplit("_", 1)[1]))]
     width = layers["embeddings_layer_norm"].weights[0].shape[0]
     embeddings = x = keras.Input((length, width), name="embeddings")
@@ -107,17 +110,26 @@ def encoder_blocks(body: keras.Model, length: int) -> keras.Model:
     return keras.Model(embeddings, x, name="encoder_blocks")
 
 
-def _through_body(
+def through_body(
     body: keras.Model,
     image_shape: tuple[int, int, int],
     patch_size: int,
-    pooling: str,
+    *,
     trainable: str,
-    seed: int,
+    seed: int = 0,
+    stretch: bool = False,
 ) -> tuple[Any, Any]:
-    """Return symbolic pictures [B, H, W, channels] and pooled features [B, D]."""
-    if pooling not in POOLING:
-        raise UserError(f"pooling='{pooling}' is unknown; {suggest(pooling, POOLING)}")
+    """Return symbolic pictures [B, H, W, channels] and tokens [B, T, D], through a copy of a text encoder's blocks.
+
+    Args:
+        body: As in `image_to_text_body`; so are `image_shape`, `patch_size`, `trainable` and `seed`.
+        image_shape: See there.
+        patch_size: See there.
+        trainable: See there.
+        seed: See there.
+        stretch: Where there are more patches than the body has positions, make a longer table, with fresh weights.
+    """
+    check_trainable(trainable)
     height, width, _ = image_shape
     if patch_size < 1 or height % patch_size or width % patch_size:
         raise UserError(
@@ -127,7 +139,7 @@ def _through_body(
     length = (height // patch_size) * (width // patch_size)
     blocks = encoder_blocks(body, length)
     table = _positions(body)
-    if table.sequence_length < length:
+    if table.sequence_length < length and not stretch:
         raise UserError(
             f"{height} x {width} pictures in patches of {patch_size} are {length} tokens; {body.name} has "
             f"{table.sequence_length} positions; use larger patches"
@@ -138,9 +150,23 @@ def _through_body(
     orthogonal = keras.initializers.Orthogonal(gain=1.41, seed=seed)
     project = keras.layers.Conv2D(dim, patch_size, patch_size, kernel_initializer=orthogonal, name="patches")
     x = keras.layers.Reshape((length, dim), name="sequence")(project(x))  # [B, T, D]
-    x = keras.layers.Add(name="embeddings")([x, _copy(table, x, name="positions")])
-    x = Body(blocks, trainable, name="body")(x)
-    return pictures, pool(x, pooling)
+    longer = {"sequence_length": length} if table.sequence_length < length else {}
+    x = keras.layers.Add(name="embeddings")([x, _copy(table, x, name="positions", **longer)])
+    return pictures, Body(blocks, trainable, name="body")(x)
+
+
+def train_inputs(model: keras.Model, trainable: str) -> keras.Model:
+    """Let patch projection and positions train where the set says so; returns the model."""
+    for name in ("patches", "positions"):
+        model.get_layer(name).trainable = trainable in ("fpt", "all")
+    return model
+
+
+def read_tokens(tokens: Any, pooling: str) -> Any:
+    """Return features [B, D] of tokens [B, T, D]."""
+    if pooling not in POOLING:
+        raise UserError(f"pooling='{pooling}' is unknown; {suggest(pooling, POOLING)}")
+    return pool(tokens, pooling)
 
 
 def _positions(body: keras.Model) -> Any:
@@ -148,8 +174,9 @@ def _positions(body: keras.Model) -> Any:
 
 
 def _copy(layer: keras.Layer, inputs: Any, **changes: Any) -> Any:
-    """Call a copy of a layer, with equal weights, on symbolic inputs."""
+    """Call a copy of a layer on symbolic inputs; with equal weights, unless their shapes change."""
     copy = type(layer).from_config({**layer.get_config(), **changes})
     outputs = copy(inputs)
-    copy.set_weights(layer.get_weights())
+    if [w.shape for w in copy.weights] == [w.shape for w in layer.weights]:
+        copy.set_weights(layer.get_weights())
     return outputs
