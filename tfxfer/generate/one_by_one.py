@@ -9,9 +9,13 @@ from tfxfer.errors import UserError
 from tfxfer.generate.search import NEVER, Generated, Search, Step, allowed, lengths_of, put
 
 
-def greedy(step: Step, cache: Any, batch_size: int, search: Search) -> Generated:
+def greedy(step: Step, cache: Any, batch_size: int, search: Search, *, in_place: bool = False) -> Generated:
     """Return the sequence that takes the most probable token at each step; the beam's settings do not count."""
-    return _one_by_one(step, cache, batch_size, search, lambda logits, position: tf.argmax(logits, -1, tf.int32))
+
+    def best(logits: Any, position: Any) -> Any:
+        return tf.argmax(logits, -1, tf.int32)
+
+    return _one_by_one(step, cache, batch_size, search, best, in_place)
 
 
 def sample(
@@ -23,6 +27,7 @@ def sample(
     seed: tuple[int, int],
     top_p: float = 0.9,
     temperature: float = 1.0,
+    in_place: bool = False,
 ) -> Generated:
     """Return one random sequence a picture by nucleus sampling (Holtzman et al. 2020).
 
@@ -34,6 +39,7 @@ def sample(
         seed: Two numbers; equal seeds give equal sequences.
         top_p: The fewest tokens whose probabilities sum to this are drawn from.
         temperature: Divides the logits; below 1 it sharpens.
+        in_place: The step writes its cache in place, as in `beam_search`.
     """
     if not 0 < top_p <= 1 or temperature <= 0:
         raise UserError(f"top_p {top_p} must be above 0 and at most 1, temperature {temperature} above 0")
@@ -47,7 +53,7 @@ def sample(
         kept = tf.where(logits >= least, logits, NEVER)
         return tf.random.stateless_categorical(kept, 1, at, tf.int32)[:, 0]
 
-    return _one_by_one(step, cache, batch_size, search, draw)
+    return _one_by_one(step, cache, batch_size, search, draw, in_place)
 
 
 class _Single(NamedTuple):
@@ -59,12 +65,14 @@ class _Single(NamedTuple):
 
 
 def _one_by_one(
-    step: Step, cache: Any, batch_size: int, search: Search, choose: Callable[[Any, Any], Any]
+    step: Step, cache: Any, batch_size: int, search: Search, choose: Callable[[Any, Any], Any], in_place: bool
 ) -> Generated:
     """Grow one sequence a picture; `choose` takes logits [B, V] and the position, and returns tokens [B]."""
 
     def grow(s: _Single) -> tuple[_Single]:
-        logits, new = step(tf.gather(s.tokens, s.position, axis=2), s.position, s.cache)
+        last = tf.gather(s.tokens, s.position, axis=2)
+        places = [tf.zeros_like(s.tokens)] if in_place else []  # there is one place only
+        logits, new = step(last, s.position, s.cache, *places)
         gains = tf.nn.log_softmax(tf.cast(logits, tf.float32))
         token = choose(allowed(gains, s.tokens, s.position, search)[:, 0], s.position)
         gain = tf.gather(gains[:, 0], token, batch_dims=1)
@@ -90,7 +98,7 @@ def _one_by_one(
                 tokens,
                 tf.zeros([batch_size, 1]),
                 tf.fill([batch_size], False),
-                tf.nest.map_structure(lambda t: t[:, None], cache),
+                cache if in_place else tf.nest.map_structure(lambda t: t[:, None], cache),
             ),
         ),
         maximum_iterations=search.max_length - 1,
