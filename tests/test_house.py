@@ -90,3 +90,9 @@ def test_every_public_name_is_there():
         assert getattr(tfxfer, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         tfxfer.lod  # noqa: B018
+    from tfxfer.transfer import structure
+
+    for name in structure.__all__:
+        assert getattr(structure, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'widne'"):
+        structure.widne  # noqa: B018

@@ -8,7 +8,14 @@
     weight_map.verify(inputs).sentence        both models run: do they compute the same?
 
 `load_weights` matches by position and says nothing. Here every tensor of the target has a row, and every row a reason.
+
+Ready transfers build the target too, and return the plan: `widen`, `deepen`, `shrink`, `resize_input`, `merge`,
+`image_cnn_to_text_cnn`, `encoder_to_decoder`, `encoder_to_vision`, `vision_to_encoder`. So
+`widen(cnn, {"conv1": 64}).apply()` is a wider network that computes the same.
 """
+
+import importlib
+from typing import Any
 
 from tfxfer.transfer.weights.operations import OPERATIONS
 from tfxfer.transfer.weights.planning import plan
@@ -17,6 +24,18 @@ from tfxfer.transfer.weights.rows import Origin, Row
 from tfxfer.transfer.weights.tensors import ArraySource, KerasSource, Source, Tensor
 from tfxfer.transfer.weights.unit_map import UnitMap
 from tfxfer.transfer.weights.weight_map import WeightMap
+
+_READY = {  # ready transfer -> module that defines it; loaded when first used, since they start TensorFlow
+    "widen": "widening",
+    "deepen": "deepening",
+    "shrink": "shrinking",
+    "resize_input": "picture_size",
+    "merge": "merging",
+    "image_cnn_to_text_cnn": "text_cnn",
+    "encoder_to_decoder": "decoder",
+    "encoder_to_vision": "vision",
+    "vision_to_encoder": "vision",
+}
 
 __all__ = [
     "OPERATIONS",
@@ -30,4 +49,11 @@ __all__ = [
     "UnitMap",
     "WeightMap",
     "plan",
+    *_READY,
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _READY:
+        return getattr(importlib.import_module(f"tfxfer.transfer.ready.{_READY[name]}"), name)
+    raise AttributeError(f"module 'tfxfer.transfer.structure' has no attribute '{name}'")
