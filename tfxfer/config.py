@@ -28,22 +28,49 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
-class FeatureConfig(RunConfig):
-    """Feature transfer f(x) = W·φ(x) + b: a frozen source body, a linear head fitted on the target."""
+class TaskConfig(RunConfig):
+    """What recipes share that carry a source's knowledge into a classification task."""
 
-    source: str = option("glyphs/by_face", "what φ knows: a data set to train it on, or a trained model's spec")
-    source_label: str | None = option(None, "column of the source data set that φ learns to tell")
+    source: str = option("glyphs/by_face", "what is to be transferred: a data set to learn, or a trained model's spec")
+    source_label: str | None = option(None, "column of the source data set that is learned")
     model: str = option("auto", "architecture trained on a source data set: fresh:cnn, fresh:bert or auto")
     source_epochs: int = option(2, "epochs of training the source")
     source_max: int = option(24000, "at most this many source examples an epoch (0: all)")
     source_learning_rate: float = option(
         0.0, "largest learning rate of that training (0: 1e-2 for fresh:cnn, else 1e-3)"
     )
-    layer: str | None = option(None, "φ ends at this layer of the source (default: the one before its head)")
     target: str = option("languages/latin", "the task that is to profit: a data set")
     target_text: str | None = option(None, "text column of the target (several joined with +)")
     target_image: str | None = option(None, "picture column of the target")
     target_label: str | None = option(None, "label column of the target")
+    image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
+    patch_size: int = option(8, "side in pixels of the picture patches that enter a text body")
+    unit: str = option("characters", "tokens of text that enters a picture body", ("characters", "words", "bytes"))
+    arms: tuple[str, ...] = option(
+        ("transfer", "random", "scratch", "finetune", "native", "majority"),
+        "what is run side by side",
+        ("transfer", "random", "scratch", "finetune", "native", "majority"),
+    )
+    labels_per_class: tuple[int, ...] = option((5, 20, 50, 150), "label budgets: examples a class in training")
+    trained_at: tuple[int, ...] = option(
+        (), "budgets at which scratch and finetune run (default: the one nearest to 20)"
+    )
+    epochs: int = option(6, "epochs of the arms that train a network")
+    updates: int = option(0, "steps of those arms, the same whatever the budget (0: as --epochs says)")
+    learning_rates: tuple[float, ...] = option(
+        (1e-4, 5e-4, 2e-3, 1e-2, 5e-2),
+        "grid of the arms that train a network: each climbs from its middle to the value that validates best",
+    )
+    batch_size: int = option(16, "examples a step when an arm trains a network")
+    max_validation: int = option(600, "at most this many validation examples (0: all)")
+    max_test: int = option(0, "at most this many test examples (0: all)")
+
+
+@dataclass(frozen=True)
+class FeatureConfig(TaskConfig):
+    """Feature transfer f(x) = W·φ(x) + b: a frozen source body, a linear head fitted on the target."""
+
+    layer: str | None = option(None, "φ ends at this layer of the source (default: the one before its head)")
     bridge: str = option(
         "auto",
         "how the target's examples enter the source: render (text as pixels), tokens (an embedding grid, or "
@@ -58,30 +85,33 @@ class FeatureConfig(RunConfig):
         "how rendered text is laid out: one line, wrapped rows, or a square",
         ("line", "rows", "square"),
     )
-    image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
-    unit: str = option(
-        "characters", "tokens of text that enters a picture body over --bridge tokens", ("characters", "words", "bytes")
-    )
-    patch_size: int = option(8, "side in pixels of the picture patches that enter a text body")
     head: str = option("linear", "linear (W·φ + b by L-BFGS) or mlp (Dense 512, then classes)", ("linear", "mlp"))
-    arms: tuple[str, ...] = option(
-        ("transfer", "random", "scratch", "finetune", "native", "majority"),
-        "what is run side by side",
-        ("transfer", "random", "scratch", "finetune", "native", "majority"),
-    )
-    labels_per_class: tuple[int, ...] = option((5, 20, 50, 150), "label budgets: examples a class in training")
-    trained_at: tuple[int, ...] = option(
-        (), "budgets at which the arms that train a whole network run (default: the one nearest to 20)"
-    )
     unfreeze: str | None = option(None, "finetune from this layer up (default: everything)")
-    epochs: int = option(6, "epochs of scratch, finetune and tokens training")
-    learning_rates: tuple[float, ...] = option(
-        (1e-4, 5e-4, 2e-3, 1e-2, 5e-2),
-        "grid of the arms that train a network: each climbs from its middle to the value that validates best",
+
+
+@dataclass(frozen=True)
+class StructureConfig(TaskConfig):
+    """Structure transfer M = T(S): a model made out of a source model by a weight map."""
+
+    transfer: str = option(
+        "encoder_to_vision",
+        "which model is made: a picture transformer out of a text encoder, or a 1-D text CNN out of a picture CNN",
+        ("encoder_to_vision", "image_cnn_to_text_cnn"),
     )
-    batch_size: int = option(16, "examples a step when an arm trains a network")
-    max_validation: int = option(600, "at most this many validation examples (0: all)")
-    max_test: int = option(0, "at most this many test examples (0: all)")
+    trainable: str = option(
+        "fpt",
+        "what trains of a carried body: nothing, its norms, also projection and positions (fpt), or all",
+        ("none", "norms", "fpt", "all"),
+    )
+    source: str = option("auto", "what is to be transferred: a data set to learn, a trained model's spec, or auto")
+    source_max: int = option(12000, "at most this many source examples an epoch (0: all)")
+    target: str = option("auto", "the task that is to profit: a data set, or auto")
+    length: int = option(32, "tokens of a text that enters a 1-D CNN")
+    labels_per_class: tuple[int, ...] = option((5, 20, 100), "label budgets: examples a class in training")
+    updates: int = option(60, "steps of the arms that train a network, the same whatever the budget (0: --epochs)")
+    batch_size: int = option(32, "examples a step when an arm trains a network")
+    max_validation: int = option(400, "at most this many validation examples (0: all)")
+    max_test: int = option(1000, "at most this many test examples (0: all)")
 
 
 def check_values(config: Any) -> None:

@@ -72,6 +72,7 @@ class Experiment:
         examples: Test examples to show, dicts with "index" and "text" or "png".
         measures: What the arms are compared by; the first decides the primary verdict.
         unit: What a budget counts.
+        recipe: Which recipe runs it, for the report.
     """
 
     title: str
@@ -83,6 +84,7 @@ class Experiment:
     examples: tuple[dict[str, Any], ...] = ()
     measures: tuple[str, ...] = ("accuracy",)
     unit: str = "labels a class"
+    recipe: str = ""
 
 
 def compare(
@@ -127,6 +129,7 @@ def compare(
         examples=tuple(experiment.examples),
         measures=experiment.measures,
         unit=experiment.unit,
+        recipe=experiment.recipe,
     )
     return with_verdicts(comparison)
 

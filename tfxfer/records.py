@@ -85,6 +85,7 @@ class Comparison:
         costs: What the run cost, e.g. {"source": 31.2, "features": 4.0} in seconds and "peak_memory_mib".
         measures: What the arms are compared by; the first decides the primary verdict.
         unit: What a budget counts: "labels a class", "pairs".
+        recipe: Which recipe ran it; "" when not said.
     """
 
     title: str
@@ -96,6 +97,7 @@ class Comparison:
     costs: dict[str, float] = field(default_factory=dict)
     measures: tuple[str, ...] = ("accuracy",)
     unit: str = "labels a class"
+    recipe: str = ""
 
     def select(self, arm: str, labels_per_class: int | None) -> list[Record]:
         """Return the successful records of one arm and budget, ordered by seed."""
@@ -140,6 +142,7 @@ class Comparison:
             "costs": self.costs,
             "measures": list(self.measures),
             "unit": self.unit,
+            "recipe": self.recipe,
         }
         arrays = {f"{r.key}/{name}": values for r in self.records for name, values in r.arrays().items()}
         with atomic_file(folder / "probabilities.npz") as path, path.open("wb") as file:
@@ -173,4 +176,5 @@ class Comparison:
             costs=plain["costs"],
             measures=tuple(plain["measures"]),
             unit=plain["unit"],
+            recipe=plain.get("recipe", ""),
         )

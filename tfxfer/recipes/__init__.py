@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tfxfer.config import FeatureConfig
-from tfxfer.recipes.checks import check_feature
+from tfxfer.config import FeatureConfig, StructureConfig
+from tfxfer.recipes.checks import check_feature, check_structure
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,19 @@ RECIPES: dict[str, Recipe] = {
     "feature": Recipe(
         config=FeatureConfig,
         summary=(
-            "Feature transfer f(x) = W·φ(x) + b. Recipes: feature (the default). Without options: a CNN trained on "
-            "pictures of characters, frozen, tells the language of rendered phrases, beside its controls."
+            "Feature transfer f(x) = W·φ(x) + b. Recipes: feature (the default), structure. Without options: a CNN "
+            "trained on pictures of characters, frozen, tells the language of rendered phrases, beside its controls."
         ),
         check=check_feature,
         module="tfxfer.recipes.feature",
+    ),
+    "structure": Recipe(
+        config=StructureConfig,
+        summary=(
+            "Structure transfer M = T(S). Without options: the body of a language model that learned the names of "
+            "characters sees pictures of characters and tells their script, beside its controls."
+        ),
+        check=check_structure,
+        module="tfxfer.recipes.structure",
     ),
 }

@@ -1,20 +1,46 @@
 """Checks of a recipe's request that are cheap and need no TensorFlow."""
 
+from dataclasses import replace
 from typing import Any
 
-from tfxfer.config import FeatureConfig
+from tfxfer.config import FeatureConfig, StructureConfig, TaskConfig
 from tfxfer.data import spec as data_spec
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
 
 
-def target_columns(config: FeatureConfig) -> dict[str, str | None]:
+def target_columns(config: TaskConfig) -> dict[str, str | None]:
     """Return the column options of the target, as `tfxfer.load` takes them."""
     return {"text": config.target_text, "image": config.target_image, "label": config.target_label}
 
 
 def check_feature(config: FeatureConfig) -> None:
     """Check source, target, columns and bridge of the feature recipe; raises `UserError`."""
+    check_task(config)
+
+
+DEFAULTS = {  # transfer -> its source, its target and the target's label where "auto" was given
+    "encoder_to_vision": ("names", "glyphs/by_character", "script"),
+    "image_cnn_to_text_cnn": ("glyphs/by_face", "languages/latin", None),
+}
+
+
+def resolved(config: StructureConfig) -> StructureConfig:
+    """Return the config with "auto" replaced by what its transfer is usually tried on."""
+    source, target, label = DEFAULTS[config.transfer]
+    change: dict[str, Any] = {"source": source} if config.source == "auto" else {}
+    if config.target == "auto":
+        change |= {"target": target, "target_label": config.target_label or label}
+    return replace(config, **change)
+
+
+def check_structure(config: StructureConfig) -> None:
+    """Check source, target and columns of the structure recipe; raises `UserError`."""
+    check_task(resolved(config))
+
+
+def check_task(config: TaskConfig) -> None:
+    """Check what recipes share: source, target, columns, budgets and arms; raises `UserError`."""
     where: dict[str, Any] = {"data_dir": config.data_dir, "download": config.download}
     data_spec.check(config.target, **(where | target_columns(config)))
     if model_spec.is_model(config.source):

@@ -12,13 +12,14 @@ Time, scores and machine of the default run: docs/results.md. Seeds: 0, 1, 2.
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TypeVar
 
 import keras
 
 import tfxfer
 from tfxfer import report
 from tfxfer.cache import atomic_file, code_key, data_dir, key_of, write_json
-from tfxfer.config import FeatureConfig
+from tfxfer.config import FeatureConfig, TaskConfig
 from tfxfer.errors import TfxferError
 from tfxfer.experiment import Experiment, compare
 from tfxfer.models import spec as model_spec
@@ -30,6 +31,8 @@ from tfxfer.recipes.task import Task
 from tfxfer.records import Comparison, Record
 from tfxfer.runs import Run, peak_memory_mib
 
+AnyConfig = TypeVar("AnyConfig", bound=TaskConfig)
+
 
 def run(config: FeatureConfig) -> Path:
     """Run the experiment that `config` describes; return the run's folder."""
@@ -37,7 +40,7 @@ def run(config: FeatureConfig) -> Path:
     this = Run("feature", config)
     try:
         this.say(f"tfxfer {tfxfer.__version__} · feature transfer · {prepare(config)} · {this.folder}")
-        source = load_source(config, this)
+        source = load_source(config, this, (config.height, config.width))
         task = load_target(config, source, this)
         plan = arms.plan(source, task, config, this)
         experiment = Experiment(
@@ -58,7 +61,7 @@ def run(config: FeatureConfig) -> Path:
         this.close()
 
 
-def smoke(config: FeatureConfig) -> FeatureConfig:
+def smoke(config: AnyConfig) -> AnyConfig:
     """Return the config shrunk to seconds: the same code, so little data that the figures mean nothing."""
     budgets = (2, 5)
     return replace(
@@ -69,13 +72,14 @@ def smoke(config: FeatureConfig) -> FeatureConfig:
         trained_at=budgets[:1],
         seeds=min(config.seeds, 2),
         epochs=1,
+        updates=min(config.updates, 2),
         learning_rates=(1e-3,),
         max_validation=60,
         max_test=100,
     )
 
 
-def load_target(config: FeatureConfig, source: keras.Model, this: Run) -> Task:
+def load_target(config: TaskConfig, source: keras.Model, this: Run) -> Task:
     """Load the task that is to profit, and say what it is."""
     with this.phase("data"):
         dataset = tfxfer.load(
@@ -89,12 +93,12 @@ def load_target(config: FeatureConfig, source: keras.Model, this: Run) -> Task:
     return task
 
 
-def load_source(config: FeatureConfig, this: Run) -> keras.Model:
+def load_source(config: TaskConfig, this: Run, size: tuple[int, int]) -> keras.Model:
     """Return the model that knows something: given, or trained on a data set (once, then cached)."""
     if model_spec.is_model(config.source):
         model = tfxfer.source(
             config.source,
-            input_shape=(config.height, config.width, 3) if config.source.startswith("keras:") else None,
+            input_shape=(*size, 3) if config.source.startswith("keras:") else None,
             seed=config.seed,
             download=config.download,
         )
@@ -108,7 +112,7 @@ def load_source(config: FeatureConfig, this: Run) -> keras.Model:
         return trained_source(config, dataset, this)
 
 
-def kept_records(config: FeatureConfig, task: Task, plan: "arms.Plan") -> Path:
+def kept_records(config: TaskConfig, task: Task, plan: "arms.Plan") -> Path:
     """Return the folder of finished records, named after everything that decides one: config, data, source, code."""
     which = ("seeds", "labels_per_class", "trained_at", "arms", "fresh", "data_dir", "run_dir", "download")
     deciding = {name: value for name, value in asdict(config).items() if name not in which}

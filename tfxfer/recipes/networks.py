@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxfer.config import FeatureConfig
+from tfxfer.config import TaskConfig
 from tfxfer.errors import TfxferError
 from tfxfer.experiment import Outcome, sweep
 from tfxfer.fit import cosine, train
@@ -30,8 +30,8 @@ class Network:
         data: (budget, seed) -> data set with `batches(split, size, keys=…, shuffle_seed=…, skip=…)`.
         key: Column that the model takes.
         reading: Further keyword arguments of `batches`, e.g. image_size.
-        config: epochs, batch_size, learning_rates and jit. The first seed of a budget sweeps the learning rates,
-            the others use the one that validated best.
+        config: epochs or updates, batch_size, learning_rates and jit. The first seed of a budget sweeps the learning
+            rates, the others use the one that validated best.
         on_epoch: Called with a row for each epoch.
         keep: The (budget, seed) whose weights `kept` holds afterwards.
 
@@ -45,7 +45,7 @@ class Network:
         data: Callable[[int | None, int], Any],
         key: str,
         reading: dict[str, Any],
-        config: FeatureConfig,
+        config: TaskConfig,
         *,
         on_epoch: Callable[[dict[str, Any]], None] | None = None,
         keep: tuple[int | None, int] | None = None,
@@ -58,7 +58,7 @@ class Network:
         self.chosen: dict[int | None, float] = {}
 
     @classmethod
-    def on(cls, task: Task, build: ModelOf, config: FeatureConfig, run: Run, name: str) -> "Network":
+    def on(cls, task: Task, build: ModelOf, config: TaskConfig, run: Run, name: str) -> "Network":
         """Return an arm that trains what `build` builds on a task; `keep` is the greatest budget, the first seed."""
 
         def on_epoch(row: dict[str, Any]) -> None:
@@ -72,12 +72,13 @@ class Network:
         start, data = self._start(seed), self.data(budget, seed)
         model = self._compiled(seed)
         rates = (self.chosen[budget],) if budget in self.chosen else self.config.learning_rates
-        rate, weights, scores = sweep(rates, lambda rate: self._attempt(start, rate, budget, seed, data))
+        epochs = self._epochs(data)
+        rate, weights, scores = sweep(rates, lambda rate: self._attempt(start, rate, budget, seed, data, epochs))
         self.chosen[budget] = rate
         model.set_weights(weights)
         if (budget, seed) == self.keep:
             self.kept = weights
-        settings = {"learning_rate": rate, "validation": scores, "epochs": self.config.epochs}
+        settings = {"learning_rate": rate, "validation": scores, "epochs": epochs}
         trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
         inputs = self._pairs(data, "test").map(lambda x, y: x)
         return Outcome(np.asarray(model.predict(inputs, verbose=0), np.float32), settings, trainable)
@@ -119,8 +120,14 @@ class Network:
             self.model.optimizer.build(self.model.trainable_variables)
         return self.model
 
+    def _epochs(self, data: Any) -> int:
+        """Return the epochs that make as many updates as were asked for, or the epochs that were."""
+        if not self.config.updates:
+            return self.config.epochs
+        return math.ceil(self.config.updates / math.ceil(data.sizes["train"] / self.config.batch_size))
+
     def _attempt(
-        self, start: list[np.ndarray], rate: float, budget: int | None, seed: int, data: Any
+        self, start: list[np.ndarray], rate: float, budget: int | None, seed: int, data: Any, epochs: int
     ) -> tuple[float, list[np.ndarray]]:
         """Train once from `start`; return validation accuracy (ties go to the smaller loss) and the weights."""
         model = self._compiled(seed)
@@ -131,8 +138,8 @@ class Network:
         train(
             model,
             lambda epoch, skip: self._pairs(data, "train", 1000 * seed + epoch, skip),
-            self.config.epochs,
-            learning_rate=cosine(rate, self.config.epochs),
+            epochs,
+            learning_rate=cosine(rate, epochs),
             on_epoch=report
             and (lambda row: report({**row, "learning_rate": rate, "labels_per_class": budget, "seed": seed})),
         )
@@ -157,6 +164,11 @@ class FeatureRows:
 
     def __init__(self, splits: dict[str, tuple[Any, np.ndarray]]) -> None:
         self.splits = splits
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of examples of each split."""
+        return {split: len(labels) for split, (_, labels) in self.splits.items()}
 
     def batches(
         self,

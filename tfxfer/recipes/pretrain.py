@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.cache import atomic_file, data_dir, key_of, locked, sha256_file, write_json
-from tfxfer.config import FeatureConfig
+from tfxfer.config import TaskConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.data.pictures import readable_errors
 from tfxfer.errors import UserError
@@ -28,7 +28,7 @@ PIECES = 2000  # word pieces of a fresh BERT
 TOKENS = 24  # length of a text while a fresh BERT is trained
 
 
-def trained_source(config: FeatureConfig, dataset: Dataset, run: Run) -> keras.Model:
+def trained_source(config: TaskConfig, dataset: Dataset, run: Run) -> keras.Model:
     """Return a model trained on the source data set: from the cache when the same was trained before.
 
     The key is made of the architecture, the training's settings and the data set's fingerprint. An interrupted
@@ -50,7 +50,7 @@ def trained_source(config: FeatureConfig, dataset: Dataset, run: Run) -> keras.M
         return _train(spec, config, dataset, folder, run)
 
 
-def learning_rate(spec: str, config: FeatureConfig) -> float:
+def learning_rate(spec: str, config: TaskConfig) -> float:
     """Return the largest learning rate that a source is trained with."""
     return config.source_learning_rate or LEARNING_RATES.get(spec, USUAL_RATE)
 
@@ -69,7 +69,7 @@ def _kept(folder: Path) -> dict[str, Any] | None:
     return record if whole else None
 
 
-def _train(spec: str, config: FeatureConfig, dataset: Dataset, folder: Path, run: Run) -> keras.Model:
+def _train(spec: str, config: TaskConfig, dataset: Dataset, folder: Path, run: Run) -> keras.Model:
     prepare = _text_training if spec == "fresh:bert" else _picture_training
     model, keep, batches, validation = prepare(spec, config, dataset, folder)
     epochs = config.source_epochs
@@ -107,14 +107,14 @@ def _train(spec: str, config: FeatureConfig, dataset: Dataset, folder: Path, run
 Training = tuple[keras.Model, keras.Model, Callable[[int, int], tf.data.Dataset], tf.data.Dataset]
 
 
-def picture_size(config: FeatureConfig, dataset: Dataset) -> tuple[int, int] | None:
+def picture_size(config: TaskConfig, dataset: Dataset) -> tuple[int, int] | None:
     """Return (height, width) that pictures are resized to, or None to take them as they are."""
     if config.image_size:
         return (config.image_size, config.image_size)
     return None if dataset.image_shape or "image" not in dataset.keys else (64, 64)
 
 
-def _picture_training(spec: str, config: FeatureConfig, dataset: Dataset, folder: Path) -> Training:
+def _picture_training(spec: str, config: TaskConfig, dataset: Dataset, folder: Path) -> Training:
     """A classifier of the source's pictures: (model to train, model to keep, its batches, validation)."""
     if "image" not in dataset.keys or not dataset.class_names:
         raise UserError(f"{config.source}: {spec} needs pictures with labels; name the column with --source-label")
@@ -152,7 +152,7 @@ def _picture_training(spec: str, config: FeatureConfig, dataset: Dataset, folder
     return model, model, epoch_batches, pairs("validation").take(2000 // BATCH + 1)
 
 
-def _text_training(spec: str, config: FeatureConfig, dataset: Dataset, folder: Path) -> Training:
+def _text_training(spec: str, config: TaskConfig, dataset: Dataset, folder: Path) -> Training:
     """A masked language model of the source's text."""
     if "text" not in dataset.keys:
         raise UserError(f"--model {spec}: {config.source} has no text column to train it on")

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfxfer.config import FeatureConfig
+from tfxfer.config import TaskConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError
 
@@ -31,7 +31,7 @@ class Task:
     reading: dict[str, Any]
 
     @classmethod
-    def of(cls, dataset: Dataset, config: FeatureConfig, source: keras.Model) -> "Task":
+    def of(cls, dataset: Dataset, config: TaskConfig, source: keras.Model) -> "Task":
         """Check that `dataset` is a classification task and settle how it is read.
 
         Where examples have both a text and a picture, the one that the source does not take is the task's. Pictures
@@ -115,7 +115,7 @@ def takes(source: keras.Model) -> str:
     )
 
 
-def _reading(dataset: Dataset, config: FeatureConfig, source: keras.Model) -> dict[str, Any]:
+def _reading(dataset: Dataset, config: TaskConfig, source: keras.Model) -> dict[str, Any]:
     size: tuple[int, int] | None = None
     channels = dataset.image_shape[2] if dataset.image_shape else 3
     if config.image_size:

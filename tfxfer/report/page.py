@@ -37,10 +37,12 @@ def write(run_folder: str | Path) -> Path:
     comparison = Comparison.load(folder)
     log, unreadable = run.training_log(folder)
     config, recipe = run.configuration(folder)
+    recipe = comparison.recipe or recipe
     finished = datetime.fromtimestamp((folder / "comparison.json").stat().st_mtime)
     context = {
         **_results(comparison),
         **_errors(comparison),
+        **_ledger(folder),
         "training": _svg("training", log),
         "unreadable": unreadable,
         "equation": words.explanation(recipe),
@@ -110,6 +112,14 @@ def _cells(comparison: Comparison, measure: str) -> dict[tuple[str, int | None],
     return {_place(row): row for row in rows}
 
 
+def _ledger(folder: Path) -> dict[str, Any]:
+    """Return what the page says about a weight map, where the run has one."""
+    told = run.ledger(folder)
+    if told is None:
+        return {"ledger": None, "ribbons": None}
+    return {"ledger": told, "ribbons": _svg("ribbons", told["flows"]["flows"], told["flows"]["unread"], told["titles"])}
+
+
 def _errors(comparison: Comparison) -> dict[str, Any]:
     """Return confusions, calibration and examples of the largest budget at which transfer succeeded."""
     budget, record = _last_success(comparison, "transfer")
@@ -160,6 +170,8 @@ DESCRIPTIONS = {
     "confusion": "Confusion matrix: how often each true class was predicted as each class. The most frequent "
     "confusions are listed in words beside it.",
     "reliability": "Reliability diagram: accuracy against confidence, for transfer and random.",
+    "ribbons": "Picture of the weight map: layers of the source left, of the target right, ribbons for what is "
+    "carried. The numbers are in the table below.",
     "training": "Training curves: loss and accuracy by epoch for each phase of training.",
 }
 

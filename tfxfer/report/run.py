@@ -60,6 +60,12 @@ def training_log(folder: Path) -> tuple[list[dict[str, Any]], int]:
     return epochs, unreadable
 
 
+def ledger(folder: Path) -> dict[str, Any] | None:
+    """Return a run's weight map as `ledger.json` tells it: entries, totals, proof, flows, titles; None without one."""
+    path = folder / "ledger.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
 def replay(folder: Path, recipe: str | None = None) -> str:
     """Return the command that runs the same experiment again, by a path that holds no home folder."""
     name = f" {shlex.quote(recipe)}" if recipe and recipe != "feature" else ""

@@ -50,6 +50,63 @@ def entries(weight_map: "WeightMap", group: bool = False) -> list[dict[str, Any]
     return found
 
 
+def flows(weight_map: "WeightMap") -> dict[str, Any]:
+    """Return what flows where, by layers, for a picture of the map.
+
+    Returns:
+        "flows": rows [source layer or None, target layer, operation, parameters of the target], the layers being the
+        first place of a path; "unread": [source layer, parameters] of what no row reads.
+    """
+    ours = _layers([row.target.path for row in weight_map.rows])
+    theirs = _layers([o.path for row in weight_map.rows for o in row.origins] + [o.path for o in weight_map.unread])
+    moved: Counter[tuple[str | None, str, str]] = Counter()
+    for row in weight_map.rows:
+        origin = next((theirs[o.path] for o in row.origins if o.path in theirs), None)
+        moved[origin, ours[row.target.path], row.steps[-1].name] += row.target.size
+    unread: Counter[str] = Counter()
+    for one in weight_map.unread:
+        unread[theirs[one.path]] += one.tensor.size
+    return {"flows": [[*names, size] for names, size in moved.items()], "unread": [list(u) for u in unread.items()]}
+
+
+def show_layers(weight_map: "WeightMap", console: "Console | None" = None) -> None:
+    """Print the ledger a layer a line, for models of many tensors, and what it comes to."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or Console()
+    total = sum(row.target.size for row in weight_map.rows) or 1
+    table = Table(title=Text(_title(weight_map)), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("layer of the target", "operation", "layer of the source"):
+        table.add_column(name, overflow="fold")
+    for name in HEADINGS[4:]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for source, target, operation, size in flows(weight_map)["flows"]:
+        read = "–" if source is None else "the same" if source == target else source
+        cells = (target, operation, read, f"{size:,}", f"{size / total:.1%}")
+        table.add_row(*map(Text, cells), style="dim" if source is None else "")
+    console.print(table)
+    for sentence in totals(weight_map):
+        console.print(Text(sentence))
+
+
+def _title(weight_map: "WeightMap") -> str:
+    titles = dict(weight_map.titles)
+    target = titles.pop("target", "target")
+    return f"{', '.join(titles.values())} → {target}"
+
+
+def _layers(paths: Sequence[str]) -> dict[str, str]:
+    """Return path -> layer: the first place of a path that is not the same in all of them."""
+    places = {path: re.split(r"[/.]", path) for path in paths}
+    shared, shortest = 0, min(map(len, places.values()), default=1)
+    while shared + 2 < shortest and len({parts[shared] for parts in places.values()}) == 1:
+        shared += 1
+    return {path: parts[shared] for path, parts in places.items()}
+
+
 def show(weight_map: "WeightMap", console: "Console | None" = None, group: bool = True) -> None:
     """Print the ledger and what it comes to."""
     from rich import box
@@ -58,9 +115,7 @@ def show(weight_map: "WeightMap", console: "Console | None" = None, group: bool 
     from rich.text import Text
 
     console = console or Console()
-    titles = dict(weight_map.titles)
-    target = titles.pop("target", "target")
-    table = Table(title=Text(f"{', '.join(titles.values())} → {target}"), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=Text(_title(weight_map)), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in HEADINGS[:4]:
         table.add_column(name, overflow="fold")
     for name in HEADINGS[4:]:

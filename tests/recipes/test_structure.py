@@ -1,0 +1,106 @@
+"""The structure recipe as people run it: shrunk, through the command, with its ledger, its report and its model."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfxfer import predict
+from tfxfer.cli import main
+from tfxfer.config import StructureConfig
+from tfxfer.errors import UserError
+from tfxfer.recipes.checks import check_structure, resolved
+from tfxfer.records import Comparison
+
+
+def command(*arguments, data_dir):
+    environment = os.environ | {"TFXFER_DATA": str(data_dir), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    words = [sys.executable, "-m", "tfxfer.train", "structure", "--smoke", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "structure"
+    done = command("--run-dir", folder, data_dir=data_dir)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_default_run_leaves_everything_it_promises(run):
+    folder, printed = run
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "weight_map.json", "ledger.json", "model.keras", "report.html", "comparison.json"} <= names
+    comparison = Comparison.load(folder)
+    assert comparison.arms == ["transfer", "random", "scratch", "finetune", "native", "majority"]
+    assert not [record.error for record in comparison.records if record.status == "failed"]
+    assert "transformer_layer_1" in printed and "read by no row" in printed
+    assert "the carried blocks give what the source's blocks give" in " ".join(printed.split())
+
+
+def test_the_plan_can_be_read_without_the_models(run):
+    from tfxfer.transfer.structure import WeightMap
+
+    weight_map = WeightMap.from_json(run[0] / "weight_map.json")
+    assert weight_map.coverage > 0.9
+    assert "patches/kernel" in {row.target.path for row in weight_map.rows if not row.origins}
+
+
+def test_the_report_shows_the_map_under_its_equation(run):
+    page = (run[0] / "report.html").read_text(encoding="utf-8")
+    assert "M = T(S)" in page and "What came from where" in page and "transformer_layer_0" in page
+    assert "python -m tfxfer.train structure --config" in page
+
+
+def test_arms_start_where_they_say(run):
+    """Fewer weights train in a carried body than in a whole one, and equally many with fresh weights in it."""
+    trainable = {r.arm: r.trainable for r in Comparison.load(run[0]).records}
+    assert trainable["transfer"] == trainable["random"] < trainable["scratch"] == trainable["finetune"]
+
+
+def test_the_saved_model_reads_pictures(run, tmp_path, capsys):
+    file = tmp_path / "a.png"
+    Image.fromarray(np.full((32, 32), 255, np.uint8)).save(file)
+    assert main(predict.work, [str(run[0]), "--json", "--image", str(file)]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert 0 < row["top"][0][1] <= 1
+
+
+@pytest.mark.slow
+def test_a_picture_cnn_becomes_a_text_cnn(data_dir, tmp_path):
+    done = command("--transfer", "image_cnn_to_text_cnn", "--run-dir", tmp_path / "run", data_dir=data_dir)
+    assert done.returncode == 0, done.stderr
+    comparison = Comparison.load(tmp_path / "run")
+    assert comparison.arms == ["transfer", "random", "native", "majority"]
+    assert not [record.error for record in comparison.records if record.status == "failed"]
+
+
+def test_auto_is_what_a_transfer_is_usually_tried_on():
+    found = resolved(StructureConfig(transfer="image_cnn_to_text_cnn"))
+    assert (found.source, found.target, found.target_label) == ("glyphs/by_face", "languages/latin", None)
+    own = StructureConfig(source="names", target="glyphs/by_face", target_label="case")
+    assert resolved(own) == own
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": "folder:nowhere"}, "nowhere"),
+        ({"trained_at": (7,)}, "--trained-at"),
+        ({"arms": ("random",)}, "'transfer' is the method under study"),
+        ({"model": "keras:MobileNetV2"}, "give it as --source"),
+    ],
+)
+def test_a_request_that_cannot_work_is_refused_before_tensorflow_starts(change, message):
+    with pytest.raises(UserError, match=message):
+        check_structure(StructureConfig(**change))
+
+
+def test_the_wrong_modality_is_refused(data_dir, tmp_path):
+    done = command("--source", "glyphs/by_face", "--run-dir", tmp_path / "run", data_dir=data_dir)
+    assert done.returncode == 2
+    assert "makes a model for images out of one for texts" in " ".join(done.stderr.split())
