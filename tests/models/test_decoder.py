@@ -1,0 +1,247 @@
+"""The causal decoder: one token at a time as all at once, blind decoders refused, and the same as Hugging Face's."""
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfxfer.errors import UserError
+from tfxfer.generate import Search, beam_search, greedy
+from tfxfer.models.decoder import causal_decoder, check_looks, stepper
+
+SIZES = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "max_sequence_length": 20}
+WORDS, START, END = 30, 1, 2
+
+
+def randomised(model, seed=0, scale=0.4):
+    rng = np.random.default_rng(seed)
+    for variable in model.variables:
+        if "seed_generator" not in variable.path:
+            value = rng.normal(0, scale, variable.shape)
+            variable.assign(1 + 0.1 * value if variable.path.endswith("gamma") else value)
+    return model
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    return randomised(causal_decoder(WORDS, memory_dim=12, **SIZES))
+
+
+@pytest.fixture(scope="module")
+def memory():
+    return np.random.default_rng(1).normal(size=(64, 5, 12)).astype(np.float32)
+
+
+def all_at_once(decoder, tokens, memory):
+    return decoder({"token_ids": tokens, "padding_mask": np.ones_like(tokens), "memory": memory}).numpy()
+
+
+def test_one_token_at_a_time_as_all_at_once(decoder, memory):
+    tokens = np.random.default_rng(2).integers(0, WORDS, (64, 9)).astype(np.int32)
+    step, cache = stepper(decoder, tf.constant(memory), 1, 9)
+    found = []
+    for position in range(9):
+        logits, cache = step(tf.constant(tokens[:, position : position + 1]), tf.constant(position), cache)
+        found.append(logits[:, 0].numpy())
+    np.testing.assert_allclose(np.stack(found, 1), all_at_once(decoder, tokens, memory), atol=1e-4)
+
+
+def test_later_tokens_and_other_pictures_change_nothing(decoder, memory):
+    tokens = np.random.default_rng(3).integers(0, WORDS, (64, 9)).astype(np.int32)
+    other = tokens.copy()
+    other[:, 6:] = (other[:, 6:] + 1) % WORDS
+    a, b = (all_at_once(decoder, t, memory) for t in (tokens, other))
+    np.testing.assert_allclose(a[:, :6], b[:, :6], atol=1e-5)
+    assert np.abs(a[:, 6:] - b[:, 6:]).max() > 0.01
+    swapped = all_at_once(decoder, tokens, memory[::-1])
+    assert np.abs(a - swapped).max() > 0.01  # it looks
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
+def test_a_beam_over_the_cache_is_a_beam_without_one(decoder, memory, penalty):
+    search = Search(START, END, num_beams=3, max_length=8, length_penalty=penalty, num_return=3)
+    step, cache = stepper(decoder, tf.constant(memory), 3, 8)
+
+    def whole(tokens, position, cache):
+        """All tokens so far through the model again, at every step."""
+        history = tf.where(tf.range(8) == position, tokens[..., None], cache)
+        flat = tf.reshape(history, [-1, 8])
+        logits = decoder(
+            {"token_ids": flat, "padding_mask": tf.ones_like(flat), "memory": tf.repeat(memory, 3, axis=0)}
+        )
+        return tf.reshape(tf.gather(logits, position, axis=1), [64, 3, WORDS]), history
+
+    a = beam_search(step, cache, 64, search, in_place=True)
+    b = beam_search(whole, tf.zeros([64, 8], tf.int32), 64, search)
+    np.testing.assert_array_equal(a.tokens, b.tokens)
+    np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
+
+
+def test_greedy_over_the_cache_takes_the_likeliest_token(decoder, memory):
+    step, cache = stepper(decoder, tf.constant(memory), 1, 6)
+    found = greedy(step, cache, 64, Search(START, END, max_length=6), in_place=True).tokens.numpy()[:, 0]
+    logits = all_at_once(decoder, found, memory)
+    ended = np.cumsum(found == END, 1)
+    for position in range(5):
+        running = ended[:, position] == 0
+        np.testing.assert_array_equal(found[running, position + 1], logits[running, position].argmax(-1))
+
+
+def test_it_is_saved_and_read_as_one_file(decoder, memory, tmp_path):
+    decoder.save(tmp_path / "d.keras")
+    again = keras.models.load_model(tmp_path / "d.keras")
+    tokens = np.ones((64, 4), np.int32)
+    np.testing.assert_allclose(all_at_once(again, tokens, memory), all_at_once(decoder, tokens, memory), atol=1e-6)
+
+
+def test_a_decoder_that_cannot_look_is_refused():
+    tokens, memory = keras.Input((None,), dtype="int32", name="token_ids"), keras.Input((None, 16), name="memory")
+    x = keras.layers.Embedding(WORDS, 16)(tokens)
+    x = keras_hub.layers.TransformerDecoder(32, 2, name="decoder_layer_0")(x)
+    blind = keras.Model({"token_ids": tokens, "memory": memory}, keras.layers.Dense(WORDS)(x), name="blind")
+    with pytest.raises(UserError, match="'decoder_layer_0' has no cross-attention"):
+        check_looks(blind)
+    with pytest.raises(UserError, match="no decoder blocks"):
+        check_looks(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+
+
+def test_what_cannot_be_is_refused(decoder, memory):
+    with pytest.raises(UserError, match="3 heads do not divide"):
+        causal_decoder(WORDS, hidden_dim=16, num_heads=3)
+    with pytest.raises(UserError, match="has 20 positions"):
+        stepper(decoder, tf.constant(memory), 4, 21)
+
+
+# === The same weights in Hugging Face's decoder ===
+
+
+@pytest.fixture(scope="module")
+def twins(decoder):
+    """A random Hugging Face decoder with cross-attention, and ours with its weights."""
+    torch = pytest.importorskip("torch", reason="needs the extra 'oracle': pip install tfxfer[oracle]")
+    transformers = pytest.importorskip("transformers", reason="needs the extra 'oracle'")
+    config = transformers.BertConfig(
+        vocab_size=WORDS,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=20,
+        is_decoder=True,
+        add_cross_attention=True,
+    )
+    torch.manual_seed(0)
+    theirs = transformers.BertLMHeadModel(config).eval()
+    rng = np.random.default_rng(5)
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            drawn = torch.tensor(rng.normal(0, 0.4, parameter.shape), dtype=torch.float32)
+            parameter.copy_(1 + 0.1 * drawn if name.endswith("LayerNorm.weight") else drawn)
+    ours = causal_decoder(WORDS, intermediate_dim=64, **SIZES)
+    from tfxfer.transfer.structure import plan
+
+    arrays = {name: tensor.numpy() for name, tensor in theirs.state_dict().items()}
+    plan(arrays, ours, hugging_face_rules()).apply()
+    return theirs, ours
+
+
+def hugging_face_rules():
+    layer = "bert.encoder.layer.*."
+    heads_out, heads_in = ["transpose", "reshape"], ["transpose", "reshape"]
+    rules = []
+    for part, name in (("self_attention", "attention"), ("cross_attention", "crossattention")):
+        for one in ("query", "key", "value"):
+            rules += [
+                (f"{layer}{name}.self.{one}.weight", f"decoder_layer_*/{part}/{one}/kernel", heads_out),
+                (f"{layer}{name}.self.{one}.bias", f"decoder_layer_*/{part}/{one}/bias", "reshape"),
+            ]
+        rules += [
+            (f"{layer}{name}.output.dense.weight", f"decoder_layer_*/{part}/attention_output/kernel", heads_in),
+            (f"{layer}{name}.output.dense.bias", f"decoder_layer_*/{part}/attention_output/bias", "copy"),
+            *norm(f"{layer}{name}.output.LayerNorm", f"decoder_layer_*/{part}_layer_norm"),
+        ]
+    top = "cls.predictions."
+    return [
+        *rules,
+        *dense(f"{layer}intermediate.dense", "decoder_layer_*/feedforward_intermediate_dense"),
+        *dense(f"{layer}output.dense", "decoder_layer_*/feedforward_output_dense"),
+        *norm(f"{layer}output.LayerNorm", "decoder_layer_*/feedforward_layer_norm"),
+        ("bert.embeddings.word_embeddings.weight", "token_embedding/embeddings", "copy"),
+        ("bert.embeddings.position_embeddings.weight", "position_embedding/embeddings", "copy"),
+        ("bert.embeddings.token_type_embeddings.weight", "segment_embedding/embeddings", "copy"),
+        *norm("bert.embeddings.LayerNorm", "embeddings_layer_norm"),
+        *dense(f"{top}transform.dense", "head_dense"),
+        *norm(f"{top}transform.LayerNorm", "head_norm"),
+        (f"{top}bias", "head_bias/bias", "copy"),
+    ]
+
+
+def dense(theirs, ours):
+    return [(f"{theirs}.weight", f"{ours}/kernel", "transpose"), (f"{theirs}.bias", f"{ours}/bias", "copy")]
+
+
+def norm(theirs, ours):
+    return [(f"{theirs}.weight", f"{ours}/gamma", "copy"), (f"{theirs}.bias", f"{ours}/beta", "copy")]
+
+
+@pytest.mark.oracle
+def test_logits_are_those_of_hugging_face(twins):
+    import torch
+
+    theirs, ours = twins
+    rng = np.random.default_rng(6)
+    tokens, seen = rng.integers(0, WORDS, (8, 12)), rng.normal(size=(8, 5, 16)).astype(np.float32)
+    with torch.no_grad():
+        wanted = theirs(torch.tensor(tokens), encoder_hidden_states=torch.tensor(seen)).logits.numpy()
+    np.testing.assert_allclose(all_at_once(ours, tokens.astype(np.int32), seen), wanted, atol=1e-4)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0])
+@pytest.mark.parametrize("lean", [-3.0, 0.0, 3.0], ids=["late ends", "ends", "early ends"])
+def test_beams_are_those_of_hugging_face(twins, penalty, early_stopping, lean):
+    """64 random memories: the same tokens and scores, whether sentences end early, late or not at all."""
+    import torch
+    from transformers.modeling_outputs import BaseModelOutput
+
+    theirs, ours = twins
+    seen = np.random.default_rng(7).normal(size=(64, 5, 16)).astype(np.float32)
+    bias = theirs.state_dict()["cls.predictions.bias"].numpy().copy()
+    bias[END] += lean
+    ours.get_layer("head_bias").bias.assign(bias)
+    wrapped = with_encoder(theirs, torch.tensor(bias))
+    found = wrapped.generate(
+        encoder_outputs=BaseModelOutput(torch.tensor(seen)),
+        num_beams=4,
+        max_length=14,
+        length_penalty=penalty,
+        early_stopping=early_stopping,
+        decoder_start_token_id=START,
+        eos_token_id=END,
+        pad_token_id=0,
+        do_sample=False,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    search = Search(START, END, num_beams=4, max_length=14, length_penalty=penalty, early_stopping=early_stopping)
+    step, cache = stepper(ours, tf.constant(seen), 4, 14)
+    mine = beam_search(step, cache, 64, search, in_place=True)
+    wanted = np.zeros((64, 14), int)
+    wanted[:, : found.sequences.shape[1]] = found.sequences.numpy()
+    np.testing.assert_array_equal(mine.tokens.numpy()[:, 0], wanted)
+    np.testing.assert_allclose(mine.scores.numpy()[:, 0], found.sequences_scores.numpy(), atol=1e-4)
+
+
+def with_encoder(decoder, bias):
+    """Hugging Face's `generate` for memories wants a whole encoder-decoder; its encoder never runs."""
+    import torch
+    from transformers import VisionEncoderDecoderModel, ViTConfig, ViTModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    picture = ViTModel(ViTConfig(image_size=4, patch_size=2, **sizes), add_pooling_layer=False)
+    whole = VisionEncoderDecoderModel(encoder=picture, decoder=decoder).eval()
+    with torch.no_grad():
+        whole.decoder.cls.predictions.bias.copy_(bias)
+    return whole
