@@ -40,11 +40,12 @@ def plan(
     `apply` refuses such rows unless `allow` names them.
 
     Args:
-        source: S: a Keras model; a spec such as "run:DIR" or "file:M.keras"; a dictionary of arrays; a `Source`;
-            or a dictionary name → any of these, for maps with several sources.
+        source: S: a Keras model; a spec such as "run:DIR", "hf:DIR" or "x.safetensors"; a dictionary of arrays; a
+            `Source`; or a dictionary name → any of these, for maps with several sources.
         target: M before the transfer: a built Keras model. Its weights are assigned by `apply`, never by `plan`.
         rules: Each (source pattern, target pattern, operation); they come before any matching. See
-            `tfxfer.transfer.weights.rules` for patterns and `OPERATIONS` for operations.
+            `tfxfer.transfer.weights.rules` for patterns and `OPERATIONS` for operations. Files of other houses come
+            with rules of their own (`tfxfer.transfer.files.rules_for`), which follow yours.
         match: "names": what rules leave is matched by names, shapes and order; "position": the source is the same
             model under other names, tensor for tensor; "none": rules alone.
         combine: With several sources of one architecture, the operation that makes one tensor of theirs, such as
@@ -63,6 +64,8 @@ def plan(
     Example:
         >>> plan(encoder, decoder, [("*_layer_norm/*", "norm/*", "copy")]).summary()  # doctest: +SKIP
     """
+    from tfxfer.transfer.files.choosing import table_rules  # which reads files by the parts of this package
+
     if match not in MATCH:
         raise UserError(f"match='{match}' is unknown; {suggest(match, MATCH)}")
     sources = as_sources(source)
@@ -71,7 +74,8 @@ def plan(
     known = {label: {t.path: t for t in tensors_of(one, ours)} for label, one in sources.items()}
     known[TARGET] = {t.path: t for t in ours}
     maps = _named(unit_maps)
-    ruled = _by_rules(parse(rules), known, maps, cast)
+    tables = table_rules(sources, ours, given=rules is not None)
+    ruled = _by_rules([*parse(rules), *tables], known, maps, cast)
     others = [tensor for path, tensor in known[TARGET].items() if path not in ruled]
     matched = _by_matching(others, sources, known, match, combine, cast)
     permitted = one_of(allow)

@@ -175,8 +175,9 @@ def as_sources(source: Any) -> dict[str, Source]:
     """Return sources by name: one is called "source", several keep the names that the caller gave.
 
     Args:
-        source: A Keras model or layer, a `Source`, a spec such as "run:DIR" or "file:M.keras", a dictionary of
-            arrays (one source), or a dictionary of any of these (several).
+        source: A Keras model or layer, a `Source`, a spec such as "hf:DIR", "x.safetensors" or "run:DIR" (see
+            `tfxfer.transfer.files.open_source`), a dictionary of arrays (one source), or a dictionary of any of these
+            (several).
     """
     if isinstance(source, Mapping) and not isinstance(source, Source):
         if not source:
@@ -201,9 +202,9 @@ def _as_source(value: Any) -> Source:
     if isinstance(value, Mapping):
         return ArraySource(value)
     if isinstance(value, str | Path):
-        from tfxfer.models import source
+        from tfxfer.transfer.files.opening import open_source
 
-        return KerasSource(source(str(value)))
+        return open_source(value)
     return KerasSource(keras_model(value, "source"))
 
 
