@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("startup", "train", "render", "extract", "cached_features", "probe", "captions")
+NAMES = ("startup", "train", "render", "extract", "cached_features", "probe", "captions", "checkpoint")
 COMPARE = {"<=": operator.le, ">=": operator.ge}
 
 

@@ -43,6 +43,7 @@ class TaskConfig(RunConfig):
     target_text: str | None = option(None, "text column of the target (several joined with +)")
     target_image: str | None = option(None, "picture column of the target")
     target_label: str | None = option(None, "label column of the target")
+    leave_out: tuple[str, ...] = option((), "classes of the target that are left out")
     image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
     patch_size: int = option(8, "side in pixels of the picture patches that enter a text body")
     unit: str = option("characters", "tokens of text that enters a picture body", ("characters", "words", "bytes"))
@@ -104,11 +105,16 @@ class StructureConfig(TaskConfig):
         ("none", "norms", "fpt", "all"),
     )
     source: str = option("auto", "what is to be transferred: a data set to learn, a trained model's spec, or auto")
-    source_max: int = option(12000, "at most this many source examples an epoch (0: all)")
+    source_max: int = option(8000, "at most this many source examples an epoch (0: all)")
     target: str = option("auto", "the task that is to profit: a data set, or auto")
+    pooling: str = option("all", "which tokens of a carried body the head reads", ("all", "mean", "first", "last"))
     length: int = option(32, "tokens of a text that enters a 1-D CNN")
     labels_per_class: tuple[int, ...] = option((5, 20, 100), "label budgets: examples a class in training")
     updates: int = option(60, "steps of the arms that train a network, the same whatever the budget (0: --epochs)")
+    learning_rates: tuple[float, ...] = option(
+        (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        "grid of the arms that train a network: each climbs from its middle to the value that validates best",
+    )
     batch_size: int = option(32, "examples a step when an arm trains a network")
     max_validation: int = option(400, "at most this many validation examples (0: all)")
     max_test: int = option(1000, "at most this many test examples (0: all)")

@@ -42,6 +42,7 @@ def train(
     *,
     validation: tf.data.Dataset | None = None,
     learning_rate: Callable[[int], float] | None = None,
+    step_rate: Callable[[int], float] | None = None,
     monitor: str | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 30.0,
@@ -56,6 +57,7 @@ def train(
         epochs: Number of epochs.
         validation: Batches of (inputs, targets) evaluated after each epoch.
         learning_rate: Function epoch -> learning rate, set at the start of each epoch; None leaves it alone.
+        step_rate: Function step of the epoch -> learning rate, set before each step.
         monitor: Metric whose best epoch's weights the model ends with, e.g. "val_accuracy"; None: the last epoch's.
         checkpoint: File that holds the state of an unfinished training; removed by the caller when all is done.
         checkpoint_seconds: Seconds between two checkpoints inside an epoch.
@@ -75,7 +77,11 @@ def train(
         if learning_rate:
             model.optimizer.learning_rate = learning_rate(epoch)
         fitted = model.fit(
-            batches(epoch, state.step), epochs=1, verbose=0, shuffle=False, callbacks=[_Watch(state, epoch)]
+            batches(epoch, state.step),
+            epochs=1,
+            verbose=0,
+            shuffle=False,
+            callbacks=[_Watch(state, epoch, step_rate)],
         )
         logs = {k: float(v[-1]) for k, v in fitted.history.items()}
         if not logs and not state.step:
@@ -176,11 +182,15 @@ class _State:
 
 
 class _Watch(keras.callbacks.Callback):
-    """Inside an epoch: saves now and then, and stops at the first loss that is not a number."""
+    """Inside an epoch: sets the learning rate, saves now and then, stops at the first loss that is not a number."""
 
-    def __init__(self, state: _State, epoch: int) -> None:
+    def __init__(self, state: _State, epoch: int, rate: Callable[[int], float] | None) -> None:
         super().__init__()
-        self.state, self.epoch, self.first = state, epoch, state.step
+        self.state, self.epoch, self.first, self.rate = state, epoch, state.step, rate
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self.rate:
+            self.model.optimizer.learning_rate = self.rate(self.first + batch)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         state = self.state

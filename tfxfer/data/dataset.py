@@ -208,6 +208,11 @@ class Dataset:
         """Return int64 [N]: where this split's rows stand in the set it was first loaded as."""
         return self._split(split).index
 
+    def __repr__(self) -> str:
+        """Return one line: thousands of class names would bury what a person wants to see."""
+        sizes = ", ".join(f"{split}={count:,}" for split, count in self.sizes.items())
+        return f"Dataset({self.name}: {sizes}; {len(self.class_names)} classes; fingerprint {self.fingerprint})"
+
     def describe(self) -> str:
         """Return a short table for a person: sizes, classes, keys, notes."""
         sizes = "  ".join(f"{name} {size:,}" for name, size in self.sizes.items())

@@ -2,6 +2,7 @@
 
 - `classification`: accuracy, precision, recall, F1, confusion, calibration of one set of predictions.
 - `captions`: BLEU, ROUGE-L, CIDEr and more of captions against references.
+- `retrieval`: recall and ranks of a matrix of similarities, both ways.
 - `verdict`: did arm `a` score better than arm `b` on the same test examples?
 - `summary`, `verdicts`, `headline`: what a whole `Comparison` says.
 """
@@ -9,6 +10,7 @@
 from tfxfer.evaluate.captions import captions
 from tfxfer.evaluate.classification import calibration, classification
 from tfxfer.evaluate.comparison import headline, story, summary, verdicts
+from tfxfer.evaluate.retrieval import retrieval
 from tfxfer.evaluate.verdict import Verdict, interval, verdict
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "classification",
     "headline",
     "interval",
+    "retrieval",
     "story",
     "summary",
     "verdict",

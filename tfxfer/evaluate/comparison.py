@@ -249,9 +249,9 @@ def _whole_sentence(comparison: Comparison, rows: Sequence[dict[str, Any]]) -> s
     """Compare transfer with the arms that train everything, and say how long they were trained."""
     shares = [f"{signed(row['difference'])} over {row['b']} ({row['word']})" for row in rows]
     records = [r for row in rows for n in row["budgets"] for r in comparison.select(row["b"], n)]
-    epochs = sorted({r.settings["epochs"] for r in records if "epochs" in r.settings})
-    trained = f", which trained for {' or '.join(map(str, epochs))} epochs; longer training may change that"
-    return f"{_where(rows[0]['budgets'], comparison.unit).capitalize()}: {_listed(shares)}{trained if epochs else ''}."
+    lengths = [f"{r.settings[unit]} {unit}" for unit in ("epochs", "updates") for r in records if unit in r.settings]
+    trained = f", which trained for {' or '.join(dict.fromkeys(lengths))}; longer training may change that"
+    return f"{_where(rows[0]['budgets'], comparison.unit).capitalize()}: {_listed(shares)}{trained if lengths else ''}."
 
 
 def _why_not(comparison: Comparison) -> str:

@@ -19,18 +19,25 @@ def check_feature(config: FeatureConfig) -> None:
     check_task(config)
 
 
-DEFAULTS = {  # transfer -> its source, its target and the target's label where "auto" was given
-    "encoder_to_vision": ("names", "glyphs/by_character", "script"),
-    "image_cnn_to_text_cnn": ("glyphs/by_face", "languages/latin", None),
+DEFAULTS: dict[str, dict[str, Any]] = {  # transfer -> what stands in for "auto"
+    "encoder_to_vision": {
+        "source": "names",
+        "target": "glyphs/by_character",
+        "target_label": "diacritic",
+        "leave_out": ("none",),
+    },
+    "image_cnn_to_text_cnn": {"source": "glyphs/by_face", "target": "languages/latin"},
 }
 
 
 def resolved(config: StructureConfig) -> StructureConfig:
     """Return the config with "auto" replaced by what its transfer is usually tried on."""
-    source, target, label = DEFAULTS[config.transfer]
-    change: dict[str, Any] = {"source": source} if config.source == "auto" else {}
+    usual = DEFAULTS[config.transfer]
+    change: dict[str, Any] = {"source": usual["source"]} if config.source == "auto" else {}
     if config.target == "auto":
-        change |= {"target": target, "target_label": config.target_label or label}
+        change["target"] = usual["target"]
+        if config.target_label is None:
+            change |= {name: value for name, value in usual.items() if name in ("target_label", "leave_out")}
     return replace(config, **change)
 
 

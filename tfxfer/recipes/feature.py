@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import keras
+import numpy as np
 
 import tfxfer
 from tfxfer import report
 from tfxfer.cache import atomic_file, code_key, data_dir, key_of, write_json
 from tfxfer.config import FeatureConfig, TaskConfig
-from tfxfer.errors import TfxferError
+from tfxfer.data.dataset import Dataset
+from tfxfer.errors import TfxferError, UserError, suggest
 from tfxfer.experiment import Experiment, compare
 from tfxfer.models import spec as model_spec
 from tfxfer.recipes import arms
@@ -79,18 +81,45 @@ def smoke(config: AnyConfig) -> AnyConfig:
     )
 
 
-def load_target(config: TaskConfig, source: keras.Model, this: Run) -> Task:
-    """Load the task that is to profit, and say what it is."""
+def load_target(config: TaskConfig, source: keras.Model, this: Run, at_least: int = 0) -> Task:
+    """Load the task that is to profit, and say what it is.
+
+    Args:
+        config: Names the target and the classes to leave out.
+        source: What is to be transferred; settles how pictures are read.
+        this: The run.
+        at_least: Classes with fewer training labels are left out too.
+    """
     with this.phase("data"):
         dataset = tfxfer.load(
             config.target, data_dir=config.data_dir, download=config.download, **target_columns(config)
         )
+    dataset = without_classes(dataset, config.leave_out, at_least, this) if dataset.class_names else dataset
     task = Task.of(dataset, config, source)
     sizes = ", ".join(f"{n:,} {split}" for split, n in task.sizes.items())
     this.say(f"target: {config.target}, {len(task.class_names)} classes, {sizes}")
     for note in dataset.notes:
         this.say(f"target: {note}")
     return task
+
+
+def without_classes(dataset: Dataset, names: tuple[str, ...], at_least: int, this: Run) -> Dataset:
+    """Leave out classes by name, and those with fewer than `at_least` training labels; say which."""
+    unknown = next((name for name in names if name not in dataset.class_names), None)
+    if unknown is not None:
+        near = suggest(unknown, dataset.class_names)
+        raise UserError(f"--leave-out: {dataset.name} has no class '{unknown}'; {near}")
+    counts = np.bincount(dataset.labels("train"), minlength=len(dataset.class_names))
+    few = [name for name, n in zip(dataset.class_names, counts) if n < at_least and name not in names]
+    kept = [name for name in dataset.class_names if name not in (*names, *few)]
+    if few:
+        shown = ", ".join(few[:8]) + (" …" if len(few) > 8 else "")
+        this.say(f"target: {len(few)} classes have fewer than {at_least} training labels and are left out: {shown}")
+    if names:
+        this.say(f"target: left out, as asked: {', '.join(names)}")
+    if len(kept) < 2:
+        raise UserError(f"{dataset.name}: {len(kept)} classes are left; leave out fewer, or ask for fewer labels")
+    return dataset if len(kept) == len(dataset.class_names) else dataset.with_classes(kept)
 
 
 def load_source(config: TaskConfig, this: Run, size: tuple[int, int]) -> keras.Model:

@@ -16,6 +16,7 @@ from tfxfer.recipes.task import Task
 from tfxfer.records import Record
 from tfxfer.runs import Run
 
+BUFFER = 10_000  # examples among which the next one is drawn
 ModelOf = Callable[[int], keras.Model]  # seed -> a model: the trained one, or one with fresh weights
 
 
@@ -56,6 +57,7 @@ class Network:
         self.kept: list[np.ndarray] | None = None
         self.twin: Network | None = None
         self.chosen: dict[int | None, float] = {}
+        self._rows: tuple[Any, tf.data.Dataset] | None = None
 
     @classmethod
     def on(cls, task: Task, build: ModelOf, config: TaskConfig, run: Run, name: str) -> "Network":
@@ -72,13 +74,14 @@ class Network:
         start, data = self._start(seed), self.data(budget, seed)
         model = self._compiled(seed)
         rates = (self.chosen[budget],) if budget in self.chosen else self.config.learning_rates
-        epochs = self._epochs(data)
-        rate, weights, scores = sweep(rates, lambda rate: self._attempt(start, rate, budget, seed, data, epochs))
+        rate, weights, scores = sweep(rates, lambda rate: self._attempt(start, rate, budget, seed, data))
         self.chosen[budget] = rate
         model.set_weights(weights)
         if (budget, seed) == self.keep:
             self.kept = weights
-        settings = {"learning_rate": rate, "validation": scores, "epochs": epochs}
+        updates = self.config.updates
+        trained = {"updates": updates} if updates else {"epochs": self.config.epochs}
+        settings = {"learning_rate": rate, "validation": scores, **trained}
         trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
         inputs = self._pairs(data, "test").map(lambda x, y: x)
         return Outcome(np.asarray(model.predict(inputs, verbose=0), np.float32), settings, trainable)
@@ -111,8 +114,9 @@ class Network:
         if self.model is None:
             self.model = self.build(seed)
         if not self.model.compiled:
+            clip = 1.0 if self.config.updates else None  # few steps at a high rate: none of them may be a leap
             self.model.compile(
-                keras.optimizers.Adam(),
+                keras.optimizers.Adam(global_clipnorm=clip),
                 keras.losses.SparseCategoricalCrossentropy(),
                 metrics=["accuracy"],
                 jit_compile=self.config.jit,
@@ -120,26 +124,24 @@ class Network:
             self.model.optimizer.build(self.model.trainable_variables)
         return self.model
 
-    def _epochs(self, data: Any) -> int:
-        """Return the epochs that make as many updates as were asked for, or the epochs that were."""
-        if not self.config.updates:
-            return self.config.epochs
-        return math.ceil(self.config.updates / math.ceil(data.sizes["train"] / self.config.batch_size))
-
     def _attempt(
-        self, start: list[np.ndarray], rate: float, budget: int | None, seed: int, data: Any, epochs: int
+        self, start: list[np.ndarray], rate: float, budget: int | None, seed: int, data: Any
     ) -> tuple[float, list[np.ndarray]]:
         """Train once from `start`; return validation accuracy (ties go to the smaller loss) and the weights."""
         model = self._compiled(seed)
         model.set_weights(start)
         for variable in model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
-        report = self.on_epoch
+        report, updates = self.on_epoch, self.config.updates
+        epochs = self.config.epochs
         train(
             model,
-            lambda epoch, skip: self._pairs(data, "train", 1000 * seed + epoch, skip),
-            epochs,
-            learning_rate=cosine(rate, epochs),
+            lambda epoch, skip: (
+                self._updates(data, seed, updates) if updates else self._pairs(data, "train", 1000 * seed + epoch, skip)
+            ),
+            1 if updates else epochs,
+            learning_rate=None if updates else cosine(rate, epochs),
+            step_rate=warmed(rate, updates) if updates else None,
             on_epoch=report
             and (lambda row: report({**row, "learning_rate": rate, "labels_per_class": budget, "seed": seed})),
         )
@@ -148,11 +150,33 @@ class Network:
             raise TfxferError(f"learning rate {rate:g} ended in a loss of {scores['loss']}")
         return scores["accuracy"] - 1e-6 * scores["loss"], model.get_weights()
 
+    def _updates(self, data: Any, seed: int, updates: int) -> tf.data.Dataset:
+        """Return `updates` batches of one size, for which XLA compiles one step; each pass has another order."""
+        size = min(self.config.batch_size, data.sizes["train"])
+        rows = self._cached(data).shuffle(min(data.sizes["train"], BUFFER), seed=seed)
+        return rows.repeat().batch(size, drop_remainder=True).take(updates).prefetch(tf.data.AUTOTUNE)
+
+    def _cached(self, data: Any) -> tf.data.Dataset:
+        """Return the training examples one by one; decoded once for all trainings of a budget and seed."""
+        if self._rows is None or self._rows[0] is not data:
+            self._rows = data, self._pairs(data, "train").unbatch().cache()
+        return self._rows[1]
+
     def _pairs(self, data: Any, split: str, shuffle: int | None = None, skip: int = 0) -> tf.data.Dataset:
         size = self.config.batch_size if split == "train" else 128
         keys = (self.key, "label")
         batches = data.batches(split, size, keys=keys, shuffle_seed=shuffle, skip=skip, **self.reading)
         return batches.map(lambda row: (row[self.key], row["label"]))
+
+
+def warmed(rate: float, steps: int) -> Callable[[int], float]:
+    """Return a schedule that rises over the first sixth of the steps and falls as a cosine.
+
+    >>> [round(warmed(1.0, 12)(i), 2) for i in (0, 1, 2, 7, 11)]
+    [0.33, 0.65, 0.92, 0.3, 0.01]
+    """
+    falling, rising = cosine(rate, steps), steps // 6
+    return lambda i: falling(i) * min(1.0, (i + 1) / (rising + 1))
 
 
 class FeatureRows:

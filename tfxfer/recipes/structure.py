@@ -2,7 +2,7 @@
 
     S   a source model: by default a BERT that learned the names of characters, without ever seeing one
     T   a weight map: which tensor of M is made of which tensors of S; printed, saved and drawn as the ledger
-    M   a model of the other modality: by default a picture transformer that tells the script of a character
+    M   a model of the other modality: by default a picture transformer that tells which diacritic a letter carries
 
 Command:   python -m tfxfer.train structure
 Replay:    python -m tfxfer.train structure --config runs/structure-<time>/config.yaml
@@ -40,6 +40,7 @@ from tfxfer.transfer.weights.ledger import entries, flows, show_layers, totals
 WANTS = {"encoder_to_vision": ("text", "image"), "image_cnn_to_text_cnn": ("image", "text")}
 VOCABULARY = 5000  # most frequent tokens that get an embedding of their own
 PROVEN_ON = 32  # test pictures
+LOOKED_AT, WHITE = 128, 229  # training pictures, and the least grey value of 255 that is white
 
 
 def run(config: StructureConfig) -> Path:
@@ -49,7 +50,7 @@ def run(config: StructureConfig) -> Path:
     try:
         this.say(f"tfxfer {tfxfer.__version__} · structure transfer · {prepare(config)} · {this.folder}")
         source = load_source(config, this, (config.image_size or 32,) * 2)
-        task = with_enough(load_target(config, source, this), config, this)
+        task = load_target(config, source, this, at_least=max(config.labels_per_class))
         transfer = Transfer(source, task, config)
         ledger(transfer, task, this)
         plan = arms(transfer, task, config, this)
@@ -85,6 +86,7 @@ class Transfer:
 
     def __init__(self, source: keras.Model, task: Task, config: StructureConfig) -> None:
         self.source, self.task, self.config = source, task, config
+        self.white_paper = on_white_paper(task)
         wants, gives = WANTS[config.transfer]
         if (takes(source), task.key) != (wants, gives):
             raise UserError(
@@ -99,7 +101,8 @@ class Transfer:
             from tfxfer.transfer.structure import encoder_to_vision
 
             sizes = (self.task.image_shape, self.config.patch_size, classes)
-            return encoder_to_vision(body, *sizes, trainable=trainable, seed=seed)
+            options = {"pooling": self.config.pooling, "white_paper": self.white_paper}
+            return encoder_to_vision(body, *sizes, trainable=trainable, seed=seed, **options)
         from tfxfer.transfer.structure import image_cnn_to_text_cnn
 
         unit, length = self.config.unit, self.config.length
@@ -125,18 +128,12 @@ class Transfer:
         )
 
 
-def with_enough(task: Task, config: StructureConfig, this: Run) -> Task:
-    """Leave out classes that have fewer training labels than the greatest budget, and say which."""
-    most = max(config.labels_per_class)
-    counts = np.bincount(task.labels("train"), minlength=len(task.class_names))
-    few = [name for name, count in zip(task.class_names, counts) if count < most]
-    if not few:
-        return task
-    if len(few) > len(counts) - 2:
-        raise UserError(f"{config.target}: fewer than two classes have {most} training labels; ask for fewer")
-    this.say(f"target: {len(few)} classes have fewer than {most} training labels and are left out: {', '.join(few)}")
-    kept = [name for name in task.class_names if name not in few]
-    return replace(task, dataset=task.dataset.with_classes(kept))
+def on_white_paper(task: Task) -> bool:
+    """Tell whether a task's pictures are mostly white, as print is: then zero should be the paper, not mid-grey."""
+    if task.key != "image":
+        return False
+    some = task.dataset.with_at_most(train=LOOKED_AT).arrays("train", **task.reading)["image"]
+    return bool(np.mean(np.asarray(some) > WHITE) > 0.5)
 
 
 def ledger(transfer: Transfer, task: Task, this: Run) -> None:

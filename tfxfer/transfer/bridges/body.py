@@ -66,11 +66,12 @@ def trainable_report(model: keras.Model) -> list[tuple[str, tuple[int, ...], int
 
 
 def pool(features: Any, how: str) -> Any:
-    """Turn maps [B, H, W, D] or sequences [B, T, D] into features [B, D]; features [B, D] stay.
+    """Turn maps [B, H, W, D] or sequences [B, T, D] into features [B, D], or [B, T · D]; features [B, D] stay.
 
     Args:
         features: A symbolic tensor.
-        how: "mean"; for sequences also "first" or "last" (the token that is read).
+        how: "mean"; for sequences also "first" or "last" (the token that is read), or "all": one beside the other,
+            so that the head knows where something was.
     """
     if len(features.shape) == 4:
         return keras.layers.GlobalAveragePooling2D(name="pool")(features)
@@ -78,6 +79,8 @@ def pool(features: Any, how: str) -> Any:
         return features
     if how == "mean":
         return keras.layers.GlobalAveragePooling1D(name="pool")(features)
+    if how == "all":
+        return keras.layers.Flatten(name="pool")(features)
     others = features.shape[1] - 1
     token = keras.layers.Cropping1D((others, 0) if how == "last" else (0, others), name="read")(features)
     return keras.layers.Flatten(name="pool")(token)  # [B, 1, D] → [B, D]

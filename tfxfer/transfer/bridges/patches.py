@@ -12,7 +12,7 @@ import keras
 from tfxfer.errors import UserError, suggest
 from tfxfer.transfer.bridges.body import Body, check_trainable, classify, pool
 
-POOLING = ("last", "mean", "first")
+POOLING = ("last", "mean", "first", "all")
 
 
 def image_to_text_body(
@@ -35,7 +35,7 @@ def image_to_text_body(
         image_shape: Height, width and channels of the pictures, which are uint8 or float 0..255.
         patch_size: Side of a square patch in pixels; divides height and width.
         num_classes: Number of classes C.
-        pooling: What the head reads: the "last" token, as FPT does, the "first", or the "mean" of all.
+        pooling: What the head reads: the "last" token, as FPT does, the "first", the "mean", or "all" of them.
         trainable: "none": only the head. "norms": and the body's LayerNorms. "fpt": and projection and
             positions. "all": everything, with the body's dropout.
         seed: Seed of the projection: orthogonal with gain 1.41.
@@ -118,6 +118,7 @@ def through_body(
     trainable: str,
     seed: int = 0,
     stretch: bool = False,
+    white_paper: bool = False,
 ) -> tuple[Any, Any]:
     """Return symbolic pictures [B, H, W, channels] and tokens [B, T, D], through a copy of a text encoder's blocks.
 
@@ -128,6 +129,7 @@ def through_body(
         trainable: See there.
         seed: See there.
         stretch: Where there are more patches than the body has positions, make a longer table, with fresh weights.
+        white_paper: Scale pixels so that white is 0 and black 1, as for print; otherwise black is −1 and white 1.
     """
     check_trainable(trainable)
     height, width, _ = image_shape
@@ -146,7 +148,8 @@ def through_body(
         )
     dim = blocks.input_shape[-1]
     pictures = keras.Input(image_shape, dtype="uint8", name="image")
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(pictures)
+    scale, offset = (-1 / 255, 1.0) if white_paper else (1 / 127.5, -1.0)
+    x = keras.layers.Rescaling(scale, offset=offset, name="rescale")(pictures)
     orthogonal = keras.initializers.Orthogonal(gain=1.41, seed=seed)
     project = keras.layers.Conv2D(dim, patch_size, patch_size, kernel_initializer=orthogonal, name="patches")
     x = keras.layers.Reshape((length, dim), name="sequence")(project(x))  # [B, T, D]
@@ -163,7 +166,7 @@ def train_inputs(model: keras.Model, trainable: str) -> keras.Model:
 
 
 def read_tokens(tokens: Any, pooling: str) -> Any:
-    """Return features [B, D] of tokens [B, T, D]."""
+    """Return features [B, D], or [B, T · D] with pooling="all", of tokens [B, T, D]."""
     if pooling not in POOLING:
         raise UserError(f"pooling='{pooling}' is unknown; {suggest(pooling, POOLING)}")
     return pool(tokens, pooling)

@@ -35,6 +35,7 @@ def encoder_to_vision(
     num_classes: int | None = None,
     pooling: str | None = "mean",
     trainable: str = "fpt",
+    white_paper: bool = False,
     seed: int = 0,
 ) -> WeightMap:
     """Plan a picture transformer out of a text encoder's blocks.
@@ -47,9 +48,12 @@ def encoder_to_vision(
         image_shape: Height, width and channels of the pictures, which are uint8 or float 0..255.
         patch_size: Side of a square patch in pixels; divides height and width.
         num_classes: Number of classes C of a fresh head; None for no head.
-        pooling: How tokens become features: "mean", "first", "last"; None leaves tokens, and needs no head.
+        pooling: How tokens become features: "mean", "first", "last", or "all" (one beside the other, so that the
+            head knows where something was); None leaves tokens, and needs no head.
         trainable: What trains of the target: "none": only the head. "norms": and the body's LayerNorms. "fpt": and
             projection and positions. "all": everything.
+        white_paper: The pictures are dark on white, as print is: white becomes 0 and black 1, so that paper does not
+            drown the strokes. Otherwise black is −1 and white 1.
         seed: Seed of what is fresh.
 
     Returns:
@@ -63,7 +67,8 @@ def encoder_to_vision(
         raise UserError(f"a head needs pooled tokens: give pooling={' or '.join(map(repr, POOLING))}")
     check_encoder(encoder)
     empty = keras.models.clone_model(encoder)
-    pictures, x = through_body(empty, image_shape, patch_size, trainable=trainable, seed=seed, stretch=True)
+    options: dict[str, Any] = {"trainable": trainable, "seed": seed, "white_paper": white_paper}
+    pictures, x = through_body(empty, image_shape, patch_size, stretch=True, **options)
     x = x if pooling is None else read_tokens(x, pooling)
     outputs = x if num_classes is None else classify(x, num_classes)
     target = train_inputs(keras.Model(pictures, outputs, name="vision_from_text"), trainable)
