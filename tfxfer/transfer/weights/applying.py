@@ -17,7 +17,7 @@ from tfxfer.errors import TfxferError
 from tfxfer.transfer.weights.rows import Row, in_order
 from tfxfer.transfer.weights.tensors import TARGET, KerasSource, Source
 
-IN_MEMORY = 64 * 2**20  # bytes of old values kept in memory; a file takes the rest
+IN_MEMORY = 16 * 2**20  # bytes of old values kept in memory; a file takes the rest
 
 
 def apply(rows: Sequence[Row], sources: Mapping[str, Source], target: KerasSource) -> None:
@@ -31,9 +31,8 @@ def apply(rows: Sequence[Row], sources: Mapping[str, Source], target: KerasSourc
         for row in in_order(rows):
             if row.keeps:
                 continue
-            value = _value(row, read)
             undo.remember(row.target.path)
-            target.variables[row.target.path].assign(value)
+            target.variables[row.target.path].assign(_value(row, read))
 
 
 def _value(row: Row, read: Mapping[str, Source]) -> np.ndarray:
