@@ -96,9 +96,27 @@ class StructureConfig(TaskConfig):
 
     transfer: str = option(
         "encoder_to_vision",
-        "which model is made: a picture transformer out of a text encoder, or a 1-D text CNN out of a picture CNN",
-        ("encoder_to_vision", "image_cnn_to_text_cnn"),
+        "how the model is made: a ready transfer of tfxfer.transfer.structure",
+        (
+            "encoder_to_vision",
+            "vision_to_encoder",
+            "encoder_to_decoder",
+            "image_cnn_to_text_cnn",
+            "widen",
+            "deepen",
+            "shrink",
+            "resize_input",
+            "merge",
+        ),
     )
+    units: tuple[str, ...] = option(
+        (), "widen, shrink: LAYER=NUMBER of units (default: all hidden layers, twice or half as wide)"
+    )
+    noise: float = option(0.0, "widen: noise on the copies, in standard deviations of a kernel")
+    after: tuple[str, ...] = option(
+        (), "deepen: behind which layers one is added (default: the last that ends in ReLU)"
+    )
+    second: str | None = option(None, "merge: the second model, trained from the same start as --source")
     trainable: str = option(
         "fpt",
         "what trains of a carried body: nothing, its norms, also projection and positions (fpt), or all",

@@ -32,6 +32,7 @@ SOURCES = {
         lambda: tfxfer.source("keras:MobileNetV2/fresh", input_shape=(32, 32, 3)),
         lambda: pictures((32, 32, 3)),
     ),
+    "fresh:vit": (lambda: tfxfer.source("fresh:vit"), lambda: pictures((32, 32, 1))),
     "fresh:bert": (lambda: tfxfer.source("fresh:bert"), tokens),
 }
 

@@ -10,6 +10,7 @@ from tfxfer.errors import UserError
 from tfxfer.models.cnn import article_cnn, glyph_cnn
 from tfxfer.models.saved import load_model
 from tfxfer.models.spec import ModelSpec, parse
+from tfxfer.models.vit import small_vit
 
 
 def source(
@@ -23,8 +24,8 @@ def source(
     """Return a Keras model: untrained, pretrained, or of an earlier run.
 
     Args:
-        spec: "fresh:cnn", "fresh:cnn/article", "fresh:bert"; "keras:NAME" (keras.applications with ImageNet
-            weights) or "keras:NAME/fresh"; "preset:NAME|DIR" (KerasHub, or a Hugging Face folder); "run:DIR";
+        spec: "fresh:cnn", "fresh:cnn/article", "fresh:vit", "fresh:bert"; "keras:NAME" (keras.applications with
+            ImageNet weights) or "keras:NAME/fresh"; "preset:NAME|DIR" (KerasHub, or a Hugging Face folder); "run:DIR";
             "file:MODEL.keras".
         num_classes: Number of classes C of a fresh CNN's head; 10 when not given.
         input_shape: [H, W, channels] of the pictures of a picture model; 0..255 whatever the model wants inside.
@@ -52,6 +53,8 @@ def _fresh(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
         return glyph_cnn(want["num_classes"], channels)
     if spec.name == "cnn/article":
         return article_cnn(want["num_classes"], want["input_shape"] or (224, 224, 3))
+    if spec.name == "vit":
+        return small_vit(want["num_classes"], want["input_shape"] or (32, 32, 1))
     from tfxfer.models.bert import small_bert
 
     return small_bert(vocabulary_size=want["num_classes"] if want["num_classes"] > 10 else 4000)

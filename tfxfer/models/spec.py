@@ -5,10 +5,10 @@ from pathlib import Path
 
 from tfxfer.errors import UserError, suggest
 
-FRESH = ("cnn", "cnn/article", "bert")
-MODALITY = {"fresh:cnn": "image", "fresh:cnn/article": "image", "fresh:bert": "text"}
+FRESH = ("cnn", "cnn/article", "vit", "bert")
+MODALITY = {"fresh:cnn": "image", "fresh:cnn/article": "image", "fresh:vit": "image", "fresh:bert": "text"}
 KINDS = {
-    "fresh": "an untrained model: fresh:cnn, fresh:cnn/article, fresh:bert",
+    "fresh": "an untrained model: fresh:cnn, fresh:cnn/article, fresh:vit, fresh:bert",
     "keras": "keras.applications with ImageNet weights (keras:MobileNetV2) or without (keras:MobileNetV2/fresh)",
     "preset": "a KerasHub preset's name, or a folder in KerasHub's or Hugging Face's form",
     "run": "the folder of an earlier run",

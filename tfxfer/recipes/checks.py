@@ -19,15 +19,18 @@ def check_feature(config: FeatureConfig) -> None:
     check_task(config)
 
 
+DIACRITICS = {"target": "glyphs/by_character", "target_label": "diacritic", "leave_out": ("none",)}
+PICTURES = {"source": "glyphs/by_face", **DIACRITICS}
 DEFAULTS: dict[str, dict[str, Any]] = {  # transfer -> what stands in for "auto"
-    "encoder_to_vision": {
-        "source": "names",
-        "target": "glyphs/by_character",
-        "target_label": "diacritic",
-        "leave_out": ("none",),
-    },
+    "encoder_to_vision": {"source": "names", **DIACRITICS},
+    "vision_to_encoder": {"source": "glyphs/by_face", "model": "fresh:vit", "target": "languages/latin"},
     "image_cnn_to_text_cnn": {"source": "glyphs/by_face", "target": "languages/latin"},
+    **dict.fromkeys(("widen", "deepen", "shrink", "merge"), PICTURES),
+    "resize_input": {**PICTURES, "image_size": 48},
 }
+
+
+OPTIONS_OF = {"units": ("widen", "shrink"), "noise": ("widen",), "after": ("deepen",), "second": ("merge",)}
 
 
 def resolved(config: StructureConfig) -> StructureConfig:
@@ -38,11 +41,26 @@ def resolved(config: StructureConfig) -> StructureConfig:
         change["target"] = usual["target"]
         if config.target_label is None:
             change |= {name: value for name, value in usual.items() if name in ("target_label", "leave_out")}
+    if config.model == "auto" and "source" in change:
+        change["model"] = usual.get("model", "auto")
+    if not config.image_size:
+        change["image_size"] = usual.get("image_size", 0)
     return replace(config, **change)
 
 
 def check_structure(config: StructureConfig) -> None:
-    """Check source, target and columns of the structure recipe; raises `UserError`."""
+    """Check source, target, columns and the options of one transfer; raises `UserError`."""
+    for name, of in OPTIONS_OF.items():
+        if getattr(config, name) != getattr(StructureConfig, name) and config.transfer not in of:
+            raise UserError(f"--{name} is for --transfer {' or '.join(of)}, not {config.transfer}; leave it out")
+    for word in config.units:
+        name, _, number = word.partition("=")
+        if not name or not number.isdigit() or not int(number):
+            raise UserError(f"--units {word}: write LAYER=NUMBER, such as conv1=64")
+    if config.transfer == "merge":
+        if config.second is None:
+            raise UserError("--transfer merge: name the other model with --second file:MODEL.keras (or run:DIR)")
+        model_spec.parse(config.second)
     check_task(resolved(config))
 
 

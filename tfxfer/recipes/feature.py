@@ -81,7 +81,7 @@ def smoke(config: AnyConfig) -> AnyConfig:
     )
 
 
-def load_target(config: TaskConfig, source: keras.Model, this: Run, at_least: int = 0) -> Task:
+def load_target(config: TaskConfig, source: keras.Model, this: Run, at_least: int = 0, key: str | None = None) -> Task:
     """Load the task that is to profit, and say what it is.
 
     Args:
@@ -89,13 +89,14 @@ def load_target(config: TaskConfig, source: keras.Model, this: Run, at_least: in
         source: What is to be transferred; settles how pictures are read.
         this: The run.
         at_least: Classes with fewer training labels are left out too.
+        key: "text" or "image": which is the task's, where examples have both; by default what the source does not take.
     """
     with this.phase("data"):
         dataset = tfxfer.load(
             config.target, data_dir=config.data_dir, download=config.download, **target_columns(config)
         )
     dataset = without_classes(dataset, config.leave_out, at_least, this) if dataset.class_names else dataset
-    task = Task.of(dataset, config, source)
+    task = Task.of(dataset, config, source, key)
     sizes = ", ".join(f"{n:,} {split}" for split, n in task.sizes.items())
     this.say(f"target: {config.target}, {len(task.class_names)} classes, {sizes}")
     for note in dataset.notes:

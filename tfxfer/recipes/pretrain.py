@@ -129,7 +129,7 @@ def _picture_training(spec: str, config: TaskConfig, dataset: Dataset, folder: P
         keras.optimizers.Adam(),
         keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
-        jit_compile=config.jit,
+        jit_compile=config.jit or spec == "fresh:vit",
     )
 
     def pairs(split: str, shuffle: int | None = None, skip: int = 0) -> tf.data.Dataset:

@@ -31,16 +31,16 @@ class Task:
     reading: dict[str, Any]
 
     @classmethod
-    def of(cls, dataset: Dataset, config: TaskConfig, source: keras.Model) -> "Task":
+    def of(cls, dataset: Dataset, config: TaskConfig, source: keras.Model, key: str | None = None) -> "Task":
         """Check that `dataset` is a classification task and settle how it is read.
 
-        Where examples have both a text and a picture, the one that the source does not take is the task's. Pictures
-        for a picture model have its channels and, where it takes one size only, its size.
+        Where examples have both a text and a picture, `key` is the task's, or else the one that the source does not
+        take. Pictures for a picture model have its channels and, where it takes one size only, its size.
         """
         if not dataset.class_names:
             raise UserError(f"{config.target}: there are no labels; name the column with --target-label")
         has = [key for key in ("text", "image") if key in dataset.keys]
-        given = "text" if config.target_text else "image" if config.target_image else None
+        given = "text" if config.target_text else "image" if config.target_image else key
         key = given or next((key for key in has if key != takes(source)), has[0] if has else None)
         if key not in has:
             raise UserError(f"{config.target}: found neither text nor pictures; name the column with --target-text")
