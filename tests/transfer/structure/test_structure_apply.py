@@ -13,7 +13,7 @@ from nets import Weights, batch, cnn, holder, randomise
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.transfer.graph import clone
 from tfxfer.transfer.structure import plan
-from tfxfer.transfer.weights import applying
+from tfxfer.transfer.weights import applying, large
 
 pytestmark = pytest.mark.tensorflow
 layers = keras.layers
@@ -71,9 +71,17 @@ FAILURES = {
 }
 
 
+@pytest.fixture(params=["whole", "in pieces"])
+def at_a_time(request, monkeypatch):
+    """Tensors as they are, or each taken for a large one, a row at a time."""
+    if request.param == "in pieces":
+        monkeypatch.setattr(large, "LARGE", 1)
+        monkeypatch.setattr(large, "PIECE", 8)
+
+
 @pytest.mark.parametrize("in_memory", [2**20, 20, 0], ids=["memory", "memory and file", "file"])
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_failure_half_way_leaves_the_target_as_it_was(failure, in_memory, monkeypatch):
+def test_a_failure_half_way_leaves_the_target_as_it_was(failure, in_memory, at_a_time, monkeypatch):
     monkeypatch.setattr(applying, "IN_MEMORY", in_memory)
     how, error, message = FAILURES[failure]
     target = randomise(holder(a=(2, 2), b=(2, 2), c=(2, 2), d=(2, 2)))
@@ -91,7 +99,7 @@ def test_a_failure_half_way_leaves_the_target_as_it_was(failure, in_memory, monk
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32"])
-def test_old_values_of_any_type_come_back(dtype, monkeypatch):
+def test_old_values_of_any_type_come_back(dtype, at_a_time, monkeypatch):
     monkeypatch.setattr(applying, "IN_MEMORY", 0)
     target = holder(dtype, a=(2, 3), b=(), c=(0, 2), d=(2, 2))
     for i, variable in enumerate(target.variables):
@@ -101,6 +109,26 @@ def test_old_values_of_any_type_come_back(dtype, monkeypatch):
     with pytest.raises(TfxferError, match="OSError"):
         plan(Failing(arrays, throw(OSError("broken")), at="m/d"), target).apply()
     assert [float(v.numpy().sum()) for v in target.variables] == [6, 2, 0, 16]
+
+
+def test_a_row_that_is_not_finite_is_found_in_a_piece_too(at_a_time):
+    values = np.zeros((5, 2), np.float32)
+    values[4, 1] = np.nan
+    target = randomise(holder(a=(5, 2)))
+    before = target.variables[0].numpy()
+    with pytest.raises(TfxferError, match="row 'm/a' .*not finite"):
+        plan({"m/a": values}, target).apply()
+    np.testing.assert_array_equal(target.variables[0].numpy(), before)
+
+
+def test_a_model_computes_the_same_however_its_tensors_were_assigned(at_a_time):
+    source, target = randomise(cnn()), clone(cnn())
+    plan(source, target).apply()
+    x = batch(source)
+    np.testing.assert_array_equal(source(x), target(x))
+    target.compile("sgd", "mse")
+    target.fit(x, np.zeros(source(x).shape), verbose=0)
+    assert any((a != b).any() for a, b in zip(source.get_weights(), target.get_weights()))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")

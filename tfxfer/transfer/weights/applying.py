@@ -8,12 +8,13 @@ its memory.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tfxfer.errors import TfxferError
+from tfxfer.transfer.weights import large
 from tfxfer.transfer.weights.rows import Row, in_order
 from tfxfer.transfer.weights.tensors import TARGET, KerasSource, Source
 
@@ -32,12 +33,15 @@ def apply(rows: Sequence[Row], sources: Mapping[str, Source], target: KerasSourc
             if row.keeps:
                 continue
             undo.remember(row.target.path)
-            target.variables[row.target.path].assign(_value(row, read))
+            _assign(row, read, target.variables[row.target.path])
 
 
-def _value(row: Row, read: Mapping[str, Source]) -> np.ndarray:
+def _assign(row: Row, read: Mapping[str, Source], variable: Any) -> None:
     try:
-        return row.value(read)
+        if large.is_large(variable):
+            large.assign(variable, row.value(read, check=False), row.check_finite)
+        else:
+            variable.assign(row.value(read))
     except (OSError, EOFError, KeyError, ValueError, MemoryError, np.linalg.LinAlgError) as error:
         if isinstance(error, TfxferError):
             raise
@@ -59,16 +63,24 @@ class Undo:
 
     def remember(self, path: str) -> None:
         """Keep a variable's present value."""
+        variable = self.target.variables[path]
+        if large.is_large(variable):
+            self._file(path, large.pieces_of(variable))
+            return
         value = self.target.read(path)
         if self.bytes_held + value.nbytes <= IN_MEMORY:
             self.held[path] = np.array(value)
             self.bytes_held += value.nbytes
             return
+        self._file(path, [value])
+
+    def _file(self, path: str, pieces: Iterable[np.ndarray]) -> None:
         try:
             if self.file is None:
                 self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # closed in __exit__
             place = self.file.seek(0, 2)
-            _write(self.file, value)
+            for piece in pieces:
+                _write(self.file, piece)
             self.filed[path] = place
         except OSError as error:
             raise TfxferError(
@@ -90,7 +102,7 @@ class Undo:
         for path, place in self.filed.items():
             variable = self.target.variables[path]
             self.file.seek(place)
-            variable.assign(_read(self.file, self.target.read(path)))
+            large.give(variable, _read(self.file, tuple(variable.shape), variable.value.dtype.as_numpy_dtype))
 
 
 def _write(file: Any, value: np.ndarray) -> None:
@@ -99,8 +111,8 @@ def _write(file: Any, value: np.ndarray) -> None:
         data = data[file.write(data) :]
 
 
-def _read(file: Any, like: np.ndarray) -> np.ndarray:
-    value = np.empty(like.shape, like.dtype)
+def _read(file: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    value = np.empty(shape, dtype)
     data = value.reshape(-1).view(np.uint8).data
     while data:
         count = file.readinto(data)

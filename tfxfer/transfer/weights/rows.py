@@ -137,11 +137,12 @@ class Row:
             return "; 'select' takes fewer places, 'gather_outputs' adds units, 'interpolate' resizes positions"
         return ""
 
-    def value(self, read: Mapping[str, Source]) -> np.ndarray:
+    def value(self, read: Mapping[str, Source], check: bool = True) -> np.ndarray:
         """Return the tensor's new value, in the target's number type.
 
         Args:
             read: Sources by name, with the target as "target".
+            check: Whether to look for values that are not finite, and not leave it to the caller.
 
         Raises:
             TfxferError: A source gives another shape or type than it said, or a value is not finite.
@@ -149,12 +150,18 @@ class Row:
         value = run(self.steps, [_read(read[origin.source], origin) for origin in self.origins])
         with np.errstate(over="ignore", invalid="ignore"):
             value = np.asarray(value).astype(_numpy_type(self.target.dtype), copy=False)
+        if check:
+            value = np.asarray(value, order="C")  # once, where checking and assigning would each do it
+            self.check_finite(value)
+        return value
+
+    def check_finite(self, value: np.ndarray) -> None:
+        """Raise `TfxferError` when a new value, or a piece of it, is not finite."""
         if value.dtype.kind not in "iub" and not _finite(value):
             raise TfxferError(
                 f"row {self}: gives values that are not finite; look at the source tensor, and when it is fine, "
                 f"at whether {self.target.dtype} can hold it"
             )
-        return value
 
 
 def _finite(value: np.ndarray) -> bool:
