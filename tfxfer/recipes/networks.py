@@ -17,6 +17,7 @@ from tfxfer.records import Record
 from tfxfer.runs import Run
 
 BUFFER = 10_000  # examples among which the next one is drawn
+KEPT = 32 * 2**20  # bytes of first weights that are kept, and not built again for the next budget
 ModelOf = Callable[[int], keras.Model]  # seed -> a model: the trained one, or one with fresh weights
 
 
@@ -58,6 +59,7 @@ class Network:
         self.twin: Network | None = None
         self.chosen: dict[int | None, float] = {}
         self._rows: tuple[Any, tf.data.Dataset] | None = None
+        self._starts: dict[int, list[np.ndarray]] = {}
 
     @classmethod
     def on(cls, task: Task, build: ModelOf, config: TaskConfig, run: Run, name: str) -> "Network":
@@ -101,12 +103,17 @@ class Network:
         return model
 
     def _start(self, seed: int) -> list[np.ndarray]:
-        """Return the weights that a training with this seed starts from."""
+        """Return the weights that a training with this seed starts from, the same for every budget."""
+        if seed in self._starts:
+            return self._starts[seed]
         keras.utils.set_random_seed(seed)
         model = self.build(seed)
         if self.twin is None and self.model is None:
             self.model = model
-        return [np.array(w) for w in model.get_weights()]
+        weights = [np.array(w) for w in model.get_weights()]
+        if sum(w.nbytes for w in weights) < KEPT:
+            self._starts[seed] = weights
+        return weights
 
     def _compiled(self, seed: int) -> keras.Model:
         if self.twin is not None:
@@ -145,6 +152,7 @@ class Network:
             on_epoch=report
             and (lambda row: report({**row, "learning_rate": rate, "labels_per_class": budget, "seed": seed})),
         )
+        model.jit_compile = False  # the step is compiled; XLA would compile anew for each size of batch that is asked
         scores = model.evaluate(self._pairs(data, "validation"), verbose=0, return_dict=True)
         if not math.isfinite(scores["loss"]):
             raise TfxferError(f"learning rate {rate:g} ended in a loss of {scores['loss']}")

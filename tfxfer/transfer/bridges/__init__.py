@@ -1,15 +1,16 @@
 """Bridges: how an example of one modality reaches the body of the other.
 
 `render` draws text as pixels. `tokens` lays token embeddings (or picture patches) into a frozen body.
+`align` maps the features of one modality onto those of the other; `anchors` compares both with pairs, and trains nothing.
 The modules are loaded when they are first used, so importing this package starts no TensorFlow.
 """
 
 import importlib
 from types import ModuleType
 
-_MODULES = ("render", "tokens")
+_MODULES = ("align", "anchors", "render", "tokens")
 
-__all__ = ["render", "tokens"]
+__all__ = ["align", "anchors", "render", "tokens"]
 
 
 def __getattr__(name: str) -> ModuleType:

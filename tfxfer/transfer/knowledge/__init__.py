@@ -1,8 +1,13 @@
 """Knowledge transfer: K = f(X)·g(Y) + h(X, Y), what goes with what across two modalities.
 
 - `KnowledgeMatrix`: the layer of the equation, K [B, C] over all pairs, its two terms readable one by one.
+- `DualEncoder`: f·g alone. A locked picture tower and a trained text tower; retrieval and zero-shot classes.
+- `caption_reader`: h as the likelihood of a caption. A picture's places and a BERT that looks at them.
 """
 
+from tfxfer.transfer.knowledge.captioner import caption_reader
+from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
 from tfxfer.transfer.knowledge.matrix import KnowledgeMatrix
+from tfxfer.transfer.knowledge.text_towers import bert_tower, small_tower
 
-__all__ = ["KnowledgeMatrix"]
+__all__ = ["DualEncoder", "KnowledgeMatrix", "bert_tower", "caption_reader", "small_tower"]

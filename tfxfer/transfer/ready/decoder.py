@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from tfxfer.errors import UserError, suggest
-from tfxfer.models.decoder import causal_decoder, check_looks
+from tfxfer.models.decoder import causal_decoder, check_looks, prefix_of
 from tfxfer.transfer.bridges.patches import check_encoder
 from tfxfer.transfer.weights.planning import plan
 from tfxfer.transfer.weights.weight_map import WeightMap
@@ -65,7 +65,8 @@ def encoder_to_decoder(
     check_looks(target)
     width = target.get_layer("embeddings_layer_norm").gamma.shape[0]
     same_width = target.input["memory"].shape[-1] == width
-    return plan(encoder, target, _rules(head is not None, cross_attention, same_width, seed))
+    how = None if prefix_of(target) else cross_attention
+    return plan(encoder, target, _rules(head is not None, how, same_width, seed))
 
 
 def _like(backbone: keras.Model, head: Any, memory_dim: int | None) -> keras.Model:
@@ -92,7 +93,7 @@ def _like(backbone: keras.Model, head: Any, memory_dim: int | None) -> keras.Mod
     )
 
 
-def _rules(has_head: bool, cross_attention: str, same_width: bool, seed: int) -> list[Any]:
+def _rules(has_head: bool, cross_attention: str | None, same_width: bool, seed: int) -> list[Any]:
     blocks = [(f"transformer_layer_*/{theirs}", f"decoder_layer_*/{ours}", "copy") for theirs, ours in BLOCK]
     fresh = ("fresh", {**SMALL, "seed": seed})
     cross: list[Any] = [
@@ -100,7 +101,9 @@ def _rules(has_head: bool, cross_attention: str, same_width: bool, seed: int) ->
         (None, "decoder_layer_*/cross_attention/*/bias", "zero"),
         (None, "decoder_layer_*/cross_attention_layer_norm/*", ("fresh", {"seed": seed})),
     ]
-    if cross_attention == "copied":
+    if cross_attention is None:
+        cross = []
+    elif cross_attention == "copied":
         other = [(None, f"decoder_layer_*/cross_attention/{part}/kernel", fresh) for part in ("key", "value")]
         cross = [
             *([] if same_width else other),

@@ -1,0 +1,207 @@
+"""Two towers: the loss by hand, towers with their tokenizer inside, and pairs that are found again."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfxfer.errors import TfxferError, UserError
+from tfxfer.evaluate.retrieval import retrieval
+from tfxfer.models.bert import small_bert, word_pieces
+from tfxfer.transfer.bridges.tokens import learn_vocabulary
+from tfxfer.transfer.knowledge.contrastive import InfoNCE
+from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
+from tfxfer.transfer.knowledge.text_towers import WordPieces, bert_tower, small_tower
+
+COLOURS, THINGS = ("red", "green", "blue", "white"), ("cat", "dog", "house", "tree", "car")
+NAMES = [f"{colour} {thing}" for colour in COLOURS for thing in THINGS]
+
+
+def log_softmax(x, axis):
+    return x - np.log(np.exp(x).sum(axis, keepdims=True))
+
+
+def test_the_loss_is_cross_entropy_both_ways():
+    k = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+    rows, columns = np.diag(log_softmax(k, 1)), np.diag(log_softmax(k, 0))
+    np.testing.assert_allclose(InfoNCE()(np.arange(4), k), -(rows + columns).mean() / 2, rtol=1e-5)
+    np.testing.assert_allclose(InfoNCE()(np.arange(4), np.zeros((4, 4))), np.log(4), rtol=1e-6)
+
+
+def test_pairs_of_one_thing_share_the_target():
+    k = np.random.default_rng(1).normal(size=(3, 3)).astype("float32")
+    by_row = log_softmax(k, 1)
+    by_column = log_softmax(k, 0)
+    first = (by_row[0, 0] + by_row[0, 2]) / 2 + (by_column[0, 0] + by_column[2, 0]) / 2
+    middle = by_row[1, 1] + by_column[1, 1]
+    last = (by_row[2, 0] + by_row[2, 2]) / 2 + (by_column[0, 2] + by_column[2, 2]) / 2
+    loss = InfoNCE()(np.array([[7], [3], [7]]), k)
+    np.testing.assert_allclose(loss, -(first + middle + last) / 6, rtol=1e-5)
+
+
+def test_the_order_of_pairs_does_not_matter():
+    k, ids = np.random.default_rng(2).normal(size=(5, 5)).astype("float32"), np.array([0, 1, 1, 2, 3])
+    turned = np.array([3, 0, 4, 1, 2])
+    np.testing.assert_allclose(InfoNCE()(ids, k), InfoNCE()(ids[turned], k[turned][:, turned]), rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    return word_pieces(NAMES * 20, 80, tmp_path_factory.mktemp("pieces") / "vocabulary.txt")
+
+
+def test_a_bert_tower_reads_strings_and_padding_changes_nothing(pieces, tmp_path):
+    keras.utils.set_random_seed(0)
+    backbone = small_bert(len(pieces), 1, 16, 2)
+    short, long = bert_tower(backbone, pieces, 6), bert_tower(backbone, pieces, 12)
+    texts = tf.constant(["red cat", "Blue TREE"])
+    vectors = np.asarray(short.model(texts))
+    assert vectors.shape == (2, short.dim) == (2, 16)
+    np.testing.assert_allclose(vectors, long.model(texts), atol=1e-5)
+    short.model.save(tmp_path / "tower.keras")
+    np.testing.assert_allclose(keras.saving.load_model(tmp_path / "tower.keras")(texts), vectors, atol=1e-6)
+
+
+def test_word_pieces_start_end_and_cut(pieces):
+    numbers = WordPieces(pieces, 4)(tf.constant(["red cat", "white dog green tree blue car", b"\xff\xfe"]))
+    start, end = pieces.index("[CLS]"), pieces.index("[SEP]")
+    assert np.asarray(numbers)[:, 0].tolist() == [start] * 3
+    assert np.asarray(numbers)[0].tolist() == [start, pieces.index("red"), pieces.index("cat"), end]
+    assert np.asarray(numbers)[1, -1] == end
+
+
+def pictures(names, noise=0.3, seed=0):
+    """4x4 grey 'pictures' whose left half tells the colour and whose right half the thing."""
+    rng = np.random.default_rng(5)
+    colours = {c: rng.normal(size=(4, 2)) for c in COLOURS}
+    things = {t: rng.normal(size=(4, 2)) for t in THINGS}
+    drawn = [np.concatenate([colours[n.split()[0]], things[n.split()[1]]], 1) for n in names]
+    return (np.stack(drawn) + noise * np.random.default_rng(seed).normal(size=(len(names), 4, 4)))[..., None]
+
+
+def locked_tower():
+    image = keras.Input((4, 4, 1))
+    keras.utils.set_random_seed(3)
+    return keras.Model(image, keras.layers.Dense(24)(keras.layers.Flatten()(image)), name="phi")
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """Towers that learned 16 names of 20; the other four are new combinations of known words."""
+    keras.utils.set_random_seed(0)
+    tower = small_tower(learn_vocabulary(NAMES, "words"), 4, dim=32)
+    towers = DualEncoder(locked_tower(), tower)
+    new = [0, 6, 12, 18]
+    known = [name for row, name in enumerate(NAMES) if row not in new] * 6
+    before = [np.array(w) for w in towers.phi.get_weights()]
+    history = towers.fit(pictures(known), known, known, steps=150, batch_size=32, learning_rate=1e-2, jit=False)
+    assert history.history["loss"][-1] < np.log(32)
+    for now, then in zip(towers.phi.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    return towers, [NAMES[row] for row in new]
+
+
+def test_new_combinations_of_known_words_are_found_both_ways(taught):
+    towers, new = taught
+    k = towers.K(pictures(NAMES, seed=9), NAMES)
+    found = retrieval(k)
+    assert found["image_to_text"]["recall_at_1"] > 0.8 and found["text_to_image"]["recall_at_1"] > 0.8
+    rows = [NAMES.index(name) for name in new]
+    assert (found["image_to_text"]["ranks"][rows] <= 2).all()
+
+
+def test_k_is_the_model_that_is_saved(taught, tmp_path):
+    towers, new = taught
+    shown = pictures(new).astype("float32")
+    towers.model().save(tmp_path / "towers.keras")
+    again = keras.saving.load_model(tmp_path / "towers.keras")
+    k = again({"image": tf.constant(shown), "text": tf.constant(NAMES)})
+    np.testing.assert_allclose(k, towers.K(shown, NAMES), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(towers.K(towers.features(shown), NAMES), k, rtol=1e-4, atol=1e-4)
+
+
+def test_vectors_have_length_one_and_pictures_are_standardised(taught):
+    towers, _ = taught
+    vectors = towers.picture_vectors(pictures(NAMES))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(towers.text_vectors(NAMES), axis=1), 1, rtol=1e-5)
+    features = towers.features(pictures([n for n in NAMES if n not in taught[1]] * 6))
+    standard = np.asarray(towers.standardise(features))
+    np.testing.assert_allclose(standard.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(standard.std(0), 1, atol=1e-3)
+
+
+def test_zero_shot_tells_classes_by_their_names(taught):
+    towers, _ = taught
+    shares = towers.zero_shot(pictures(NAMES, seed=4), THINGS, [colour + " {}" for colour in COLOURS])
+    assert shares.shape == (20, 5)
+    np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-5)
+    right = [THINGS.index(name.split()[1]) for name in NAMES]
+    assert np.mean(shares.argmax(1) == right) > 0.8
+    with pytest.raises(UserError, match="no place {}"):
+        towers.zero_shot(pictures(NAMES), THINGS, ["a thing"])
+
+
+def test_a_second_training_from_the_same_weights_is_the_same(pieces):
+    keras.utils.set_random_seed(0)
+    towers = DualEncoder(locked_tower(), small_tower(learn_vocabulary(NAMES, "words"), 4, dim=8))
+    start = [np.array(w) for w in towers.trained.get_weights()]
+    texts = []
+    for _ in range(2):
+        towers.trained.set_weights(start)
+        towers.fit(pictures(NAMES), NAMES, steps=10, batch_size=8, jit=False)
+        texts.append(towers.text_vectors(NAMES))
+    np.testing.assert_allclose(*texts, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shown", "texts", "ids", "message"),
+    [
+        (NAMES, NAMES[:-1], None, "20 pictures, 19 texts and 20 ids do not make pairs"),
+        (NAMES, [*NAMES[:-1], "  "], None, "text 19 is empty"),
+        (NAMES[:1], NAMES[:1], None, "at least two different things"),
+        (NAMES, NAMES, np.zeros(20), "at least two different things"),
+    ],
+)
+def test_pairs_that_cannot_be_learned_are_named(shown, texts, ids, message):
+    towers = DualEncoder(locked_tower(), small_tower(["red"], 4, dim=8))
+    with pytest.raises(UserError, match=message):
+        towers.fit(pictures(shown), texts, ids, steps=1, jit=False)
+
+
+def test_features_that_are_not_numbers_or_not_of_phi_are_named():
+    towers = DualEncoder(locked_tower(), small_tower(["red"], 4, dim=8))
+    features = np.zeros((20, 24), "float32")
+    features[3, 5] = np.nan
+    with pytest.raises(UserError, match="1 pictures are not finite, first row 3"):
+        towers.fit(features, NAMES, steps=1, jit=False)
+    with pytest.raises(UserError, match=r"φ gives features \[N, 24\], not \[2, 7\]"):
+        towers.K(np.zeros((2, 7)), NAMES)
+
+
+def test_texts_that_fill_the_length_are_reported(caplog):
+    towers = DualEncoder(locked_tower(), small_tower(["red"], 2, dim=8))
+    with caplog.at_level("INFO", "tfxfer"):
+        towers.fit(pictures(NAMES), ["red"] + ["red red red"] * 19, steps=1, jit=False)
+    assert "19 of 20 texts fill all 2 tokens" in caplog.text
+
+
+def test_what_cannot_be_a_tower_is_named(pieces):
+    with pytest.raises(UserError, match=r"has no \[MASK\]"):
+        WordPieces([piece for piece in pieces if piece != "[MASK]"])
+    with pytest.raises(UserError, match="no room for a word"):
+        WordPieces(pieces, 2)
+    with pytest.raises(UserError, match="knows 90 word pieces, the vocabulary has"):
+        bert_tower(small_bert(90, 1, 16, 2), pieces)
+    with pytest.raises(UserError, match="at most 8 tokens"):
+        bert_tower(small_bert(len(pieces), 1, 16, 2, max_sequence_length=8), pieces, 9)
+    with pytest.raises(UserError, match="one row of features"):
+        image = keras.Input((4, 4, 1))
+        DualEncoder(keras.Model(image, keras.layers.Conv2D(2, 3)(image)), small_tower(["red"]))
+
+
+def test_a_loss_that_is_no_number_stops_the_training():
+    towers = DualEncoder(locked_tower(), small_tower(["red"], 4, dim=8))
+    towers.text_tower.body.layers[-2].kernel.assign(np.full((8, 8), np.nan))
+    with pytest.raises(TfxferError, match="the loss became nan in step 1"):
+        towers.fit(pictures(NAMES), NAMES, steps=3, jit=False)

@@ -1,0 +1,167 @@
+"""A picture encoder and a language model that says what it sees.
+
+    grid      the encoder's map of a picture, [B, h, w, E]
+    memory    the same as M = h · w tokens with places, or a prefix of a few vectors; the only new layers     [B, M, D]
+    decoder   a BERT turned around by `encoder_to_decoder`: it reads the caption so far and looks at the memory
+
+In K = f(X)·g(Y) + h(X, Y) this is h: log p(caption | picture), in which every word looks at every place. f·g compares
+both as wholes (`DualEncoder`), and can rank what the decoder proposes.
+"""
+
+from typing import Any
+
+import keras
+
+from tfxfer.errors import UserError
+from tfxfer.models.decoder import causal_decoder, check_looks, prefix_of
+from tfxfer.transfer.structure import WeightMap, encoder_to_decoder
+
+
+@keras.saving.register_keras_serializable("tfxfer")
+class GridMemory(keras.layers.Layer):
+    """Turn maps [B, h, w, E] into tokens [B, h · w, D]: projected, with a learned place each, normalised.
+
+    Args:
+        dim: Width D.
+    """
+
+    def __init__(self, dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.project = keras.layers.Dense(dim, name="project")
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")
+
+    def build(self, shape: Any) -> None:
+        """Make the projection [E, D] and the places [h · w, D]."""
+        _, height, width, channels = shape
+        self.places = self.add_weight(name="places", shape=(height * width, self.dim), initializer=_small())
+        self.project.build((None, height * width, channels))
+        self.norm.build((None, height * width, self.dim))
+
+    def call(self, grid: Any) -> Any:
+        """Return tokens [B, h · w, D]."""
+        tokens = keras.ops.reshape(grid, (-1, self.places.shape[0], grid.shape[-1]))
+        return self.norm(self.project(tokens) + self.places)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the layer."""
+        return super().get_config() | {"dim": self.dim}
+
+
+@keras.saving.register_keras_serializable("tfxfer")
+class PrefixMemory(keras.layers.Layer):
+    """Turn maps [B, h, w, E] into a prefix [B, P, D] by ClipCap's mapping network (Mokady et al. 2021).
+
+    The map's mean goes through E → D · P / 2 → D · P with tanh between.
+
+    Args:
+        length: Vectors P of the prefix.
+        dim: Width D.
+    """
+
+    def __init__(self, length: int, dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.length, self.dim = length, dim
+        self.inner = keras.layers.Dense(length * dim // 2, activation="tanh", name="inner")
+        self.outer = keras.layers.Dense(length * dim, name="outer")
+
+    def build(self, shape: Any) -> None:
+        """Make the two dense keras.layers."""
+        self.inner.build((None, shape[-1]))
+        self.outer.build((None, self.length * self.dim // 2))
+
+    def call(self, grid: Any) -> Any:
+        """Return the prefix [B, P, D]."""
+        return keras.ops.reshape(self.outer(self.inner(keras.ops.mean(grid, (1, 2)))), (-1, self.length, self.dim))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the layer."""
+        return super().get_config() | {"length": self.length, "dim": self.dim}
+
+
+def grid_of(encoder: keras.Model) -> keras.Model:
+    """Return a picture model up to its last map: [B, H, W, C] → [B, h, w, E].
+
+    Raises:
+        UserError: It has no map [B, h, w, E] of known size, as a model of pictures of any size has none.
+    """
+    maps = [layer for layer in encoder.layers if len(getattr(layer.output, "shape", ())) == 4]
+    if not maps or len(encoder.input.shape) != 4:
+        raise UserError(f"{encoder.name}: has no maps [B, h, w, E] of its pictures; give a convolutional model")
+    return keras.Model(encoder.input, maps[-1].output, name="encoder")
+
+
+def caption_reader(
+    grid_shape: tuple[int, int, int],
+    language_model: keras.Model,
+    *,
+    cross_attention: str = "fresh",
+    prefix_length: int = 0,
+    seed: int = 0,
+) -> tuple[keras.Model, WeightMap]:
+    """Return a model that reads a grid and a caption so far, and the weight map that its decoder is made by.
+
+    Args:
+        grid_shape: (h, w, E).
+        language_model: A KerasHub `BertBackbone` or `BertMaskedLM`, whose knowledge is carried.
+        cross_attention: "fresh", or "copied" from self-attention; see `encoder_to_decoder`.
+        prefix_length: Above 0, the picture becomes so many vectors before the words, and there is no cross-attention.
+        seed: Seed of the new keras.layers.
+
+    Returns:
+        {"grid" [B, h, w, E], "token_ids" int [B, T], "padding_mask" int [B, T]} → logits [B, T, V], with the layers
+        "memory" and "decoder"; and the map, applied.
+
+    Raises:
+        UserError: The language model is of another kind, or the decoder would not look.
+    """
+    keras.utils.set_random_seed(seed)
+    weight_map = encoder_to_decoder(
+        language_model, cross_attention, target=_prefix_target(language_model, prefix_length), seed=seed
+    )
+    decoder = weight_map.apply()
+    check_looks(decoder)
+    dim = decoder.input["memory"].shape[-1]
+    memory = PrefixMemory(prefix_length, dim, name="memory") if prefix_length else GridMemory(dim, name="memory")
+    grid = keras.Input(grid_shape, name="grid")
+    words = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
+    logits = decoder({**words, "memory": memory(grid)})
+    return keras.Model({"grid": grid, **words}, logits, name="caption_reader"), weight_map
+
+
+def whole(encoder: keras.Model, reader: keras.Model) -> keras.Model:
+    """Return encoder and reader as one model: {"image" [B, H, W, C], "token_ids", "padding_mask"} → logits.
+
+    Args:
+        encoder: A model of `grid_of`.
+        reader: A model of `caption_reader` on its grids.
+    """
+    pictures = keras.Input(encoder.input.shape[1:], name="image")
+    words = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
+    memory = reader.get_layer("memory")(encoder(pictures))
+    logits = reader.get_layer("causal_decoder")({**words, "memory": memory})
+    return keras.Model({"image": pictures, **words}, logits, name="captioner")
+
+
+def new_weights(reader: keras.Model) -> set[str]:
+    """Return the paths of the weights that no language model has: the memory's, and cross-attention."""
+    memory = {v.path for v in reader.get_layer("memory").trainable_variables}
+    return memory | {v.path for v in reader.trainable_variables if "cross_attention" in v.path}
+
+
+def _prefix_target(language_model: keras.Model, prefix_length: int) -> keras.Model | None:
+    """Return the decoder for a prefix, of the language model's sizes; None where cross-attention looks."""
+    if not prefix_length:
+        return None
+    backbone = getattr(language_model, "backbone", language_model)
+    config = backbone.get_config()
+    sizes = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")
+    options = {name: config[name] for name in (*sizes, "num_segments", "dropout")}
+    return causal_decoder(**options, prefix_length=prefix_length, head_transform=language_model is not backbone)
+
+
+def _small() -> keras.initializers.Initializer:
+    return keras.initializers.TruncatedNormal(stddev=0.02)
+
+
+__all__ = ["GridMemory", "PrefixMemory", "caption_reader", "grid_of", "new_weights", "prefix_of", "whole"]

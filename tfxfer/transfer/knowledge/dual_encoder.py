@@ -1,0 +1,232 @@
+"""Two towers that meet in one space: K = f(X)·g(Y) over all pairs of pictures and texts (LiT, Zhai et al. 2022).
+
+    f(X)    the locked picture tower: frozen features φ(x), standardised, scaled to length 1      [B, D]
+    g(Y)    the text tower, trained to land beside the picture that it tells of                   [C, D]
+
+Nothing of f trains, so φ runs once over the pictures (`tfxfer.transfer.feature.extract`) and a step costs text only.
+The texts move into the space of the pictures, and whatever was learned on pictures there can be asked of texts:
+`tfxfer.transfer.bridges.align`.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxfer.errors import TfxferError, UserError
+from tfxfer.transfer.knowledge.contrastive import InfoNCE
+from tfxfer.transfer.knowledge.matrix import KnowledgeMatrix
+from tfxfer.transfer.knowledge.text_towers import TextTower
+
+FAINT = 1e-3  # a feature that varies less than this share of the liveliest one is scaled as if it varied so much
+BATCH = 256  # rows encoded at a time
+log = logging.getLogger("tfxfer")
+
+
+class DualEncoder:
+    """A locked picture tower and a trained text tower.
+
+    Args:
+        phi: φ, a frozen model from pictures to features [B, D]; its features may be given instead of pictures.
+        text_tower: From `text_towers`: a BERT or a small one. It is trained in place.
+        dim: Width of the common space. None takes φ's own: f(X) is then fixed, and a head fitted on it stays valid.
+        temperature: Where the learned temperature starts.
+
+    Attributes:
+        matrix: The `KnowledgeMatrix` that both towers end in.
+        trained: Model {"features" [B, D], "tokens" int [C, T]} -> K [B, C]; what `fit` trains.
+
+    Example:
+        >>> towers = DualEncoder(phi, bert_tower(bert, pieces))                     # doctest: +SKIP
+        >>> towers.fit(extract(phi, data), data.texts("train"), steps=300)          # doctest: +SKIP
+        >>> retrieval(towers.K(pictures, texts))["text_to_image"]["recall_at_1"]    # doctest: +SKIP
+    """
+
+    def __init__(
+        self, phi: keras.Model, text_tower: TextTower, *, dim: int | None = None, temperature: float = 0.07
+    ) -> None:
+        if len(phi.output.shape) != 2:
+            raise UserError(f"φ must give one row of features a picture, [B, D], not {list(phi.output.shape)}")
+        self.phi, self.text_tower = phi, text_tower
+        width = int(phi.output.shape[-1])
+        features = keras.Input((width,), name="features")
+        tokens = keras.Input((text_tower.tokens.length,), dtype="int32", name="tokens")
+        self.standardise = keras.layers.Dense(width, trainable=False, kernel_initializer="identity", name="standardise")
+        self.matrix = KnowledgeMatrix(width, text_tower.dim, dim=dim, temperature=temperature, name="K")
+        k = self.matrix(self.standardise(features), text_tower.body(tokens))
+        self.trained = keras.Model({"features": features, "tokens": tokens}, k, name="dual_encoder")
+        assert self.matrix.g_projection is not None
+        side = keras.layers.UnitNormalization(name="unit")(self.matrix.g_projection(text_tower.body(tokens)))
+        self._texts = keras.Model(tokens, side, name="g")
+
+    def fit(
+        self,
+        pictures: Any,
+        texts: Sequence[str],
+        ids: Any = None,
+        *,
+        steps: int = 300,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+        jit: bool = True,
+    ) -> keras.callbacks.History:
+        """Train the text tower on pairs by InfoNCE both ways; features of pictures are computed once.
+
+        Args:
+            pictures: Features [N, D] from `extract`, or pictures [N, H, W, C]; row i belongs to text i.
+            texts: N strings.
+            ids: What each pair shows, [N]; equal ids are never wrong answers to each other. By default all differ.
+            steps: Batches to learn from, the same work whatever N is.
+            batch_size: Pairs in a batch, so `batch_size` − 1 wrong answers for each right one.
+            learning_rate: The largest; it rises over a sixth of the steps and falls as half a cosine.
+            seed: Seed of the order.
+            jit: Compile with XLA; for a transformer on a CPU it takes about 0.4 of the time.
+
+        Returns:
+            Keras' history, of one epoch: the mean loss in nats.
+
+        Raises:
+            UserError: Pictures and texts are not as many, are fewer than two, or not finite; a text is empty.
+            TfxferError: The loss is no number any more.
+        """
+        features = self.features(pictures)
+        numbers = self.text_tower.numbers(texts)
+        names = _pairs(features, numbers, ids)
+        cut = self.text_tower.full(numbers)
+        if cut:
+            log.info("%d of %d texts fill all %d tokens; what follows is not read", cut, len(texts), numbers.shape[1])
+        self._learn_scale(features)
+        self._compile(jit)
+        size = min(batch_size, len(features))
+        order = _order(len(features), steps * size, seed).reshape(steps, size)
+        batches = tf.data.Dataset.from_tensor_slices(order).map(lambda at: _batch(at, features, numbers, names))
+        watch = _Watch(learning_rate, steps)
+        return self.trained.fit(batches.prefetch(tf.data.AUTOTUNE), verbose=0, shuffle=False, callbacks=[watch])
+
+    def features(self, pictures: Any) -> np.ndarray:
+        """Return φ(x), float32 [N, D], of pictures [N, H, W, C]; features [N, D] are returned as they are."""
+        given = np.asarray(pictures)
+        if given.ndim == 2:
+            if given.shape[1] != self.phi.output.shape[-1]:
+                raise UserError(f"φ gives features [N, {self.phi.output.shape[-1]}], not {list(given.shape)}")
+            return given.astype(np.float32, copy=False)
+        return _in_batches(self.phi, given)
+
+    def picture_vectors(self, pictures: Any) -> np.ndarray:
+        """Return f(X), float32 [N, dim], of pictures [N, H, W, C] or their features [N, D]."""
+        standard = self.standardise(self.features(pictures))
+        return np.asarray(self.matrix.f(standard), np.float32)
+
+    def text_vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Return g(Y), float32 [N, dim]."""
+        return _in_batches(self._texts, self.text_tower.numbers(texts))
+
+    def K(self, pictures: Any, texts: Sequence[str]) -> np.ndarray:
+        """Return K = f(X)·g(Y), float32 [B, C]: cosines divided by the temperature."""
+        return self.picture_vectors(pictures) @ self.text_vectors(texts).T * float(self.matrix.scale())
+
+    def zero_shot(self, pictures: Any, class_names: Sequence[str], templates: Sequence[str] = ("{}",)) -> np.ndarray:
+        """Return probabilities float32 [B, C] of classes that are known by name only.
+
+        A class is the mean of its name's vectors in all templates, at length 1 (Radford et al. 2021, section 3.1.4).
+
+        Args:
+            pictures: Pictures [B, H, W, C] or features [B, D].
+            class_names: C names.
+            templates: Texts with {} in the place of the name.
+
+        Raises:
+            UserError: A template has no {}, or there are no names.
+        """
+        without = next((one for one in templates if "{}" not in one), None)
+        if not len(templates) or without is not None:
+            raise UserError(f"template '{without or ''}' has no place {{}} for the name of a class")
+        vectors = [self.text_vectors([one.replace("{}", name) for name in class_names]) for one in templates]
+        means = np.mean(vectors, 0)  # [C, dim]
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        k = self.picture_vectors(pictures) @ means.T * float(self.matrix.scale())
+        powers = np.exp(k - k.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+    def model(self) -> keras.Model:
+        """Return all of it as one model to save: {"image" [B, H, W, C], "text" string [C]} -> K [B, C]."""
+        image = keras.Input(self.phi.input.shape[1:], name="image")
+        text = keras.Input((), dtype="string", name="text")
+        k = self.matrix(self.standardise(self.phi(image)), self.text_tower.model(text))
+        return keras.Model({"image": image, "text": text}, k, name="dual_encoder")
+
+    def text_side(self) -> keras.Model:
+        """Return g as a model of its own: strings [B] -> vectors [B, dim]."""
+        texts = keras.Input((), dtype="string", name="text")
+        return keras.Model(texts, self._texts(self.text_tower.tokens(texts)), name="text_side")
+
+    def _learn_scale(self, features: np.ndarray) -> None:
+        """Set the fixed (x − mean) / deviation of the picture side; a projection learns its own scale all the same."""
+        deviation = features.std(0, dtype=np.float64)
+        deviation = np.maximum(deviation, max(FAINT * deviation.max(), 1e-12))
+        self.standardise.set_weights([np.diag(1 / deviation), -features.mean(0, dtype=np.float64) / deviation])
+
+    def _compile(self, jit: bool) -> None:
+        """Compile once; a second training starts with a fresh optimizer and needs no second compilation."""
+        if not self.trained.compiled or self.trained.jit_compile != jit:
+            self.trained.compile(keras.optimizers.Adam(global_clipnorm=1.0), InfoNCE(), jit_compile=jit)
+            self.trained.optimizer.build(self.trained.trainable_variables)
+        for variable in self.trained.optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+
+
+class _Watch(keras.callbacks.Callback):
+    """Sets the learning rate of each step, and stops at the first loss that is no number."""
+
+    def __init__(self, rate: float, steps: int) -> None:
+        super().__init__()
+        self.rate, self.steps = rate, steps
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        rising = min(1.0, (batch + 1) / (self.steps // 6 + 1))
+        falling = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * batch / max(1, self.steps - 1)))
+        self.model.optimizer.learning_rate = self.rate * rising * falling
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise TfxferError(f"the loss became {loss} in step {batch + 1}; try a smaller learning rate")
+
+
+def _pairs(features: np.ndarray, numbers: np.ndarray, ids: Any) -> np.ndarray:
+    """Return ids int32 [N] from 0, or say what is wrong with the pairs."""
+    names = np.arange(len(features)) if ids is None else np.asarray(ids)
+    if not len(features) == len(numbers) == len(names):
+        raise UserError(f"{len(features)} pictures, {len(numbers)} texts and {len(names)} ids do not make pairs")
+    if len(np.unique(names)) < 2:
+        raise UserError("pairs of at least two different things are needed: with one there is nothing to tell apart")
+    wrong = np.flatnonzero(~np.isfinite(features).all(1))
+    if len(wrong):
+        raise UserError(f"the features of {len(wrong)} pictures are not finite, first row {wrong[0]}")
+    return np.unique(names, return_inverse=True)[1].astype(np.int32)
+
+
+def _order(count: int, wanted: int, seed: int) -> np.ndarray:
+    """Return `wanted` row numbers: one permutation of all rows after the other."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.permutation(count) for _ in range(-(-wanted // count))])[:wanted]
+
+
+def _batch(at: Any, features: np.ndarray, numbers: np.ndarray, names: np.ndarray) -> Any:
+    return {"features": tf.gather(features, at), "tokens": tf.gather(numbers, at)}, tf.gather(names, at)
+
+
+def _in_batches(model: keras.Model, rows: np.ndarray) -> np.ndarray:
+    """Return the model's answers, float32 [N, D], in inference mode.
+
+    Not by `predict`, which compiles with XLA anew for each size of batch.
+    """
+    if not len(rows):
+        raise UserError("there is nothing to encode")
+    parts = [model(tf.constant(rows[i : i + BATCH]), training=False) for i in range(0, len(rows), BATCH)]
+    return np.concatenate([np.asarray(part, np.float32) for part in parts])

@@ -1,0 +1,143 @@
+"""Teaching a captioner by teacher forcing, so that it looks and does not only speak.
+
+A decoder that knows the language finds the next word without the picture, and training rewards it for that at once.
+What is known to help against it: let only the new weights train at first (the decoder is frozen and cannot adapt to
+its own blindness), at a rate of their own; hide words of the caption so far, which the picture must then give.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxfer.models.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Pictures with their captions, as a reader takes them.
+
+    Attributes:
+        grids: float32 [N, h, w, E].
+        numbers: Token numbers of the captions, int32 [M, T].
+        picture: int [M]: which picture each caption belongs to; a picture may have several.
+    """
+
+    grids: np.ndarray
+    numbers: np.ndarray
+    picture: np.ndarray
+
+    @classmethod
+    def of(cls, grids: np.ndarray, captions: Sequence[Sequence[str]], words: Vocabulary, length: int) -> "Lessons":
+        """Return lessons from N grids and N lists of captions."""
+        picture = np.repeat(np.arange(len(captions)), [len(each) for each in captions])
+        numbers, _ = words.numbers([text for each in captions for text in each], length)
+        return cls(grids, numbers, picture)
+
+
+@keras.saving.register_keras_serializable("tfxfer")
+class TwoRates(keras.optimizers.Adam):
+    """Adam with a rate of its own for the weights that a language model brought: `learning_rate` times `carried`.
+
+    Args:
+        new: Paths of the weights that learn at the whole rate.
+    """
+
+    def __init__(self, *args: Any, new: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.new = frozenset(new)
+        self.carried = self.add_variable((), initializer="ones", name="carried")
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Change one variable."""
+        rate = learning_rate if variable.path in self.new else learning_rate * keras.ops.cast(self.carried, "float32")
+        super().update_step(gradient, variable, rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the optimizer."""
+        return super().get_config() | {"new": sorted(self.new)}
+
+
+@keras.saving.register_keras_serializable("tfxfer")
+class SmoothedCrossEntropy(keras.losses.Loss):
+    """Cross-entropy with label smoothing ε: (1 − ε) · −log p(word) + ε · mean over all words of −log p.
+
+    Args:
+        smoothing: ε (Szegedy et al. 2016).
+    """
+
+    def __init__(self, smoothing: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(reduction="mean_with_sample_weight", name="smoothed_cross_entropy", **kwargs)
+        self.smoothing = smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each token, float [B, T]."""
+        logs = keras.ops.log_softmax(y_pred)
+        own = keras.ops.take_along_axis(logs, keras.ops.cast(y_true, "int32")[..., None], -1)[..., 0]
+        return -(1 - self.smoothing) * own - self.smoothing * keras.ops.mean(logs, -1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the loss."""
+        return {"smoothing": self.smoothing}
+
+
+def batches(
+    lessons: Lessons, words: Vocabulary, size: int, *, seed: int, word_dropout: float = 0.0, updates: int | None = None
+) -> tf.data.Dataset:
+    """Return batches of (inputs, next tokens, weights) for `fit`, the same for the same seed.
+
+    Args:
+        lessons: What is to be learned.
+        words: The vocabulary.
+        size: Captions a batch.
+        seed: Seed of the order and of the hidden words.
+        word_dropout: Share of the caption's tokens that the decoder reads as [MASK].
+        updates: Number of batches of exactly `size`, in new orders again and again; None: one pass without hiding.
+    """
+    grids, count = tf.constant(lessons.grids), len(lessons.numbers)
+    rows = tf.data.Dataset.from_tensor_slices((lessons.picture.astype(np.int64), lessons.numbers))
+    if updates is not None:
+        rows = rows.shuffle(count, seed=seed).repeat()
+    rows = rows.batch(min(size, count) if updates is not None else size, drop_remainder=updates is not None)
+
+    def inputs(place: Any, batch: Any) -> tuple[dict[str, Any], Any, Any]:
+        picture, numbers = batch
+        there = tf.cast(numbers != words.pad, tf.int32)
+        read = numbers
+        if updates is not None and word_dropout:
+            luck = tf.random.stateless_uniform(tf.shape(numbers), tf.stack([seed, tf.cast(place, tf.int32)]))
+            usual = (numbers != words.pad) & (numbers != words.start) & (numbers != words.end)
+            read = tf.where(usual & (luck < word_dropout), words.mask, numbers)
+        given = {"grid": tf.gather(grids, picture), "token_ids": read[:, :-1], "padding_mask": there[:, :-1]}
+        return given, numbers[:, 1:], tf.cast(there[:, 1:], tf.float32)
+
+    found = rows.enumerate().map(inputs, num_parallel_calls=tf.data.AUTOTUNE)
+    return (found.take(updates) if updates is not None else found).prefetch(tf.data.AUTOTUNE)
+
+
+def compiled(reader: keras.Model, new: Sequence[str], *, smoothing: float, jit: bool = True) -> TwoRates:
+    """Compile a reader for teaching; return its optimizer, whose `carried` says how much the rest learns."""
+    optimizer = TwoRates(global_clipnorm=1.0, new=new)
+    reader.compile(optimizer, SmoothedCrossEntropy(smoothing), jit_compile=jit)
+    optimizer.build(reader.trainable_variables)
+    return optimizer
+
+
+def slower(optimizer: TwoRates, carried: float, frozen: int, rate: Callable[[int], float]) -> Callable[[int], float]:
+    """Return a schedule step -> learning rate that also says what the carried weights get of it.
+
+    Args:
+        optimizer: The reader's.
+        carried: Their share of the rate.
+        frozen: Steps at the start in which they get nothing.
+        rate: The schedule of the new weights.
+    """
+
+    def scheduled(step: int) -> float:
+        optimizer.carried.assign(0.0 if step < frozen else carried)
+        return rate(step)
+
+    return scheduled
