@@ -138,6 +138,90 @@ class StructureConfig(TaskConfig):
     max_test: int = option(1000, "at most this many test examples (0: all)")
 
 
+@dataclass(frozen=True)
+class KnowledgeConfig(RunConfig):
+    """Knowledge transfer K = f(X)·g(Y) + h(X, Y): a language model says what pictures show."""
+
+    source: str = option("names", "where the decoder's language comes from: a data set of texts, or a BERT's spec")
+    source_text: str | None = option(None, "text column of the source")
+    source_epochs: int = option(2, "epochs of training a masked language model on the source's texts")
+    source_max: int = option(8000, "at most this many texts an epoch (0: all)")
+    encoder: str = option("glyphs/by_character", "what the picture encoder learns: a data set, or a model's spec")
+    encoder_label: str | None = option(None, "column that the encoder learns to tell")
+    encoder_epochs: int = option(2, "epochs of training the encoder")
+    target: str = option("glyphs/by_character", "pictures with captions")
+    target_image: str | None = option(None, "picture column of the target")
+    target_caption: str | None = option(None, "caption column of the target")
+    image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
+    pairs: tuple[int, ...] = option((50, 150, 500, 1200), "budgets: pictures with captions in training")
+    arms: tuple[str, ...] = option(
+        ("transfer", "random", "blind", "shuffled", "neighbour"),
+        "what is run side by side",
+        ("transfer", "random", "blind", "shuffled", "neighbour"),
+    )
+    controls_at: tuple[int, ...] = option((), "budgets at which blind and shuffled run (default: the greatest)")
+    looking: str = option(
+        "cross_attention",
+        "how the decoder sees a picture: every word looks at every place, or a prefix of vectors before the words",
+        ("cross_attention", "prefix"),
+    )
+    prefix_length: int = option(4, "vectors of the prefix")
+    cross_attention: str = option("fresh", "cross-attention starts fresh or as self-attention", ("fresh", "copied"))
+    frozen: float = option(0.0, "share of the steps at the start in which the carried weights do not train (1: never)")
+    carried_rate: float = option(1.0, "learning rate of the carried weights, as a share of the new ones'")
+    word_dropout: float = option(0.3, "share of the words read that are hidden in training")
+    label_smoothing: float = option(0.1, "ε of label smoothing")
+    updates: int = option(150, "steps of training, the same whatever the budget")
+    batch_size: int = option(32, "captions a step")
+    learning_rates: tuple[float, ...] = option(
+        (3e-4, 1e-3, 3e-3, 1e-2),
+        "grid of learning rates: each arm climbs from its middle to the value that validates best",
+    )
+    length: int = option(16, "tokens of a caption in training and in the report, its begin and end among them")
+    num_beams: int = option(4, "hypotheses of beam search")
+    length_penalty: float = option(1.0, "above 0 favours long captions")
+    rerank: bool = option(False, "rank the beams by the decoder and a dual encoder together: h + λ f·g")
+    max_validation: int = option(150, "at most this many validation pictures")
+    max_test: int = option(300, "at most this many test pictures (0: all)")
+
+
+@dataclass(frozen=True)
+class RetrievalConfig(RunConfig):
+    """Knowledge transfer K = f(X)·g(Y): a locked picture tower and a text tower that finds pictures by their texts."""
+
+    pictures: str = option("glyphs/by_face", "what the picture tower learned: a data set, or a trained model's spec")
+    pictures_label: str | None = option(None, "column of that data set that is learned")
+    pictures_epochs: int = option(2, "epochs of training the picture tower")
+    texts: str = option("names", "what the text tower read before: a data set of texts, or preset:DIR of a BERT")
+    texts_epochs: int = option(2, "epochs of reading them, as a masked language model")
+    texts_max: int = option(8000, "at most this many texts an epoch (0: all)")
+    target: str = option("glyphs/by_character", "the data set of pairs: pictures and their texts")
+    target_image: str | None = option(None, "picture column of the target")
+    target_caption: str | None = option(None, "text column of the target")
+    target_label: str | None = option(
+        None, "classes that a head learns on pictures and tells of texts, and that zero-shot knows by name"
+    )
+    image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
+    length: int = option(16, "word pieces of a text, its begin and end among them")
+    dim: int = option(0, "width of the common space (0: the picture tower's own, which nothing then changes)")
+    temperature: float = option(0.07, "where the learned temperature starts")
+    pairs: tuple[int, ...] = option((150, 500, 1200), "budgets: pictures with their texts in training")
+    arms: tuple[str, ...] = option(
+        ("transfer", "random", "random_f", "shuffled", "anchors", "native"),
+        "what is run side by side",
+        ("transfer", "random", "random_f", "shuffled", "anchors", "native"),
+    )
+    controls_at: tuple[int, ...] = option((), "budgets at which random_f and shuffled run (default: the greatest)")
+    updates: int = option(100, "steps of training, the same whatever the budget")
+    batch_size: int = option(64, "pairs a step: one right answer among so many")
+    learning_rates: tuple[float, ...] = option(
+        (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        "grid of learning rates: at the greatest budget each arm climbs from its middle to what validates best",
+    )
+    max_validation: int = option(400, "at most this many validation pairs (0: all)")
+    max_test: int = option(0, "at most this many test pairs (0: all)")
+
+
 def check_values(config: Any) -> None:
     """Raise `UserError` when a value of a config is out of its range, naming the option and the remedy."""
     for item in fields(config):
@@ -157,7 +241,7 @@ def check_values(config: Any) -> None:
 
 def _check_positive(config: Any) -> None:
     positive: tuple[str, ...] = ("seeds", "source_epochs", "epochs", "batch_size", "height", "width", "font_size")
-    positive += ("labels_per_class", "trained_at", "learning_rates")
+    positive += ("labels_per_class", "trained_at", "learning_rates", "pairs", "controls_at", "num_beams")
     for name in positive:
         value = getattr(config, name, 1)
         if any(one <= 0 for one in (value if isinstance(value, tuple) else (value,))):

@@ -182,7 +182,7 @@ def _metrics(outcome: Outcome, experiment: Experiment) -> dict[str, float]:
     """Return the figures of an outcome over the whole test split.
 
     Raises:
-        TfxferError: A probability or score is not finite, or a measure is missing.
+        TfxferError: A probability or score is not finite, or there is none of the measures.
     """
     given = {"probabilities": outcome.probabilities, **outcome.scores}
     for name, values in given.items():
@@ -192,9 +192,8 @@ def _metrics(outcome: Outcome, experiment: Experiment) -> dict[str, float]:
     if outcome.probabilities is not None:
         whole = classification(experiment.labels, outcome.probabilities, list(experiment.class_names))
         found |= {name: value for name, value in whole.items() if isinstance(value, float)}
-    missing = [name for name in experiment.measures if name not in found]
-    if missing:
-        raise TfxferError(f"the arm gives no {missing[0]}")
+    if not set(experiment.measures) & set(found):
+        raise TfxferError(f"the arm gives no {experiment.measures[0]}")
     return found
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tfxfer.config import FeatureConfig, StructureConfig
-from tfxfer.recipes.checks import check_feature, check_structure
+from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, StructureConfig
+from tfxfer.recipes.checks import check_feature, check_knowledge, check_retrieval, check_structure
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ RECIPES: dict[str, Recipe] = {
     "feature": Recipe(
         config=FeatureConfig,
         summary=(
-            "Feature transfer f(x) = W·φ(x) + b. Recipes: feature (the default), structure. Without options: a CNN "
+            "Feature transfer f(x) = W·φ(x) + b. Recipes: feature (the default), structure, knowledge. Without options: a CNN "
             "trained on pictures of characters, frozen, tells the language of rendered phrases, beside its controls."
         ),
         check=check_feature,
@@ -32,9 +32,27 @@ RECIPES: dict[str, Recipe] = {
         config=StructureConfig,
         summary=(
             "Structure transfer M = T(S). Without options: the body of a language model that learned the names of "
-            "characters sees pictures of characters and tells their script, beside its controls."
+            "characters sees pictures of letters and tells their diacritics, beside its controls."
         ),
         check=check_structure,
         module="tfxfer.recipes.structure",
+    ),
+    "knowledge": Recipe(
+        config=KnowledgeConfig,
+        summary=(
+            "Knowledge transfer K = f(X)·g(Y) + h(X, Y). Without options: a language model that learned the names of "
+            "characters names pictures of characters it has never met, beside its controls."
+        ),
+        check=check_knowledge,
+        module="tfxfer.recipes.knowledge",
+    ),
+    "retrieval": Recipe(
+        config=RetrievalConfig,
+        summary=(
+            "Knowledge transfer K = f(X)·g(Y). Without options: pictures of characters and their names find one "
+            "another, by a locked picture tower and a text tower that read other names before, beside its controls."
+        ),
+        check=check_retrieval,
+        module="tfxfer.recipes.retrieval",
     ),
 }

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from tfxfer.config import FeatureConfig, StructureConfig, TaskConfig
+from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, StructureConfig, TaskConfig
 from tfxfer.data import spec as data_spec
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
@@ -62,6 +62,68 @@ def check_structure(config: StructureConfig) -> None:
             raise UserError("--transfer merge: name the other model with --second file:MODEL.keras (or run:DIR)")
         model_spec.parse(config.second)
     check_task(resolved(config))
+
+
+def check_knowledge(config: KnowledgeConfig) -> None:
+    """Check source, encoder, target and shares of the knowledge recipe; raises `UserError`."""
+    where: dict[str, Any] = {"data_dir": config.data_dir, "download": config.download}
+    learned: list[tuple[str, str, dict[str, Any]]] = [
+        ("source", config.source, {"text": config.source_text}),
+        ("encoder", config.encoder, {"label": config.encoder_label}),
+    ]
+    for name, spec, columns in learned:
+        if model_spec.is_model(spec):
+            model_spec.parse(spec)
+            given = next((column for column, value in columns.items() if value), None)
+            if given:
+                raise UserError(f"--{name}-{given}: {spec} is a trained model and learns no data; leave it out")
+        else:
+            data_spec.check(spec, **where, **columns)
+    data_spec.check(config.target, **where, image=config.target_image, caption=config.target_caption)
+    for name in ("frozen", "word_dropout", "label_smoothing"):
+        if getattr(config, name) > 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: is a share, from 0 to 1")
+    if config.length < 3:
+        raise UserError(f"--length {config.length}: leaves no room for a word between begin and end; give 3 or more")
+    if not set(config.controls_at) <= set(config.pairs):
+        raise UserError(f"--controls-at {list(config.controls_at)}: must be among --pairs {list(config.pairs)}")
+    if "transfer" not in config.arms:
+        raise UserError("--arms: 'transfer' is the method under study and must be among them")
+
+
+def retrieval_columns(config: RetrievalConfig) -> dict[str, str | None]:
+    """Return the column options of a target of pairs; characters have their script as classes."""
+    label = config.target_label or ("script" if config.target.startswith("glyphs") else None)
+    return {"image": config.target_image, "caption": config.target_caption, "label": label}
+
+
+def check_retrieval(config: RetrievalConfig) -> None:
+    """Check both towers' sources, the target and the budgets of the retrieval recipe; raises `UserError`."""
+    where: dict[str, Any] = {"data_dir": config.data_dir, "download": config.download}
+    data_spec.check(config.target, **(where | retrieval_columns(config)))
+    if model_spec.is_model(config.pictures):
+        model_spec.parse(config.pictures)
+        if config.pictures_label:
+            raise UserError(f"--pictures-label: {config.pictures} is a trained model; leave it out")
+    else:
+        data_spec.check(config.pictures, **where, label=config.pictures_label)
+    if not model_spec.is_model(config.texts):
+        data_spec.check(config.texts, **where)
+    elif model_spec.parse(config.texts).kind != "preset":
+        raise UserError(f"--texts {config.texts}: give a data set of texts, or preset:DIR, the folder of a BERT")
+    if min(config.pairs) < 2 or config.batch_size < 2:
+        raise UserError("--pairs and --batch-size must be 2 or more: with one pair there is nothing to tell apart")
+    for name in ("pictures_epochs", "texts_epochs", "updates"):
+        if getattr(config, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be above 0")
+    if config.length < 3:
+        raise UserError(f"--length {config.length}: leaves no room for a word between begin and end; give 3 or more")
+    if config.temperature < 0.01:
+        raise UserError(f"--temperature {config.temperature:g}: must be at least 0.01")
+    if not set(config.controls_at) <= set(config.pairs):
+        raise UserError(f"--controls-at {list(config.controls_at)}: must be among --pairs {list(config.pairs)}")
+    if "transfer" not in config.arms:
+        raise UserError("--arms: 'transfer' is the method under study and must be among them")
 
 
 def check_task(config: TaskConfig) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import tfxfer
 from tfxfer import report
 from tfxfer.cache import atomic_file, code_key, data_dir, key_of, write_json
-from tfxfer.config import FeatureConfig, TaskConfig
+from tfxfer.config import FeatureConfig, RunConfig, TaskConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import TfxferError, UserError, suggest
 from tfxfer.experiment import Experiment, compare
@@ -144,9 +144,20 @@ def load_source(config: TaskConfig, this: Run, size: tuple[int, int]) -> keras.M
 
 def kept_records(config: TaskConfig, task: Task, plan: "arms.Plan") -> Path:
     """Return the folder of finished records, named after everything that decides one: config, data, source, code."""
-    which = ("seeds", "labels_per_class", "trained_at", "arms", "fresh", "data_dir", "run_dir", "download")
+    return records_folder(config, ("labels_per_class", "trained_at"), task.fingerprint, plan.key)
+
+
+def records_folder(config: RunConfig, budgets: tuple[str, ...], *keys: str) -> Path:
+    """Return the folder of finished records of a config, whatever its budgets, seeds and arms; emptied when asked to.
+
+    Args:
+        config: Any recipe's.
+        budgets: Names of its options that only say how much is run.
+        keys: Fingerprints of data and models.
+    """
+    which = ("seeds", "arms", "fresh", "data_dir", "run_dir", "download", *budgets)
     deciding = {name: value for name, value in asdict(config).items() if name not in which}
-    folder = data_dir(config.data_dir) / "records" / key_of(deciding, task.fingerprint, plan.key, code_key())
+    folder = data_dir(config.data_dir) / "records" / key_of(deciding, *keys, code_key())
     if config.fresh:
         shutil.rmtree(folder, ignore_errors=True)
     return folder
@@ -161,8 +172,8 @@ def run_arms(experiment: Experiment, this: Run, kept: Path) -> Comparison:
         task = bar.add_task("running the arms", total=None, note="")
 
         def on_record(record: Record, done: int, total: int) -> None:
-            score = f"{record.metrics['accuracy']:.3f}" if record.status == "ok" else "failed"
-            where = f"{record.arm}, {record.labels_per_class} labels a class, seed {record.seed}"
+            score = next((f"{record.metrics[m]:.3f}" for m in experiment.measures if m in record.metrics), "failed")
+            where = f"{record.arm}, {record.labels_per_class} {experiment.unit}, seed {record.seed}"
             bar.update(task, completed=done, total=total, note=f"{where}: {score}")
             this.metric(
                 "arm",
@@ -187,6 +198,15 @@ def finish(comparison: Comparison, plan: "arms.Plan", task: Task, this: Run) -> 
     """
     with this.phase("saving and report"):
         save_model(comparison, plan, task, this)
+    conclude(comparison, this)
+
+
+def conclude(comparison: Comparison, this: Run) -> None:
+    """Write the records and the report; end with the table, the verdict and the path.
+
+    Raises:
+        TfxferError: no arm gave an answer; the report is written all the same.
+    """
     costs = {**this.costs, "peak_memory_mib": peak_memory_mib()}
     comparison = replace(comparison, costs=costs)
     comparison.save(this.folder)

@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from tfxfer.fit import cosine, train
 from tfxfer.models.bert import masked_lm, small_bert, word_pieces
 from tfxfer.models.saved import load_model
 from tfxfer.models.sources import source
+from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.runs import Run
 
 BATCH = 128
 LEARNING_RATES = {"fresh:cnn": 1e-2}  # the largest of half a cosine, with Adam; see benchmarks/default.py
 USUAL_RATE = 1e-3  # of every other model
 PIECES = 2000  # word pieces of a fresh BERT
+HEAD = "masked_lm.npz"  # a fresh BERT with its head
 TOKENS = 24  # length of a text while a fresh BERT is trained
 
 
@@ -34,20 +37,35 @@ def trained_source(config: TaskConfig, dataset: Dataset, run: Run) -> keras.Mode
     The key is made of the architecture, the training's settings and the data set's fingerprint. An interrupted
     training goes on from its last checkpoint. A model file whose bytes changed is trained again.
     """
-    spec = config.model if config.model != "auto" else _usual_model(dataset)
-    settings = {"model": spec, "epochs": config.source_epochs, "max": config.source_max, "batch": BATCH}
-    settings |= {"rate": learning_rate(spec, config), "seed": config.seed, "precision": config.precision, "format": 1}
-    settings |= {"image_size": picture_size(config, dataset)}
-    key = key_of(settings, dataset.fingerprint)
-    folder = data_dir(config.data_dir) / "sources" / key
+    spec, folder = _place(config, dataset)
     with locked(folder):
         kept = _kept(folder)
         if kept:
-            run.say(f"source: {spec} trained on {config.source} is taken from the cache ({key})")
+            run.say(f"source: {spec} trained on {config.source} is taken from the cache ({folder.name})")
             for row in kept["history"]:
                 run.metric("source", **row)
             return load_model(folder / "model.keras")
         return _train(spec, config, dataset, folder, run)
+
+
+def trained_language_model(config: TaskConfig, dataset: Dataset, run: Run) -> tuple[keras.Model, Vocabulary]:
+    """Return a `BertMaskedLM` trained on the source's text, with its head, and its vocabulary; cached as above."""
+    backbone = trained_source(config, dataset, run)
+    _, folder = _place(config, dataset)
+    words = Vocabulary.read(folder)
+    model, _ = masked_lm(backbone, words.pieces, TOKENS)
+    with np.load(folder / HEAD) as file:
+        model.set_weights(list(file.values()))
+    return model, words
+
+
+def _place(config: TaskConfig, dataset: Dataset) -> tuple[str, Path]:
+    """Return the spec of the architecture, and the folder named after everything that decides the trained source."""
+    spec = config.model if config.model != "auto" else _usual_model(dataset)
+    settings = {"model": spec, "epochs": config.source_epochs, "max": config.source_max, "batch": BATCH}
+    settings |= {"rate": learning_rate(spec, config), "seed": config.seed, "precision": config.precision, "format": 1}
+    settings |= {"image_size": picture_size(config, dataset)} | ({"head": True} if spec == "fresh:bert" else {})
+    return spec, data_dir(config.data_dir) / "sources" / key_of(settings, dataset.fingerprint)
 
 
 def learning_rate(spec: str, config: TaskConfig) -> float:
@@ -75,7 +93,10 @@ def _train(spec: str, config: TaskConfig, dataset: Dataset, folder: Path, run: R
     epochs = config.source_epochs
     run.say(f"source: training {spec} on {config.source}, {dataset.sizes['train']:,} examples, {epochs} epochs")
     started = time.perf_counter()
-    with run.progress() as bar, readable_errors(dataset):
+    with run.progress() as bar, readable_errors(dataset), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Gradients do not exist.*pooled_dense"
+        )  # no part of masked language modelling
         task = bar.add_task("training the source", total=epochs, note="")
 
         def on_epoch(row: dict[str, float]) -> None:
@@ -96,6 +117,9 @@ def _train(spec: str, config: TaskConfig, dataset: Dataset, folder: Path, run: R
         run.say(f"source: went on from epoch {history.resumed_at[0] + 1}, step {history.resumed_at[1] + 1}")
     last = ", ".join(f"{k} {v:.3f}" for k, v in history.rows[-1].items() if k not in ("epoch", "seconds"))
     run.say(f"source: trained in {time.perf_counter() - started:.0f} s ({last})")
+    if spec == "fresh:bert":  # what the decoder of a captioner takes along
+        with atomic_file(folder / HEAD) as path:
+            np.savez(path, *model.get_weights())
     with atomic_file(folder / "model.keras") as path:
         keep.save(path)
     record = {"spec": spec, "data": config.source, "sha256": sha256_file(folder / "model.keras")}

@@ -51,7 +51,7 @@ def _table(comparison: Comparison, measure: str, rows: list[dict[str, Any]], bud
     table.add_column("arm")
     for budget in budgets:
         table.add_column(budget_name(budget), justify="right", no_wrap=True)
-    cells = {(row["arm"], row["labels_per_class"]): row for row in rows}
+    cells = {(row["arm"], row["labels_per_class"]): row for row in rows if row["score"] is not None or row["failed"]}
     for arm in comparison.arms:
         style = "bold" if arm == "transfer" else ""
         table.add_row(Text(arm, style=style), *(_cell(cells.get((arm, n)), style) for n in budgets))

@@ -43,6 +43,7 @@ def write(run_folder: str | Path) -> Path:
         **_results(comparison),
         **_errors(comparison),
         **_ledger(folder),
+        **_looking(folder),
         "training": _svg("training", log),
         "unreadable": unreadable,
         "equation": words.explanation(recipe),
@@ -109,7 +110,7 @@ def _cells(comparison: Comparison, measure: str) -> dict[tuple[str, int | None],
         scored = [row for row in rows if row["labels_per_class"] == budget and row["score"] is not None]
         for row in scored:
             row["best"] = row["score"] == max(other["score"] for other in scored)
-    return {_place(row): row for row in rows}
+    return {_place(row): row for row in rows if row["score"] is not None or row["failed"]}
 
 
 def _ledger(folder: Path) -> dict[str, Any]:
@@ -118,6 +119,18 @@ def _ledger(folder: Path) -> dict[str, Any]:
     if told is None:
         return {"ledger": None, "ribbons": None}
     return {"ledger": told, "ribbons": _svg("ribbons", told["flows"]["flows"], told["flows"]["unread"], told["titles"])}
+
+
+def _looking(folder: Path) -> dict[str, Any]:
+    """Return what the page says about whether the model looks, where the run has asked."""
+    told = run.looking(folder)
+    if told is None:
+        return {"looking": None, "word_looks": None, "matrix": None}
+    return {
+        "looking": told["measures"],
+        "word_looks": _svg("word_looks", told["words"]),
+        "matrix": _svg("matrix", told["matrix"]),
+    }
 
 
 def _errors(comparison: Comparison) -> dict[str, Any]:
@@ -172,6 +185,8 @@ DESCRIPTIONS = {
     "reliability": "Reliability diagram: accuracy against confidence, for transfer and random.",
     "ribbons": "Picture of the weight map: layers of the source left, of the target right, ribbons for what is "
     "carried. The numbers are in the table below.",
+    "word_looks": "Pictures with the caption's words; under each word the places of the picture it looked at.",
+    "matrix": "Heat map of K: pictures down, captions across; right pairs are framed.",
     "training": "Training curves: loss and accuracy by epoch for each phase of training.",
 }
 

@@ -66,6 +66,12 @@ def ledger(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def looking(folder: Path) -> dict[str, Any] | None:
+    """Return what `looking.json` says on whether the model looks: measures, words, matrix; None without one."""
+    path = folder / "looking.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
 def replay(folder: Path, recipe: str | None = None) -> str:
     """Return the command that runs the same experiment again, by a path that holds no home folder."""
     name = f" {shlex.quote(recipe)}" if recipe and recipe != "feature" else ""

@@ -35,6 +35,7 @@ ARMS = {
     "native": "The plain method of the task's own field, without any transfer. It shows what one would normally use.",
     "majority": "Always answers with the most frequent class. Anything useful must beat it.",
     "shuffled": "The same training pairs, but shuffled. If this does as well, the pairing taught nothing.",
+    "neighbour": "No network: the answer that belongs to the training picture which looks most alike.",
     "blind": "The same network with its picture replaced by noise. If this does as well, it never looked.",
 }
 

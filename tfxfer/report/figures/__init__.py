@@ -4,7 +4,18 @@ No state of pyplot is touched.
 """
 
 from tfxfer.report.figures.arms import accuracies, differences, label_efficiency
+from tfxfer.report.figures.looks import matrix, word_looks
 from tfxfer.report.figures.models import confusion, reliability, training
 from tfxfer.report.figures.ribbons import ribbons
 
-__all__ = ["accuracies", "confusion", "differences", "label_efficiency", "reliability", "ribbons", "training"]
+__all__ = [
+    "accuracies",
+    "confusion",
+    "differences",
+    "label_efficiency",
+    "matrix",
+    "reliability",
+    "ribbons",
+    "training",
+    "word_looks",
+]

@@ -1,7 +1,7 @@
 """Bridges: how an example of one modality reaches the body of the other.
 
 `render` draws text as pixels. `tokens` lays token embeddings (or picture patches) into a frozen body.
-`align` maps the features of one modality onto those of the other; `anchors` compares both with pairs, and trains nothing.
+`align` maps the features of one modality onto those of the other; `anchors` compares both with pairs, untrained.
 The modules are loaded when they are first used, so importing this package starts no TensorFlow.
 """
 

@@ -160,6 +160,11 @@ class DualEncoder:
         k = self.matrix(self.standardise(self.phi(image)), self.text_tower.model(text))
         return keras.Model({"image": image, "text": text}, k, name="dual_encoder")
 
+    def picture_side(self, image: Any) -> Any:
+        """Return what f makes of pictures [B, H, W, C] (a Keras tensor) before it is scaled to length 1, [B, dim]."""
+        standard = self.standardise(self.phi(image))
+        return standard if self.matrix.f_projection is None else self.matrix.f_projection(standard)
+
     def text_side(self) -> keras.Model:
         """Return g as a model of its own: strings [B] -> vectors [B, dim]."""
         texts = keras.Input((), dtype="string", name="text")

@@ -53,8 +53,9 @@ class TwoRates(keras.optimizers.Adam):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Change one variable."""
-        rate = learning_rate if variable.path in self.new else learning_rate * keras.ops.cast(self.carried, "float32")
-        super().update_step(gradient, variable, rate)
+        path = self._trainable_variables[self._get_variable_index(variable)].path
+        share = 1.0 if path in self.new else keras.ops.cast(self.carried, learning_rate.dtype)
+        super().update_step(gradient, variable, learning_rate * share)
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the optimizer."""

@@ -1,0 +1,63 @@
+"""Does a model look at its picture? The same model on the right picture, on another one, and on none."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfxfer.errors import UserError
+
+RESAMPLES = 10_000
+SAME = 0.5  # share of identical answers from which they are said to be the same
+
+
+def blindness(
+    scores: Mapping[str, np.ndarray], answers: Sequence[str], *, measure: str = "score", seed: int = 0
+) -> dict[str, Any]:
+    """Say whether a model's answers depend on the picture.
+
+    Args:
+        scores: "pictures" -> float [N], each answer's score with its own picture; and the scores of the same model
+            "shuffled" (each sees another's picture) and "blank" (a picture of nothing), where they were measured.
+        answers: What was answered with the right pictures, [N].
+        measure: What the scores are, for the sentence.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        "means" of each kind, "identical_share" (share of the most frequent answer), "gain" (mean of the right picture
+        minus the best other), its 95 % interval "low" and "high" by bootstrap over the N examples, "looks" (whether the
+        interval is above 0), and "sentence".
+
+    Raises:
+        UserError: There are no examples, or nothing to compare with.
+    """
+    own = np.asarray(scores["pictures"], float)
+    others = {name: np.asarray(values, float) for name, values in scores.items() if name != "pictures"}
+    if not len(own) or not others:
+        raise UserError("give scores of one example or more, with pictures and without")
+    best = max(others, key=lambda name: others[name].mean())
+    difference = own - others[best]
+    rows = np.random.default_rng(seed).integers(0, len(own), (RESAMPLES, len(own)))
+    low, high = np.quantile(difference[rows].mean(1), [0.025, 0.975])
+    counts = np.unique(np.asarray(answers, dtype=np.str_), return_counts=True)[1]
+    found = {
+        "means": {name: float(np.mean(values)) for name, values in scores.items()},
+        "identical_share": float(counts.max() / len(own)),
+        "gain": float(difference.mean()),
+        "low": float(low),
+        "high": float(high),
+        "looks": bool(low > 0),
+    }
+    return found | {"sentence": _sentence(found, best, measure)}
+
+
+def _sentence(found: dict[str, Any], best: str, measure: str) -> str:
+    means, other = found["means"], "another's picture" if best == "shuffled" else "a blank picture"
+    figures = f"{measure} {means['pictures']:.3f} with its own picture, {means[best]:.3f} with {other}"
+    span = f"difference {found['gain']:+.3f}, 95 % interval {found['low']:+.3f} to {found['high']:+.3f}"
+    said = f"The model looks: {figures} ({span})."
+    if not found["looks"]:
+        said = f"The model does not look at its pictures, as far as can be shown: {figures} ({span})."
+    if found["identical_share"] >= SAME:
+        said += f" It gives the same answer to {found['identical_share']:.0%} of all pictures."
+    return said

@@ -1,0 +1,211 @@
+"""The arms of retrieval: pictures and their texts, and what is learned to find the one by the other.
+
+transfer   the text tower begins as a language model      random     with fresh weights
+random_f   as transfer, but the picture tower is fresh    shuffled   as transfer, but texts belong to other pictures
+anchors    nothing is trained: similarities to the pairs  native     ridge regression from character n-grams to pictures
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfxfer.config import RetrievalConfig
+from tfxfer.errors import TfxferError
+from tfxfer.evaluate.retrieval import by_query, ranks
+from tfxfer.experiment import Outcome, sweep
+from tfxfer.records import Record
+from tfxfer.transfer.bridges.anchors import Anchors
+from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
+
+MEASURES = ("recall_at_1", "reciprocal_rank", "recall_at_5")
+NEIGHBOURS, POWERS = (20, 50, 200), (1.0, 2.0, 4.0)  # the k and p of anchors that validation chooses from
+STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of the ridge
+NGRAMS: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 4), "sublinear_tf": True}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pictures as features, with their texts: what all arms share.
+
+    Attributes:
+        features: split -> float32 [N, D] of the locked picture tower.
+        texts: split -> N strings.
+        ids: split -> int [N], what a picture shows; two that are the same picture share one.
+    """
+
+    features: dict[str, np.ndarray]
+    texts: dict[str, list[str]]
+    ids: dict[str, np.ndarray]
+
+    def drawn(self, budget: int | None, seed: int) -> "Pairs":
+        """Return the pairs with `budget` of them in training; a smaller draw is part of a greater one."""
+        rows = np.random.default_rng(seed).permutation(len(self.ids["train"]))[:budget]
+        texts = [self.texts["train"][i] for i in rows]
+        return Pairs(
+            self.features | {"train": self.features["train"][rows]},
+            self.texts | {"train": texts},
+            self.ids | {"train": self.ids["train"][rows]},
+        )
+
+    def shuffled(self, seed: int) -> "Pairs":
+        """Return the pairs whose training texts belong to other pictures."""
+        order = np.random.default_rng(seed + 1).permutation(len(self.texts["train"]))
+        return replace(self, texts=self.texts | {"train": [self.texts["train"][i] for i in order]})
+
+    def score(self, k: np.ndarray, split: str) -> dict[str, np.ndarray]:
+        """Return measure -> float [N]: what K [N, N] is worth, the mean of asking by picture and by text."""
+        ids = self.ids[split]
+        by_picture = by_query(ranks(k, ids, ids, "picture"))
+        by_text = by_query(ranks(k.T, ids, ids, "text"))
+        both = {name: (by_picture[name] + by_text[name]) / 2 for name in by_picture}
+        one_way = {
+            f"{way}_recall_at_1": found["recall_at_1"]
+            for way, found in (("image_to_text", by_picture), ("text_to_image", by_text))
+        }
+        return both | one_way
+
+    def outcome(self, k: np.ndarray, settings: dict[str, Any], trainable: int = 0) -> Outcome:
+        """Return what an arm answers on the test pairs: for each picture the text that K puts first."""
+        answers = [self.texts["test"][i] for i in k.argmax(1)]
+        return Outcome(None, settings, trainable, scores=self.score(k, "test"), answers=answers)
+
+    def validate(self, k: np.ndarray) -> float:
+        """Return the mean reciprocal rank of K on the validation pairs, which every choice is made by."""
+        return float(self.score(k, "validation")["reciprocal_rank"].mean())
+
+
+class Towers:
+    """An arm that trains the text tower of a `DualEncoder` for every budget and seed.
+
+    The learning rate is chosen once, at the greatest budget with the first seed, where there is most to learn.
+
+    Args:
+        towers: The encoder, the same object for all arms: it is compiled once.
+        start: seed -> its weights before training.
+        pairs: (budget, seed) -> what is learned and answered.
+        config: The training.
+        on_training: Called with a row after each training.
+    """
+
+    def __init__(
+        self,
+        towers: DualEncoder,
+        start: Callable[[int], list[np.ndarray]],
+        pairs: Callable[[int | None, int], Pairs],
+        config: RetrievalConfig,
+        on_training: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.towers, self.start, self.pairs, self.config = towers, start, pairs, config
+        self.on_training = on_training
+        self.keep = (max(config.pairs), config.seed)  # whose weights are kept
+        self.kept: list[np.ndarray] | None = None
+        self.rate: float | None = None
+        self.tried: dict[str, float] = {}
+
+    def __call__(self, budget: int | None, seed: int) -> Outcome:
+        """Train the text tower, and answer the test pairs."""
+        rate = self._rate()
+        if (budget, seed) == self.keep and self.kept is not None:
+            self.towers.trained.set_weights(self.kept)
+        else:
+            self._attempt(rate, budget, seed)
+        settings = {"learning_rate": rate, "validation": self.tried, "updates": self.config.updates}
+        settings["temperature"] = round(1 / float(self.towers.matrix.scale()), 4)
+        pairs = self.pairs(budget, seed)
+        trainable = sum(int(np.prod(v.shape)) for v in self.towers.trained.trainable_variables)
+        return pairs.outcome(self.towers.K(pairs.features["test"], pairs.texts["test"]), settings, trainable)
+
+    def recall(self, record: Record) -> None:
+        """Go on with the learning rate that an earlier run chose."""
+        self.rate, self.tried = record.settings["learning_rate"], record.settings["validation"]
+
+    def final(self) -> DualEncoder:
+        """Return the encoder with the weights of `keep`, trained again when its record came from elsewhere."""
+        if self.kept is None:
+            self._attempt(self._rate(), *self.keep)
+            self.kept = self.towers.trained.get_weights()
+        self.towers.trained.set_weights(self.kept)
+        return self.towers
+
+    def _rate(self) -> float:
+        """Return the learning rate that validates best, chosen when it is first asked for."""
+        if self.rate is None:
+            self.rate, self.kept, self.tried = sweep(
+                self.config.learning_rates, lambda rate: self._attempt(rate, *self.keep)
+            )
+        return self.rate
+
+    def _attempt(self, rate: float, budget: int | None, seed: int) -> tuple[float, list[np.ndarray]]:
+        """Train once; return the reciprocal rank on validation, and the weights."""
+        towers, pairs, config = self.towers, self.pairs(budget, seed), self.config
+        towers.trained.set_weights(self.start(seed))
+        history = towers.fit(
+            pairs.features["train"],
+            pairs.texts["train"],
+            pairs.ids["train"],
+            steps=config.updates,
+            batch_size=config.batch_size,
+            learning_rate=rate,
+            seed=seed,
+        )
+        score = pairs.validate(towers.K(pairs.features["validation"], pairs.texts["validation"]))
+        if not math.isfinite(score):
+            raise TfxferError(f"learning rate {rate:g} ended in a reciprocal rank of {score}")
+        if self.on_training:
+            row = {"loss": history.history["loss"][-1], "validation": score, "learning_rate": rate}
+            self.on_training({**row, "pairs": budget, "seed": seed})
+        return score, towers.trained.get_weights()
+
+
+def native(pairs: Pairs) -> Outcome:
+    """Ridge regression from character n-grams to standardised picture features; K is the cosine to what it predicts."""
+    from sklearn.kernel_ridge import KernelRidge
+
+    pictures, grams = standardised(pairs.features), ngrams(pairs.texts)
+    tried: dict[float, float] = {}
+    best: tuple[float, np.ndarray] = (-math.inf, np.zeros(0))
+    for strength in STRENGTHS:
+        ridge = KernelRidge(alpha=strength).fit(grams["train"], unit(pictures["train"]))
+        k = {split: unit(pictures[split]) @ unit(ridge.predict(grams[split])).T for split in ("validation", "test")}
+        tried[strength] = pairs.validate(k["validation"])
+        best = max(best, (tried[strength], k["test"]), key=lambda row: row[0])
+    chosen = max(tried, key=lambda strength: tried[strength])
+    settings = {"method": "ridge regression from character n-grams to picture features", "strength": chosen}
+    return pairs.outcome(best[1], settings, trainable=grams["train"].shape[0] * pictures["train"].shape[1])
+
+
+def anchors(pairs: Pairs) -> Outcome:
+    """Similarities to the training pairs (ASIF): pictures by their features, texts by their character n-grams."""
+    pictures, grams = standardised(pairs.features), {s: rows.toarray() for s, rows in ngrams(pairs.texts).items()}
+    count = len(pairs.ids["train"])
+    best: tuple[float, dict[str, Any], np.ndarray] = (-math.inf, {}, np.zeros(0))
+    for k in sorted({min(k, count) for k in NEIGHBOURS}):
+        for p in POWERS:
+            bridge = Anchors(pictures["train"], grams["train"], k=k, p=p)
+            score = pairs.validate(bridge.K(pictures["validation"], grams["validation"]))
+            if score > best[0]:
+                best = score, {"k": k, "p": p}, bridge.K(pictures["test"], grams["test"])
+    return pairs.outcome(best[2], {"method": "ASIF over character n-grams", **best[1]})
+
+
+def ngrams(texts: dict[str, list[str]]) -> dict[str, Any]:
+    """Return split -> sparse TF-IDF rows of character n-grams that occur in training."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(**NGRAMS).fit(texts["train"])
+    return {split: vectorizer.transform(rows) for split, rows in texts.items()}
+
+
+def standardised(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return features with the training pictures' mean 0 and deviation 1."""
+    mean, deviation = features["train"].mean(0), features["train"].std(0)
+    deviation = np.maximum(deviation, max(1e-3 * float(deviation.max()), 1e-12))
+    return {split: (rows - mean) / deviation for split, rows in features.items()}
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Return rows [N, D] at length 1; a row of zeros stays one."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,198 @@
+"""The arms of captioning: one reader, compiled once, taught from different starts or with something taken away.
+
+transfer   the decoder begins as the language model
+random     it begins with fresh weights
+blind      as transfer, and every picture is the mean one
+shuffled   as transfer, and captions stand under other pictures
+neighbour  no decoder: the caption of the training picture that looks most alike
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfxfer.config import KnowledgeConfig
+from tfxfer.errors import TfxferError
+from tfxfer.evaluate.captions import captions as caption_scores
+from tfxfer.experiment import Outcome, sweep
+from tfxfer.fit import train
+from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.recipes.networks import warmed
+from tfxfer.records import Record
+from tfxfer.transfer.knowledge.captioner import new_weights
+from tfxfer.transfer.knowledge.teaching import Lessons, batches, compiled, slower
+from tfxfer.transfer.knowledge.telling import Teller
+
+LOOKS_BACK = 5  # times in a training that validation may choose its weights
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures as maps, with their captions: what all arms share.
+
+    Attributes:
+        grids: split -> float32 [N, h, w, E].
+        captions: split -> N lists of captions.
+    """
+
+    grids: dict[str, np.ndarray]
+    captions: dict[str, list[list[str]]]
+
+    def drawn(self, pairs: int, seed: int) -> "Gallery":
+        """Return the gallery with `pairs` training pictures; a smaller draw is part of a greater one."""
+        rows = np.random.default_rng(seed).permutation(len(self.grids["train"]))[:pairs]
+        captions = [self.captions["train"][i] for i in rows]
+        return Gallery(self.grids | {"train": self.grids["train"][rows]}, self.captions | {"train": captions})
+
+    def blind(self) -> "Gallery":
+        """Return the gallery in which every picture is the mean training picture."""
+        mean = self.grids["train"].mean(0, keepdims=True)
+        return replace(self, grids={split: np.repeat(mean, len(g), 0) for split, g in self.grids.items()})
+
+    def shuffled(self, seed: int) -> "Gallery":
+        """Return the gallery whose training captions stand under other pictures."""
+        order = np.random.default_rng(seed + 1).permutation(len(self.captions["train"]))
+        return replace(self, captions=self.captions | {"train": [self.captions["train"][i] for i in order]})
+
+
+class Writer:
+    """An arm that teaches a decoder for every budget, seed and learning rate.
+
+    Args:
+        start: (seed) -> weights of the reader that teaching begins with.
+        reader: The reader, the same object for all arms: it is compiled once.
+        words: The vocabulary.
+        gallery: (pairs, seed) -> what is learned and answered.
+        config: The training.
+        on_epoch: Called with a row a few times in each training.
+        keep: The (pairs, seed) whose weights `kept` holds afterwards.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[int], list[np.ndarray]],
+        reader: keras.Model,
+        words: Vocabulary,
+        gallery: Callable[[int, int], Gallery],
+        config: KnowledgeConfig,
+        on_epoch: Callable[[dict[str, Any]], None] | None = None,
+        keep: tuple[int, int] | None = None,
+    ) -> None:
+        self.start, self.reader, self.words, self.gallery, self.config = start, reader, words, gallery, config
+        self.on_epoch, self.keep = on_epoch, keep
+        self.teller = Teller(reader, words)
+        self.kept: list[np.ndarray] | None = None
+        self.chosen: dict[int | None, float] = {}
+
+    def __call__(self, pairs: int | None, seed: int) -> Outcome:
+        """Teach, choose the learning rate by the likelihood of validation captions, and caption the test pictures."""
+        assert pairs is not None
+        gallery = self.gallery(pairs, seed)
+        rates = (self.chosen[pairs],) if pairs in self.chosen else self.config.learning_rates
+        start = self.start(seed)
+        rate, weights, scores = sweep(rates, lambda rate: self._attempt(start, rate, pairs, seed, gallery))
+        self.chosen[pairs] = rate
+        self.reader.set_weights(weights)
+        if (pairs, seed) == self.keep:
+            self.kept = weights
+        settings = {"learning_rate": rate, "validation": scores, "updates": self.config.updates}
+        answers, measured = self.answer(gallery.grids["test"], gallery.captions["test"])
+        trainable = sum(int(np.prod(v.shape)) for v in self.reader.trainable_variables)
+        return Outcome(None, settings, trainable, scores=measured, answers=answers)
+
+    def answer(self, grids: np.ndarray, wanted: Sequence[Sequence[str]]) -> tuple[list[str], dict[str, np.ndarray]]:
+        """Return the captions of pictures by beam search, and what they are worth."""
+        config = self.config
+        told = self.teller.tell(
+            grids, num_beams=config.num_beams, max_length=config.length, length_penalty=config.length_penalty
+        )
+        answers = [texts[0] for texts in told.texts]
+        first, _ = self.words.numbers([each[0] for each in wanted], config.length)
+        likelihood = self.teller.log_likelihood(grids, first)
+        return answers, measures(answers, wanted, self.words) | {"log_likelihood": likelihood}
+
+    def recall(self, record: Record) -> None:
+        """Go on with the learning rate that an earlier run's first seed chose."""
+        self.chosen.setdefault(record.labels_per_class, record.settings["learning_rate"])
+
+    def final(self) -> keras.Model:
+        """Return the reader with the weights of `keep`, taught again when its record came from elsewhere."""
+        assert self.keep is not None
+        if self.kept is None:
+            self(*self.keep)
+        assert self.kept is not None
+        self.reader.set_weights(self.kept)
+        return self.reader
+
+    def _attempt(
+        self, start: list[np.ndarray], rate: float, pairs: int, seed: int, gallery: Gallery
+    ) -> tuple[float, list[np.ndarray]]:
+        """Teach once; return the mean log-likelihood of a validation caption's tokens, and the weights."""
+        config, reader = self.config, self.reader
+        reader.set_weights(start)
+        if not reader.compiled:
+            compiled(reader, sorted(new_weights(reader)), smoothing=config.label_smoothing)
+        for variable in reader.optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        lessons = Lessons.of(gallery.grids["train"], gallery.captions["train"], self.words, config.length)
+        held = Lessons.of(gallery.grids["validation"], gallery.captions["validation"], self.words, config.length)
+        schedule = slower(
+            reader.optimizer, config.carried_rate, round(config.frozen * config.updates), warmed(rate, config.updates)
+        )
+        best: tuple[float, list[np.ndarray]] = (-math.inf, start)
+        for part in range(LOOKS_BACK):
+            loss = self._part(part, lessons, seed, schedule)
+            score = float(self.teller.log_likelihood(held.grids[held.picture], held.numbers).mean())
+            if not math.isfinite(score):
+                raise TfxferError(f"learning rate {rate:g} ended in a likelihood of {score}")
+            if score > best[0]:
+                best = score, reader.get_weights()
+            if self.on_epoch:
+                row = {"part": part + 1, "loss": loss, "validation": score}
+                self.on_epoch({**row, "learning_rate": rate, "pairs": pairs, "seed": seed})
+        return best
+
+    def _part(self, part: int, lessons: Lessons, seed: int, schedule: Callable[[int], float]) -> float:
+        """Teach one of `LOOKS_BACK` parts of the updates; return its mean loss."""
+        config = self.config
+        steps = math.ceil(config.updates / LOOKS_BACK)
+        first = part * steps
+        data = batches(
+            lessons,
+            self.words,
+            config.batch_size,
+            seed=LOOKS_BACK * seed + part,
+            word_dropout=config.word_dropout,
+            updates=max(1, min(steps, config.updates - first)),
+        )
+        history = train(self.reader, lambda epoch, skip: data, 1, step_rate=lambda i: schedule(first + i))
+        return history.rows[-1]["loss"]
+
+
+def neighbour(gallery: Gallery, words: Vocabulary) -> Outcome:
+    """Answer with the caption of the training picture whose mean feature is nearest by its cosine."""
+    vectors = {split: unit(gallery.grids[split].mean((1, 2))) for split in ("train", "test")}
+    nearest = (vectors["test"] @ vectors["train"].T).argmax(1)
+    answers = words.texts(words.numbers([gallery.captions["train"][i][0] for i in nearest], 512)[0])
+    return Outcome(
+        None,
+        {"method": "nearest picture's caption"},
+        scores=measures(answers, gallery.captions["test"], words),
+        answers=answers,
+    )
+
+
+def measures(answers: Sequence[str], wanted: Sequence[Sequence[str]], words: Vocabulary) -> dict[str, np.ndarray]:
+    """Return CIDEr-D, exact match and token F1 of each caption, on the words that the vocabulary makes of a text."""
+    references = [words.texts(words.numbers(list(each), 512)[0]) for each in wanted]
+    each = caption_scores(answers, references, per_caption=True)["per_caption"]
+    return {name: np.asarray(each[name]) for name in ("cider_d", "exact_match", "token_f1")}
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors [N, E] scaled to length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
