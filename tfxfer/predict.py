@@ -1,4 +1,7 @@
-"""`python -m tfxfer.predict RUN --text "…"` or `--image FILE`: the top classes of a saved run, with probabilities."""
+"""`python -m tfxfer.predict RUN --text "…"` or `--image FILE`: what a saved run answers, with probabilities.
+
+A classifier answers with its top classes, a captioner with its best captions.
+"""
 
 import json
 import sys
@@ -18,7 +21,9 @@ def parser() -> ArgumentParser:
     made.add_argument("run", help="the run's folder, e.g. runs/feature-20261123-090000")
     made.add_argument("--text", nargs="+", default=[], help="one or more texts")
     made.add_argument("--image", nargs="+", default=[], help="one or more picture files")
-    made.add_argument("--top", type=int, default=3, help="how many classes to show (default: 3)")
+    made.add_argument("--top", type=int, default=3, help="how many answers to show (default: 3)")
+    made.add_argument("--num-beams", type=int, help="captions: hypotheses of beam search (default: the run's)")
+    made.add_argument("--max-length", type=int, default=50, help="captions: longest one in tokens (default: 50)")
     made.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
     return made
 
@@ -33,7 +38,10 @@ def work(argv: Sequence[str]) -> None:
 
     model = load_model(about["model"])
     inputs = asked.text or asked.image
-    rows = answers(model, inputs, about, asked.top)
+    if about["task"] == "captions":
+        rows = told(model, inputs, about, asked)
+    else:
+        rows = answers(model, inputs, about, asked.top)
     if asked.json:
         for row in rows:
             print(json.dumps(row, ensure_ascii=False))
@@ -50,6 +58,8 @@ def check(asked: Namespace, about: dict[str, Any]) -> None:
         raise UserError(f"{asked.run}: this model takes {about['input']}, not {given}; use --{about['input']}")
     if asked.top < 1:
         raise UserError(f"--top {asked.top}: must be above 0")
+    if asked.num_beams is not None and about["task"] != "captions":
+        raise UserError(f"--num-beams: {asked.run} answers with classes and searches nothing; leave it out")
     for text in asked.text:
         try:
             text.encode()
@@ -79,17 +89,45 @@ def answers(model: Any, inputs: Sequence[str], about: dict[str, Any], top: int) 
     return rows
 
 
+def told(model: Any, inputs: Sequence[str], about: dict[str, Any], asked: Namespace) -> list[dict[str, Any]]:
+    """Return for each picture its best captions with their log-probabilities a token, the best first."""
+    import numpy as np
+    import tensorflow as tf
+
+    from tfxfer.data.pictures import read
+    from tfxfer.models.vocabulary import Vocabulary
+    from tfxfer.transfer.knowledge.telling import Teller
+
+    pictures = tf.stack([read(file, about["image_size"], about["channels"]) for file in inputs])
+    teller = Teller(model, Vocabulary(about["pieces"], about["lowercase"]))
+    beams = asked.num_beams or about["num_beams"]
+    found = teller.tell(
+        np.asarray(model.get_layer("encoder")(pictures)),
+        num_beams=beams,
+        max_length=asked.max_length,
+        num_return=min(asked.top, beams),
+        length_penalty=about["length_penalty"],
+    )
+    return [
+        {"input": given, "captions": [[text, round(float(score), 3)] for text, score in zip(texts, scores)]}
+        for given, texts, scores in zip(inputs, found.texts, found.scores)
+    ]
+
+
 def show(rows: list[dict[str, Any]]) -> None:
     """Print the answers as a table."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("input", "class", "probability", box=None, pad_edge=False)
+    captions = bool(rows) and "captions" in rows[0]
+    table = Table(
+        "input", *(("caption", "nats a token") if captions else ("class", "probability")), box=None, pad_edge=False
+    )
     for row in rows:
-        for place, (name, probability) in enumerate(row["top"]):
-            bar = "█" * round(20 * probability)
-            table.add_row(Text("" if place else row["input"]), Text(name), f"{probability:.3f} {bar}")
+        for place, (name, value) in enumerate(row["captions" if captions else "top"]):
+            bar = "" if captions else "█" * round(20 * value)
+            table.add_row(Text("" if place else row["input"]), Text(name), f"{value:.3f} {bar}")
     Console(highlight=False).print(table)
 
 

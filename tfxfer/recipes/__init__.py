@@ -22,8 +22,9 @@ RECIPES: dict[str, Recipe] = {
     "feature": Recipe(
         config=FeatureConfig,
         summary=(
-            "Feature transfer f(x) = W·φ(x) + b. Recipes: feature (the default), structure, knowledge. Without options: a CNN "
-            "trained on pictures of characters, frozen, tells the language of rendered phrases, beside its controls."
+            "Feature transfer f(x) = W·φ(x) + b. Recipes: feature (the default), structure, knowledge, retrieval. "
+            "Without options: a CNN trained on pictures of characters, frozen, tells the language of rendered phrases, "
+            "beside its controls."
         ),
         check=check_feature,
         module="tfxfer.recipes.feature",

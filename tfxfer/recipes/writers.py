@@ -99,7 +99,7 @@ class Writer:
         self.reader.set_weights(weights)
         if (pairs, seed) == self.keep:
             self.kept = weights
-        settings = {"learning_rate": rate, "validation": scores, "updates": self.config.updates}
+        settings = {"learning_rate": rate, "validation": scores, "updates": self.updates(pairs)}
         answers, measured = self.answer(gallery.grids["test"], gallery.captions["test"])
         trainable = sum(int(np.prod(v.shape)) for v in self.reader.trainable_variables)
         return Outcome(None, settings, trainable, scores=measured, answers=answers)
@@ -140,12 +140,11 @@ class Writer:
             variable.assign(keras.ops.zeros_like(variable))
         lessons = Lessons.of(gallery.grids["train"], gallery.captions["train"], self.words, config.length)
         held = Lessons.of(gallery.grids["validation"], gallery.captions["validation"], self.words, config.length)
-        schedule = slower(
-            reader.optimizer, config.carried_rate, round(config.frozen * config.updates), warmed(rate, config.updates)
-        )
+        updates = self.updates(pairs)
+        schedule = slower(reader.optimizer, config.carried_rate, round(config.frozen * updates), warmed(rate, updates))
         best: tuple[float, list[np.ndarray]] = (-math.inf, start)
         for part in range(LOOKS_BACK):
-            loss = self._part(part, lessons, seed, schedule)
+            loss = self._part(part, updates, lessons, seed, schedule)
             score = float(self.teller.log_likelihood(held.grids[held.picture], held.numbers).mean())
             if not math.isfinite(score):
                 raise TfxferError(f"learning rate {rate:g} ended in a likelihood of {score}")
@@ -156,10 +155,14 @@ class Writer:
                 self.on_epoch({**row, "learning_rate": rate, "pairs": pairs, "seed": seed})
         return best
 
-    def _part(self, part: int, lessons: Lessons, seed: int, schedule: Callable[[int], float]) -> float:
+    def updates(self, pairs: int) -> int:
+        """Return the steps of a training: fewer pairs get fewer, by the square root of their share of the greatest."""
+        return max(1, round(self.config.updates * math.sqrt(pairs / max(self.config.pairs))))
+
+    def _part(self, part: int, updates: int, lessons: Lessons, seed: int, schedule: Callable[[int], float]) -> float:
         """Teach one of `LOOKS_BACK` parts of the updates; return its mean loss."""
         config = self.config
-        steps = math.ceil(config.updates / LOOKS_BACK)
+        steps = math.ceil(updates / LOOKS_BACK)
         first = part * steps
         data = batches(
             lessons,
@@ -167,7 +170,7 @@ class Writer:
             config.batch_size,
             seed=LOOKS_BACK * seed + part,
             word_dropout=config.word_dropout,
-            updates=max(1, min(steps, config.updates - first)),
+            updates=max(1, min(steps, updates - first)),
         )
         history = train(self.reader, lambda epoch, skip: data, 1, step_rate=lambda i: schedule(first + i))
         return history.rows[-1]["loss"]

@@ -76,9 +76,10 @@ class SmoothedCrossEntropy(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each token, float [B, T]."""
-        logs = keras.ops.log_softmax(y_pred)
-        own = keras.ops.take_along_axis(logs, keras.ops.cast(y_true, "int32")[..., None], -1)[..., 0]
-        return -(1 - self.smoothing) * own - self.smoothing * keras.ops.mean(logs, -1)
+        whole = keras.ops.logsumexp(y_pred, -1)  # log p = logit − whole
+        own = keras.ops.take_along_axis(y_pred, keras.ops.cast(y_true, "int32")[..., None], -1)[..., 0]
+        smooth = keras.ops.mean(y_pred, -1) if self.smoothing else 0.0
+        return whole - (1 - self.smoothing) * own - self.smoothing * smooth
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the loss."""

@@ -1,0 +1,230 @@
+"""A BERT that looks: its reader, its teaching, its captions, and what happens when it cannot see."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfxfer.errors import UserError
+from tfxfer.models.bert import masked_lm, small_bert
+from tfxfer.models.cnn import article_cnn, glyph_cnn
+from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.transfer.knowledge import caption_reader
+from tfxfer.transfer.knowledge.captioner import grid_of, new_weights, whole
+from tfxfer.transfer.knowledge.teaching import Lessons, SmoothedCrossEntropy, batches, compiled, slower
+from tfxfer.transfer.knowledge.telling import Teller
+
+pytestmark = pytest.mark.tensorflow
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "square", "circle", "big", "##ger", "a"]
+GRID = (2, 3, 4)
+
+
+@pytest.fixture(scope="module")
+def words():
+    return Vocabulary(PIECES)
+
+
+@pytest.fixture(scope="module")
+def language():
+    keras.utils.set_random_seed(0)
+    return masked_lm(small_bert(len(PIECES), 2, 16, 2, 24), PIECES, 8)[0]
+
+
+def grids(count, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, *GRID)).astype("float32")
+
+
+# Vocabulary
+
+
+def test_texts_come_back_from_their_numbers(words):
+    numbers, cut = words.numbers(["A red square", "bigger", ""], 6)
+    assert numbers.tolist() == [[2, 11, 5, 7, 3, 0], [2, 9, 10, 3, 0, 0], [2, 3, 0, 0, 0, 0]]
+    assert words.texts(numbers) == ["a red square", "bigger", ""]
+    assert words.grouped(numbers[1]) == [[9, 10]] and not cut
+
+
+def test_long_texts_are_cut_before_their_end_token_and_counted(words):
+    numbers, cut = words.numbers(["red red red red red", "red"], 4)
+    assert numbers.tolist() == [[2, 5, 5, 3], [2, 5, 3, 0]] and cut == 1
+
+
+def test_emoji_and_other_scripts_are_unknown_words_and_no_error(words):
+    numbers, _ = words.numbers(["🦊 красный red"], 8)
+    assert numbers[0].tolist() == [2, 1, 1, 5, 3, 0, 0, 0]
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path):
+    with pytest.raises(UserError, match="has no tokenizer"):
+        Vocabulary.read(tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
+    assert Vocabulary.read(tmp_path).pieces == PIECES
+
+
+def test_a_vocabulary_without_special_tokens_is_refused():
+    with pytest.raises(UserError, match=r"has no \[UNK\], \[CLS\]"):
+        Vocabulary(["[PAD]", "red"])
+
+
+# The reader
+
+
+@pytest.mark.parametrize("prefix_length", [0, 3])
+def test_the_language_models_weights_are_in_the_decoder_and_the_rest_is_new(language, prefix_length):
+    reader, weight_map = caption_reader(GRID, language, prefix_length=prefix_length)
+    block = reader.get_layer("causal_decoder").get_layer("decoder_layer_1")
+    place = "transformer_layer_1/feedforward_intermediate_dense/kernel"
+    theirs = next(v for v in language.variables if v.path.endswith(place))
+    np.testing.assert_array_equal(block._feedforward_intermediate_dense.kernel, theirs)
+    new = new_weights(reader)
+    carried = {row.target.path for row in weight_map.rows if row.origins}
+    assert not new & carried
+    assert {v.path for v in reader.trainable_variables} == new | carried
+
+
+@pytest.mark.parametrize("prefix_length", [0, 3])
+def test_what_it_says_depends_on_the_picture(language, words, prefix_length):
+    reader, _ = caption_reader(GRID, language, prefix_length=prefix_length)
+    numbers, _ = words.numbers(["a red square"] * 2, 6)
+    gains = Teller(reader, words).log_likelihood(grids(2) * 30, numbers)
+    assert abs(gains[0] - gains[1]) > 1e-6
+
+
+def test_a_model_without_maps_is_refused():
+    inputs = keras.Input((8,))
+    with pytest.raises(UserError, match="has no maps"):
+        grid_of(keras.Model(inputs, keras.layers.Dense(2)(inputs), name="flat"))
+    assert grid_of(article_cnn(3, (16, 16, 3))).output.shape == (None, 2, 2, 128)
+
+
+def test_the_whole_model_is_saved_and_says_the_same(language, words, tmp_path):
+    encoder = grid_of(glyph_cnn(3))
+    reader, _ = caption_reader((8, 8, 128), language)
+    model = whole(encoder, reader)
+    model.save(tmp_path / "m.keras")
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 1)).astype("float32")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    maps = np.asarray(encoder(pictures))
+    first = Teller(reader, words).tell(maps, num_beams=2, max_length=6)
+    second = Teller(again, words).tell(np.asarray(again.get_layer("encoder")(pictures)), num_beams=2, max_length=6)
+    assert first.texts == second.texts
+    np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)
+
+
+# Teaching
+
+
+def lessons(words):
+    captions = [["a red square", "red square"], ["a blue circle"], ["big circle"]]
+    return Lessons.of(grids(3) * 3, captions, words, 6)
+
+
+def test_all_captions_of_a_picture_are_lessons(words):
+    taught = lessons(words)
+    assert taught.picture.tolist() == [0, 0, 1, 2] and len(taught.numbers) == 4
+    rows = list(batches(taught, words, 3, seed=0))
+    (inputs, targets, weights), *_ = rows
+    np.testing.assert_array_equal(inputs["grid"], taught.grids[[0, 0, 1]])
+    np.testing.assert_array_equal(inputs["token_ids"], taught.numbers[:3, :-1])
+    np.testing.assert_array_equal(targets, taught.numbers[:3, 1:])
+    assert weights.numpy().sum() == (taught.numbers[:3, 1:] != 0).sum()
+    assert any((taught.numbers == words.end).sum(1) == 1)  # the end is learned
+
+
+def test_hidden_words_are_hidden_from_the_reader_only_and_the_same_for_a_seed(words):
+    taught = lessons(words)
+    draw = [list(batches(taught, words, 4, seed=s, word_dropout=0.5, updates=8)) for s in (1, 1, 2)]
+    read = [np.concatenate([inputs["token_ids"] for inputs, _, _ in rows]) for rows in draw]
+    np.testing.assert_array_equal(read[0], read[1])
+    assert (read[0] != read[2]).any()
+    hidden = read[0] == words.mask
+    usual = hidden | (read[0] > words.mask)
+    assert 0.3 < hidden[usual].mean() < 0.7
+    assert not any((targets.numpy() == words.mask).any() for _, targets, _ in draw[0])
+
+
+def test_the_loss_is_the_smoothed_cross_entropy():
+    rng = np.random.default_rng(0)
+    logits, targets = rng.normal(size=(2, 3, 5)).astype("float32"), rng.integers(0, 5, (2, 3))
+    weights = np.array([[1, 1, 0], [1, 0, 0]], "float32")
+    oracle = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2, reduction="none")
+    each = oracle(np.eye(5)[targets], logits)
+    ours = SmoothedCrossEntropy(0.2)(targets, logits, sample_weight=weights)
+    np.testing.assert_allclose(ours, (each * weights).numpy().sum() / weights.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("carried", "frozen", "moves"), [(1.0, 0, True), (0.0, 0, False), (1.0, 9, False)])
+def test_carried_weights_learn_at_their_own_rate(language, words, carried, frozen, moves):
+    reader, _ = caption_reader(GRID, language)
+    new = new_weights(reader)
+    before = {v.path: v.numpy() for v in reader.trainable_variables}
+    optimizer = compiled(reader, sorted(new), smoothing=0.1, jit=False)
+    schedule = slower(optimizer, carried, frozen, lambda step: 0.01)
+    for step, (inputs, targets, weights) in enumerate(batches(lessons(words), words, 4, seed=0, updates=3)):
+        optimizer.learning_rate = schedule(step)
+        reader.train_on_batch(inputs, targets, weights)
+    changed = {v.path for v in reader.trainable_variables if (before[v.path] != v.numpy()).any()}
+    assert changed & new
+    assert bool(changed - new) == moves
+
+
+def test_it_learns_what_three_pictures_are_called(words):
+    keras.utils.set_random_seed(1)
+    model = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
+    reader, _ = caption_reader(GRID, model)
+    taught = Lessons.of(grids(3) * 3, [["a red square"], ["a blue circle"], ["bigger circle"]], words, 6)
+    optimizer = compiled(reader, sorted(new_weights(reader)), smoothing=0.0, jit=False)
+    optimizer.learning_rate = 0.01
+    reader.fit(batches(taught, words, 3, seed=0, updates=120), verbose=0)
+    teller = Teller(reader, words)
+    told = teller.tell(taught.grids, max_length=8).texts
+    assert [texts[0] for texts in told] == ["a red square", "a blue circle", "bigger circle"]
+    swapped = taught.grids[[1, 2, 0]]
+    assert (teller.log_likelihood(taught.grids, taught.numbers) > teller.log_likelihood(swapped, taught.numbers)).all()
+
+
+# Telling
+
+
+def test_a_beams_score_is_the_likelihood_of_its_caption(language, words):
+    reader, _ = caption_reader(GRID, language)
+    teller, rows = Teller(reader, words), grids(5)
+    told = teller.tell(rows, num_beams=3, max_length=7, num_return=2)
+    assert np.shape(told.texts) == (5, 2) and told.tokens.shape == (5, 2, 7)
+    for place in (0, 1):
+        np.testing.assert_allclose(teller.log_likelihood(rows, told.tokens[:, place]), told.scores[:, place], atol=1e-4)
+    assert (told.scores[:, 0] >= told.scores[:, 1]).all()
+
+
+def test_attention_is_where_a_word_looked(language, words):
+    """One place of the grid that stands out in its keys: attention shifts as the value there changes; sums are 1."""
+    reader, _ = caption_reader(GRID, language, cross_attention="copied")
+    numbers, _ = words.numbers(["a red square"], 6)
+    looks = Teller(reader, words).looks(grids(1)[0], numbers[0])
+    assert looks.shape == (5, 2, 3)
+    np.testing.assert_allclose(looks.sum((1, 2)), 1, rtol=1e-5)
+    changed = grids(1)[0]
+    changed[0, 0] *= 50
+    assert np.abs(Teller(reader, words).looks(changed, numbers[0]) - looks).max() > 1e-4
+
+
+def test_no_pictures_give_no_captions(language, words):
+    reader, _ = caption_reader(GRID, language)
+    told = Teller(reader, words).tell(np.zeros((0, *GRID), "float32"), max_length=5)
+    assert told.texts == [] and told.tokens.shape == (0, 1, 5)
+
+
+def test_longer_captions_than_positions_are_refused(language, words):
+    reader, _ = caption_reader(GRID, language)
+    with pytest.raises(UserError, match="has 24 positions for words"):
+        Teller(reader, words).tell(grids(1), max_length=25)
+
+
+def test_the_readers_logits_are_the_decoders(language):
+    reader, _ = caption_reader(GRID, language)
+    ids = tf.constant([[2, 5, 7]])
+    memory = reader.get_layer("memory")(grids(1))
+    decoder = reader.get_layer("causal_decoder")
+    expected = decoder({"token_ids": ids, "padding_mask": tf.ones_like(ids), "memory": memory})
+    given = reader({"grid": grids(1), "token_ids": ids, "padding_mask": tf.ones_like(ids)})
+    np.testing.assert_allclose(given, expected, atol=1e-6)
