@@ -1,0 +1,175 @@
+"""The first cell of a lesson: is this the Python, and are these the packages, that the lesson was written for?
+
+The bounds are those of the installed tfxfer (its setup.cfg). In a notebook, two errors are said in plain words: a
+name that an earlier cell makes, and a package that an extra of tfxfer brings.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from importlib import metadata
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from tfxfer.cache import data_dir
+from tfxfer.errors import UserError
+from tfxfer.version import __version__
+
+SHOWN = ("tensorflow", "keras", "numpy", "matplotlib")
+
+
+class LessonError(UserError):
+    """Something a learner can put right; a notebook shows its words and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+def smoke() -> bool:
+    """Return whether lessons are to do as little work as they can, by the same code (`TFXFER_SMOKE=1`)."""
+    return os.environ.get("TFXFER_SMOKE", "") not in ("", "0")
+
+
+def size(full: int, small: int) -> int:
+    """Return how much work a lesson does: `full`, or `small` when `smoke()`.
+
+    >>> size(2000, 64) in (2000, 64)
+    True
+    """
+    return small if smoke() else full
+
+
+def start(lesson: str) -> None:
+    """Check Python and packages, make TensorFlow quiet, and make errors of this notebook readable.
+
+    Args:
+        lesson: Number of the lesson, such as "02".
+
+    Raises:
+        LessonError: Python or a package is outside the bounds; the message says which and what to type.
+    """
+    wrong = problems()
+    if wrong:
+        raise LessonError(f"Lesson {lesson} cannot start here:\n" + "\n".join(f"  - {line}" for line in wrong))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN)
+    print(f"Lesson {lesson} · tfxfer {__version__} · Python {_python()} · {versions}")
+    _writable_data()
+    if smoke():
+        print("TFXFER_SMOKE is set: the same code on very little data. The numbers mean nothing.")
+    _plain_errors()
+
+
+def problems(python: str | None = None, installed: dict[str, str | None] | None = None) -> list[str]:
+    """Return what is wrong with Python and the packages, each with the command that puts it right.
+
+    Args:
+        python: A Python version; the running one by default.
+        installed: Package -> version, None for missing; the installed ones by default.
+    """
+    python = python or _python()
+    try:
+        about = metadata.metadata("tfxfer")
+        needs = [Requirement(line) for line in metadata.requires("tfxfer") or []]
+    except metadata.PackageNotFoundError:
+        return [
+            "tfxfer is not installed in this Python. In the project's folder: python -m pip install -e '.[notebooks]'"
+        ]
+    found = []
+    wanted = SpecifierSet(about["Requires-Python"])
+    if not wanted.contains(python, prereleases=True):
+        found.append(f"Python {python}: tfxfer {__version__} needs {wanted}. Try: make setup PYTHON=python3.12")
+    for need in needs:
+        if need.marker and "extra" in str(need.marker):
+            continue
+        version = _version(need.name) if installed is None else installed.get(need.name, "any")
+        if version is None:
+            found.append(f"{need.name} is missing. Type: python -m pip install '{need}'")
+        elif version != "any" and not need.specifier.contains(version, prereleases=True):
+            found.append(f"{need.name} {version}: needed is {need.specifier}. Type: python -m pip install '{need}'")
+    return found
+
+
+def explained(error: BaseException, names: dict[str, Any]) -> str | None:
+    """Return plain words for an error that running cells out of order, or a missing package, leads to.
+
+    Args:
+        error: What a cell raised.
+        names: What the notebook knows by now.
+    """
+    if isinstance(error, NameError) and not isinstance(error, UnboundLocalError) and error.name:
+        from difflib import get_close_matches
+
+        near = get_close_matches(error.name, [n for n in names if not n.startswith("_")], n=1, cutoff=0.8)
+        typed = f" Or is it a slip for `{near[0]}`?" if near else ""
+        return (
+            f"`{error.name}` is not there yet: a cell further up makes it. Run the cells from the top down to this one "
+            f"(JupyterLab: Run ▸ Run All Above Selected Cell).{typed}"
+        )
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        extra = extra_with(error.name)
+        if extra:
+            return (
+                f"The package `{error.name}` is optional and not installed. It comes with: "
+                f"python -m pip install 'tfxfer[{extra}]'. The cells that do not need it still run."
+            )
+    return None
+
+
+def extra_with(module: str) -> str | None:
+    """Return the extra of tfxfer that brings a package, or None."""
+    try:
+        lines = metadata.requires("tfxfer") or []
+    except metadata.PackageNotFoundError:
+        return None
+    for need in map(Requirement, lines):
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", str(need.marker or ""))
+        if extra and need.name.replace("-", "_").casefold() == module.partition(".")[0].casefold():
+            return extra.group(1)
+    return None
+
+
+def _plain_errors() -> None:
+    """In a notebook, show `explained` errors in plain words; elsewhere do nothing."""
+    if "IPython" not in sys.modules:
+        return
+    shell = sys.modules["IPython"].get_ipython()
+    if shell is None:
+        return
+
+    def show(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset: int | None = None) -> None:
+        words = explained(error, shell.user_ns)
+        told = LessonError(words) if words else error
+        shell.set_custom_exc((), None)  # or showing it would come back here
+        try:
+            shell.showtraceback((type(told), told, trace), tb_offset=tb_offset)
+        finally:
+            shell.set_custom_exc((NameError, ModuleNotFoundError), show)
+
+    shell.set_custom_exc((NameError, ModuleNotFoundError), show)
+
+
+def _writable_data() -> None:
+    """Work in a temporary folder when the folder for prepared data cannot be written, and say so."""
+    folder = data_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        os.environ["TFXFER_DATA"] = tempfile.mkdtemp(prefix="tfxfer-")
+        print(f"{folder} cannot be written ({error.strerror}). This lesson keeps its data in a temporary folder.")
+
+
+def _python() -> str:
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
