@@ -1,0 +1,82 @@
+"""Figures of visual question answering, against hand-counted cases and scikit-learn."""
+
+import doctest
+import importlib
+
+import numpy as np
+import pytest
+
+from tfxfer.errors import UserError
+from tfxfer.evaluate import vqa
+from tfxfer.evaluate.vqa import by_picture, majority_by_question
+
+module = importlib.import_module("tfxfer.evaluate.vqa")
+QUESTIONS = ["is it red?", "is it red?", "what color is it?", "what color is it?", "how many?"]
+TRUTHS = ["yes", "no", "red", "Teal", "3"]
+
+
+def test_examples_in_docstrings():
+    result = doctest.testmod(module)
+    assert result.attempted and not result.failed
+
+
+def test_a_case_counted_by_hand():
+    found = vqa(["yes", "yes", "RED", "red", "4"], TRUTHS, questions=QUESTIONS, known=["yes", "no", "red", "3"])
+    assert found["accuracy"] == 2 / 5 and found["questions"] == 5
+    assert found["by_kind"] == {
+        "yes/no": {"accuracy": 0.5, "questions": 2},
+        "other": {"accuracy": 0.5, "questions": 2},
+        "number": {"accuracy": 0.0, "questions": 1},
+    }
+    assert found["by_type"]["what color"] == {"accuracy": 0.5, "questions": 2}
+    assert found["unseen"] == 1  # teal, which training never showed: counted, and wrong in the accuracy above
+    assert found["identical_share"] == 2 / 5
+    assert found["balanced_accuracy"] == pytest.approx(2 / 5)  # of five true answers two are recalled
+
+
+def test_it_agrees_with_scikit_learn_and_the_order_does_not_matter():
+    from sklearn.metrics import balanced_accuracy_score
+
+    rng = np.random.default_rng(0)
+    truths, answers = (rng.choice(["a", "b", "c"], 200, p=[0.6, 0.3, 0.1]) for _ in range(2))
+    order = rng.permutation(200)
+    found = vqa(answers.tolist(), truths.tolist())
+    assert found["accuracy"] == np.mean(answers == truths)
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truths, answers))
+    assert vqa(answers[order].tolist(), truths[order].tolist()) == found
+
+
+def test_what_the_question_alone_gives():
+    training = (["is it red?"] * 3 + ["what color is it?"], ["no", "no", "yes", "red"])
+    assert majority_by_question(*training, ["Is it red?", "what color is it?", "почему? 🙂"]) == ["no", "red", "no"]
+    found = vqa(TRUTHS, TRUTHS, questions=QUESTIONS, training=training)
+    assert found["accuracy"] == 1 and found["prior_accuracy"] == 2 / 5
+    assert found["by_kind"]["yes/no"]["prior"] == 0.5
+
+
+def test_scores_by_picture_keep_the_accuracy_and_are_as_many_as_pictures():
+    rng = np.random.default_rng(1)
+    picture = np.concatenate([np.arange(20), rng.integers(0, 20, 100)])
+    correct = rng.random(120) < 0.4
+    scores = by_picture(correct, picture)
+    assert scores.shape == (20,) and scores.mean() == pytest.approx(correct.mean())
+    with pytest.raises(UserError, match="no picture without questions"):
+        by_picture([True, False], [0, 2])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (([], []), "nothing to score"),
+        ((["a"], ["a", "b"]), "1 answers and 2 truths"),
+        ((["a", "b"], ["a", " "]), "row 1: the true answer is empty"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(given, message):
+    with pytest.raises(UserError, match=message):
+        vqa(*given)
+
+
+def test_a_prior_needs_training():
+    with pytest.raises(UserError, match="0 training questions"):
+        majority_by_question([], [], ["why?"])
