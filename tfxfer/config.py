@@ -126,8 +126,12 @@ class StructureConfig(TaskConfig):
     source_max: int = option(8000, "at most this many source examples an epoch (0: all)")
     target: str = option("auto", "the task that is to profit: a data set, or auto")
     pooling: str = option("all", "which tokens of a carried body the head reads", ("all", "mean", "first", "last"))
-    length: int = option(32, "tokens of a text that enters a 1-D CNN")
+    length: int = option(32, "tokens of a text that is read or foretold")
+    cross_attention: str = option(
+        "fresh", "encoder_to_decoder: cross-attention starts fresh or as self-attention", ("fresh", "copied")
+    )
     labels_per_class: tuple[int, ...] = option((5, 20, 100), "label budgets: examples a class in training")
+    training_texts: tuple[int, ...] = option((50, 200, 1000), "encoder_to_decoder: budgets, texts in training")
     updates: int = option(60, "steps of the arms that train a network, the same whatever the budget (0: --epochs)")
     learning_rates: tuple[float, ...] = option(
         (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
@@ -142,14 +146,16 @@ class StructureConfig(TaskConfig):
 class KnowledgeConfig(RunConfig):
     """Knowledge transfer K = f(X)·g(Y) + h(X, Y): a language model says what pictures show."""
 
-    source: str = option("names", "where the decoder's language comes from: a data set of texts, or a BERT's spec")
+    source: str = option(
+        "names", "where the decoder's language comes from: texts (names, text:PATH, csv:PATH) or a BERT's spec"
+    )
     source_text: str | None = option(None, "text column of the source")
     source_epochs: int = option(2, "epochs of training a masked language model on the source's texts")
     source_max: int = option(8000, "at most this many texts an epoch (0: all)")
     encoder: str = option("glyphs/by_character", "what the picture encoder learns: a data set, or a model's spec")
     encoder_label: str | None = option(None, "column that the encoder learns to tell")
     encoder_epochs: int = option(2, "epochs of training the encoder")
-    target: str = option("glyphs/by_character", "pictures with captions")
+    target: str = option("glyphs/by_character", "pictures with captions: glyphs, captions:PATH, coco:PATH, csv:PATH")
     target_image: str | None = option(None, "picture column of the target")
     target_caption: str | None = option(None, "caption column of the target")
     image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
@@ -192,10 +198,14 @@ class RetrievalConfig(RunConfig):
     pictures: str = option("glyphs/by_face", "what the picture tower learned: a data set, or a trained model's spec")
     pictures_label: str | None = option(None, "column of that data set that is learned")
     pictures_epochs: int = option(2, "epochs of training the picture tower")
-    texts: str = option("names", "what the text tower read before: a data set of texts, or preset:DIR of a BERT")
+    texts: str = option(
+        "names", "what the text tower read before: texts (names, text:PATH, csv:PATH) or preset:DIR of a BERT"
+    )
     texts_epochs: int = option(2, "epochs of reading them, as a masked language model")
     texts_max: int = option(8000, "at most this many texts an epoch (0: all)")
-    target: str = option("glyphs/by_character", "the data set of pairs: pictures and their texts")
+    target: str = option(
+        "glyphs/by_character", "pairs of pictures and texts: glyphs, captions:PATH, coco:PATH, csv:PATH"
+    )
     target_image: str | None = option(None, "picture column of the target")
     target_caption: str | None = option(None, "text column of the target")
     target_label: str | None = option(
@@ -242,6 +252,7 @@ def check_values(config: Any) -> None:
 def _check_positive(config: Any) -> None:
     positive: tuple[str, ...] = ("seeds", "source_epochs", "epochs", "batch_size", "height", "width", "font_size")
     positive += ("labels_per_class", "trained_at", "learning_rates", "pairs", "controls_at", "num_beams")
+    positive += ("training_texts",)
     for name in positive:
         value = getattr(config, name, 1)
         if any(one <= 0 for one in (value if isinstance(value, tuple) else (value,))):

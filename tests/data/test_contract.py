@@ -22,19 +22,26 @@ SPECS = {
     "csv:shapes.csv": {"keys": {"image", "caption", "question", "answer"}, "modality": "image+text"},
     "csv:reviews.csv": {"keys": {"text", "label"}, "modality": "text"},
     "jsonl:reviews.jsonl": {"keys": {"text", "label"}, "modality": "text"},
+    "captions:captions/captions.csv": {"keys": {"image", "caption"}, "modality": "image+text"},
+    "coco:captions/coco.json": {"keys": {"image", "caption"}, "modality": "image+text"},
+    "text:reviews.txt": {"keys": {"text"}, "modality": "text"},
 }
-PICTURES_APART = ("glyphs", "glyphs?script", "glyphs/by_face", "folder:shapes", "csv:shapes.csv")
+SEVERAL_CAPTIONS = ("captions:captions/captions.csv", "coco:captions/coco.json")
+PICTURES_APART = ("glyphs", "glyphs?script", "glyphs/by_face", "folder:shapes", "csv:shapes.csv", *SEVERAL_CAPTIONS)
 CHARACTERS_APART = ("glyphs", "glyphs?script")  # elsewhere texts are apart whatever their case
 
 
 @pytest.fixture(scope="module")
 def loaded(data_dir, samples, tmp_path_factory):
-    jsonl = tmp_path_factory.mktemp("jsonl") / "reviews.jsonl"
+    made = tmp_path_factory.mktemp("made")
+    jsonl = made / "reviews.jsonl"
     reviews = tfxfer.load(f"csv:{samples / 'reviews.csv'}", data_dir=data_dir)
     with jsonl.open("w", encoding="utf-8") as file:
         for split in reviews.splits:
             for text, label in zip(reviews.texts(split), reviews.labels(split)):
                 file.write(json.dumps({"text": text, "label": int(label)}, ensure_ascii=False) + "\n")
+    rows = [text.replace("\n", " ") for split in reviews.splits for text in reviews.texts(split)]
+    (made / "reviews.txt").write_text("\n".join(rows), "utf-8")
     cache = {}
 
     def load(spec, again=False):
@@ -42,7 +49,7 @@ def loaded(data_dir, samples, tmp_path_factory):
             name, _, label = spec.partition("?")
             kind, colon, path = name.partition(":")
             if colon and kind != "tfds":
-                path = jsonl if kind == "jsonl" else samples / path
+                path = (made if kind in ("jsonl", "text") else samples) / path
                 name = f"{kind}:{path}"
             found = tfxfer.load(name, data_dir=data_dir, **({"label": label} if label else {}))
             if again:
@@ -77,6 +84,20 @@ def test_keys_types_and_sizes(loaded, spec):
         assert list(dataset.class_names) == sorted(dataset.class_names)
     for key in {"text", "question", "answer", "caption"} & set(batch):
         assert batch[key].dtype == object and all(value.decode("utf-8") for value in batch[key])
+
+
+def test_captions_of_each_picture(loaded, spec):
+    dataset = loaded(spec)
+    if "caption" not in dataset.keys:
+        with pytest.raises(UserError, match="no captions"):
+            dataset.captions("train")
+        return
+    for split in dataset.splits:
+        found = dataset.captions(split)
+        assert [captions[0] for captions in found] == dataset.texts(split, "caption")
+        assert spec in SEVERAL_CAPTIONS or all(len(captions) == 1 for captions in found)
+    counts = {len(captions) for captions in dataset.captions("train")}
+    assert counts == ({1, 3, 4} if spec in SEVERAL_CAPTIONS else {1})
 
 
 def test_single_examples_agree_with_batches_and_columns(loaded, spec):

@@ -80,6 +80,23 @@ def test_columns_are_checked_before_anything_else(table, tmp_path):
         spec.check(f"csv:{table}", txt="title")
 
 
+def test_caption_and_text_files_are_checked_before_anything_else(tmp_path):
+    (tmp_path / "c.csv").write_text("file_name,sentence,kind\na.png,a dog,x\n", encoding="utf-8")
+    (tmp_path / "t.txt").write_text("a dog\n", encoding="utf-8")
+    assert spec.check(f"captions:{tmp_path / 'c.csv'}", label="kind").kind == "captions"
+    assert spec.check(f"text:{tmp_path / 't.txt'}").kind == "text"
+    with pytest.raises(UserError, match=r"no column 'sentnce' \(caption\); did you mean 'sentence'"):
+        spec.check(f"captions:{tmp_path / 'c.csv'}", caption="sentnce")
+    with pytest.raises(UserError, match="pictures and captions; leave out question='kind'"):
+        spec.check(f"captions:{tmp_path / 'c.csv'}", question="kind")
+    with pytest.raises(UserError, match="a COCO file has no columns; leave out caption='x'"):
+        spec.check(f"coco:{tmp_path / 'c.csv'}", caption="x")
+    with pytest.raises(UserError, match="did you mean 'c.csv'"):
+        spec.check(f"captions:{tmp_path / 'd.csv'}")
+    with pytest.raises(UserError, match="did you mean 'captions'"):
+        spec.parse("caption:a.csv")
+
+
 def test_built_in_labels_are_checked():
     assert spec.check("glyphs", label="script").name == "glyphs"
     with pytest.raises(UserError, match="did you mean 'script'"):

@@ -22,12 +22,16 @@ class Dataset:
     """Examples of a task, as dicts: "image" uint8 [H, W, C], "text", "question", "answer", "caption"
     string [], "label" int32 [], and whatever other facts the source has.
 
+    A picture may have several captions (`captions:`, `coco:`): it is one example, "caption" is the first of them, and
+    `captions` gives all.
+
     Attributes:
         name: The spec it was loaded from.
         class_names: Names of the C classes, in the order of the labels; empty without labels.
         splits: "train", "validation" and "test", each a `Rows` or `Records`.
         fingerprint: Hexadecimal key of the content, order, splits and labels.
         notes: What a person should know: rows left out, files refused, empty texts.
+        references: All captions of each row of the set as it was first loaded; empty where rows have one at most.
 
     >>> phrases = tfxfer.load("languages/latin").with_labels(20)      # doctest: +SKIP
     >>> for batch in phrases.batches("train", 32, shuffle_seed=0):    # doctest: +SKIP
@@ -39,6 +43,7 @@ class Dataset:
     splits: dict[str, Split] = field(repr=False)
     fingerprint: str
     notes: tuple[str, ...] = ()
+    references: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
     _in_memory: dict[Any, Rows] = field(default_factory=dict, repr=False)
 
     @property
@@ -136,6 +141,14 @@ class Dataset:
         """Return the N texts of a split (or its questions, answers, captions)."""
         return [text.decode("utf-8") for text in self._split(split).column(key)]
 
+    def captions(self, split: str) -> list[list[str]]:
+        """Return all captions of each of the N pictures of a split, at least one each."""
+        if "caption" not in self.keys:
+            raise UserError(f"{self.name} has no captions; name a column that has with caption=COLUMN")
+        if self.references:
+            return [list(self.references[row]) for row in self.indices(split)]
+        return [[caption] for caption in self.texts(split, "caption")]
+
     def arrays(
         self, split: str, image_size: tuple[int, int] | None = None, channels: int | None = None
     ) -> dict[str, np.ndarray]:
@@ -224,10 +237,18 @@ class Dataset:
             f"  keys      {', '.join(self.keys)}",
         ]
         if "image" in self.keys:
+            lines += self._described_references()
             lines.append(
                 "  pictures  " + (" x ".join(map(str, self.image_shape)) if self.image_shape else "sizes vary")
             )
         return "\n".join(lines + [f"  note      {note}" for note in self.notes])
+
+    def _described_references(self) -> list[str]:
+        if not self.references:
+            return []
+        counts = [len(each) for split in self.splits for each in self.captions(split)]
+        span = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
+        return [f"  captions  {sum(counts):,}, {span} a picture"]
 
     def _split(self, name: str) -> Split:
         if name not in self.splits:

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tfxfer.data.assembly import check_classes, complete_splits, fingerprint_of, numbered
 from tfxfer.data.builders import BUILDERS
 from tfxfer.data.columns import Columns, channels, decoder, encoded_pictures, read_columns
 from tfxfer.data.dataset import Dataset, Split
-from tfxfer.data.loaders import check_classes, complete_splits, fingerprint_of, numbered
 from tfxfer.data.records import Records
 from tfxfer.data.rows import Rows
 from tfxfer.data.spec import BUILT_IN, CONTENT_ROLES, SPLIT_NAMES, Spec, find_columns

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfxfer.cache import data_dir as default_data_dir
-from tfxfer.data.tables import read_header
+from tfxfer.data.tables import looks_like_json_lines, read_header
 from tfxfer.errors import UserError, suggest
 
 BUILT_IN: dict[str, tuple[str, ...]] = {  # name -> configurations, the default first
@@ -33,7 +33,11 @@ PATH_KINDS = {  # kind -> what its path is
     "folder": "a folder of class folders",
     "csv": "a CSV file",
     "jsonl": "a file with one JSON object a line",
+    "captions": "a CSV or JSON-lines file with a picture and a caption a row",
+    "coco": "a JSON file of captions as COCO has them",
+    "text": "a file with one text a line",
 }
+WITHOUT_COLUMNS = {"folder": "a folder", "coco": "a COCO file", "text": "a text file"}
 USUAL_NAMES: dict[str, tuple[str, ...]] = {  # role -> column names that are found by themselves, best first
     "text": ("text", "sentence", "title", "phrase", "review", "content", "document", "description", "name"),
     "label": ("label", "labels", "class", "category", "target", "sentiment", "topic", "language"),
@@ -41,6 +45,10 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {  # role -> column names that are fou
     "question": ("question", "questions"),
     "answer": ("answer", "answers"),
     "caption": ("caption", "captions"),
+}
+CAPTION_NAMES = {  # as above, for a captions file, where a text is a caption
+    "image": (*USUAL_NAMES["image"], "image_name", "file_name", "image_file", "filepath"),
+    "caption": ("caption", "captions", "comment", "sentence", "text", "description", "title"),
 }
 CONTENT_ROLES = ("text", "image", "question", "caption")
 SPLIT_NAMES = {  # column values and folder names -> split
@@ -65,6 +73,7 @@ class Spec:
         name: Built-in name, TFDS name (with configuration), or path.
         config: Configuration of a built-in set.
         split: TFDS split to use alone, e.g. "train[:10%]", or None.
+        image_dir: Folder of the pictures that a file names, or None to look for it near the file.
     """
 
     source: str
@@ -72,13 +81,14 @@ class Spec:
     name: str
     config: str | None = None
     split: str | None = None
+    image_dir: str | None = None
 
 
 def parse(spec: str) -> Spec:
     """Return what `spec` names; raises `UserError` with the nearest known name for a typo.
 
     >>> parse("languages/latin")
-    Spec(source='languages/latin', kind='languages', name='languages', config='latin', split=None)
+    Spec(source='languages/latin', kind='languages', name='languages', config='latin', split=None, image_dir=None)
     >>> parse("tfds:mnist:train[:10%]").split
     'train[:10%]'
     """
@@ -112,10 +122,18 @@ def _parse_built_in(spec: str) -> Spec:
 
 
 def _known_forms() -> str:
-    return "use glyphs, names, languages, tfds:NAME[:SPLIT], folder:PATH, csv:PATH or jsonl:PATH"
+    paths = ", ".join(f"{kind}:PATH" for kind in PATH_KINDS)
+    return f"use {', '.join(BUILT_IN)}, tfds:NAME[:SPLIT], {paths}"
 
 
-def check(spec: str, *, data_dir: str | Path | None = None, download: bool = False, **columns: str | None) -> Spec:
+def check(
+    spec: str,
+    *,
+    data_dir: str | Path | None = None,
+    download: bool = False,
+    image_dir: str | None = None,
+    **columns: str | None,
+) -> Spec:
     """Do every check of `load` that is cheap, and return the parsed spec.
 
     Looks whether the file or folder exists, whether the columns asked for exist in its first row, and whether
@@ -125,6 +143,7 @@ def check(spec: str, *, data_dir: str | Path | None = None, download: bool = Fal
         spec: As for `load`.
         data_dir: As for `load`.
         download: As for `load`.
+        image_dir: As for `load`.
         **columns: text, label, image, question, answer, caption: column names or None.
 
     Raises:
@@ -135,16 +154,29 @@ def check(spec: str, *, data_dir: str | Path | None = None, download: bool = Fal
         raise UserError(f"column option '{unknown[0]}' does not exist; {suggest(unknown[0], USUAL_NAMES)}")
     parsed = parse(spec)
     given = {role: name for role, name in columns.items() if name}
+    if image_dir and parsed.kind not in ("csv", "jsonl", "captions", "coco"):
+        raise UserError(f"data spec '{spec}': no file names its pictures; leave image_dir={image_dir!r} out")
     if parsed.kind in BUILT_IN:
         _check_built_in(parsed, given)
     elif parsed.kind == "tfds":
         _check_prepared(parsed, default_data_dir(data_dir) / "tfds", download)
-    elif parsed.kind == "folder":
-        _check_folder(parsed, given)
     else:
-        path = existing_file(parsed)
-        find_columns(given, read_header(path, parsed.kind), path.name)
+        _check_path(parsed, given)
     return parsed
+
+
+def _check_path(spec: Spec, given: dict[str, str]) -> None:
+    if given and spec.kind in WITHOUT_COLUMNS:
+        role, what = next(iter(given)), WITHOUT_COLUMNS[spec.kind]
+        raise UserError(f"data spec '{spec.source}': {what} has no columns; leave out {role}={given[role]!r}")
+    if spec.kind == "folder":
+        _check_folder(spec)
+        return
+    path = existing_file(spec)
+    if spec.kind == "captions":
+        caption_columns(given, path)
+    elif spec.kind in ("csv", "jsonl"):
+        find_columns(given, read_header(path, spec.kind), path.name)
 
 
 def _check_built_in(spec: Spec, given: dict[str, str]) -> None:
@@ -167,11 +199,8 @@ def _check_prepared(spec: Spec, folder: Path, download: bool) -> None:
         )
 
 
-def _check_folder(spec: Spec, given: dict[str, str]) -> None:
+def _check_folder(spec: Spec) -> None:
     path = Path(spec.name).expanduser()
-    if given:
-        role = next(iter(given))
-        raise UserError(f"data spec '{spec.source}': a folder has no columns; leave out {role}={given[role]!r}")
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
         raise UserError(f"data spec '{spec.source}': {path} {what}; {_nearest_beside(path)}")
@@ -225,3 +254,36 @@ def find_columns(given: dict[str, str], header: Sequence[str], place: str) -> di
             "name one with --target-text / text=COLUMN (or image=COLUMN)"
         )
     return found
+
+
+def caption_columns(given: dict[str, str], path: Path) -> tuple[str, list[str], dict[str, str]]:
+    """Return "csv" or "jsonl", the header, and role -> column of a captions file: "image", "caption" and those given.
+
+    Raises:
+        UserError: when there is no column of pictures or captions, or the file is of another kind.
+    """
+    strange = next((role for role in given if role not in ("image", "caption", "label")), None)
+    if strange:
+        raise UserError(
+            f"{path.name}: a captions file has pictures and captions; leave out {strange}={given[strange]!r}"
+        )
+    kind = "jsonl" if looks_like_json_lines(path) else "csv"
+    header = read_header(path, kind)
+    if {"images", "annotations"} <= set(header):
+        raise UserError(f"{path.name}: this is COCO's JSON; give it as coco:{path}")
+    free = {column.strip().lower(): column for column in reversed(header) if column not in given.values()}
+    found = {
+        role: match
+        for role, usual in CAPTION_NAMES.items()
+        if (match := next((free[n] for n in usual if n in free), ""))
+    } | given
+    for role, column in found.items():
+        if column not in header:
+            raise UserError(f"{path.name}: there is no column '{column}' ({role}); {suggest(column, header)}")
+    for role in CAPTION_NAMES:
+        if role not in found:
+            raise UserError(
+                f"{path.name}: none of the columns {', '.join(map(repr, header))} is called like one of {role}s; "
+                f"name it with --target-{role} / {role}=COLUMN"
+            )
+    return kind, header, found

@@ -54,6 +54,35 @@ def read_table(path: Path, kind: str, columns: list[str]) -> tuple[dict[str, lis
     return table, lines
 
 
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 file without their ends; the nothing behind the last line end is no line."""
+    lines = [line.removesuffix("\r") for line in _decode(path, path.read_bytes()).split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
+def read_json(path: Path) -> object:
+    """Return what a UTF-8 JSON file holds.
+
+    Raises:
+        UserError: for invalid UTF-8 or JSON, naming file, row and place.
+    """
+    try:
+        return json.loads(_decode(path, path.read_bytes()))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path.name} row {error.lineno}: not JSON at column {error.colno} ({error.msg}); "
+            "the file may be cut off: copy it again"
+        ) from error
+    except RecursionError as error:
+        raise UserError(f"{path.name}: not a data set, but lists within lists without end") from error
+
+
+def looks_like_json_lines(path: Path) -> bool:
+    """Return whether a file's first mark is a bracket of JSON; CSV begins with a column's name."""
+    with path.open("rb") as file:
+        return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
 def _until_quotes_close(file: io.BufferedReader) -> Iterator[bytes]:
     """Yield the lines of the first CSV row, whose quoted names may hold line breaks."""
     quotes = 0

@@ -1,0 +1,230 @@
+"""Pictures with several captions, and files of texts: what is read, and what is said about what cannot be."""
+
+import json
+
+import pytest
+from PIL import Image
+
+import tfxfer
+from tfxfer.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+SAID = {  # name -> captions
+    f"{i:02}.png": [f"picture number {i}", f"a square of shade {i}", f"the {i}. of all"] for i in range(20)
+}
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Twenty pictures of 6 x 6 pixels in a folder beside the files."""
+    (tmp_path / "pictures").mkdir()
+    for i, name in enumerate(SAID):
+        Image.new("L", (6, 6), 12 * i).save(tmp_path / "pictures" / name)
+    return tmp_path
+
+
+@pytest.fixture
+def load(pictures, data_dir):
+    def load(content, name="c.csv", kind="captions", **options):
+        path = pictures / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        return tfxfer.load(f"{kind}:{path}", data_dir=data_dir, **options)
+
+    return load
+
+
+def csv_of(said, header="image,caption"):
+    """Write the first caption of all, then the second of all: rows of a picture need not be neighbours."""
+    rows = [f"{name},{said[name][k]}" for k in range(5) for name in said if k < len(said[name])]
+    return "\n".join([header, *rows]) + "\n"
+
+
+def coco_of(said, **more):
+    images = [{"id": i, "file_name": name} for i, name in enumerate(said)]
+    annotations = [{"image_id": i, "caption": c} for i, name in enumerate(said) for c in said[name]]
+    return {"images": images, "annotations": annotations} | more
+
+
+def everything(dataset):
+    """Return the captions of all examples, sorted."""
+    return sorted(captions for split in SPLITS for captions in dataset.captions(split))
+
+
+def test_a_picture_is_one_example_with_all_its_captions(load):
+    dataset = load(csv_of(SAID))
+    assert everything(dataset) == sorted(SAID.values())
+    assert sum(dataset.sizes.values()) == len(SAID) and dataset.notes == ()
+    for split in SPLITS:
+        assert dataset.texts(split, "caption") == [captions[0] for captions in dataset.captions(split)]
+        for example, image in zip(dataset.captions(split), dataset.arrays(split)["image"]):
+            assert image.flat[0] == 12 * int(example[0].split()[-1])
+    assert "60, 3 a picture" in dataset.describe()
+
+
+def test_json_lines_lists_and_coco_say_the_same(load):
+    plain = load(csv_of(SAID))
+    rows = [{"image": name, "caption": c} for name in SAID for c in SAID[name]]
+    lists = [{"image": name, "captions": SAID[name]} for name in SAID]
+    others = [load("\n".join(map(json.dumps, some)), "c.jsonl") for some in (rows, lists)]
+    others.append(load(json.dumps(coco_of(SAID)), "c.json", "coco"))
+    for other in others:
+        assert [other.captions(split) for split in SPLITS] == [plain.captions(split) for split in SPLITS]
+        assert other.fingerprint == plain.fingerprint
+
+
+def test_captions_follow_their_pictures_through_draws(load):
+    dataset = load(csv_of(SAID))
+    cut = dataset.with_at_most(train=5)
+    assert len(cut.captions("train")) == 5
+    assert cut.captions("train") == [SAID[f"{int(c.split()[-1]):02}.png"] for c in cut.texts("train", "caption")]
+    assert cut.captions("test") == dataset.captions("test")
+
+
+def test_every_caption_is_part_of_the_fingerprint(load):
+    other = SAID | {"07.png": [*SAID["07.png"][:2], "said otherwise"]}
+    assert load(csv_of(SAID)).fingerprint != load(csv_of(other)).fingerprint
+
+
+def test_other_data_sets_with_captions_have_one_each(samples, data_dir):
+    dataset = tfxfer.load(f"csv:{samples / 'shapes.csv'}", data_dir=data_dir)
+    assert dataset.captions("test") == [[caption] for caption in dataset.texts("test", "caption")]
+    with pytest.raises(UserError, match="has no captions; name a column"):
+        tfxfer.load(f"csv:{samples / 'reviews.csv'}", data_dir=data_dir).captions("test")
+
+
+def test_column_names_are_found_or_given(load):
+    assert everything(load(csv_of(SAID, "image_name,comment"))) == sorted(SAID.values())
+    odd = csv_of(SAID, "where,what")
+    assert everything(load(odd, image="where", caption="what")) == sorted(SAID.values())
+    with pytest.raises(UserError, match=r"'where', 'what' is called like one of images; name it with --target-image"):
+        load(odd)
+    with pytest.raises(UserError, match=r"no column 'whta' \(caption\); did you mean 'what'"):
+        load(odd, image="where", caption="whta")
+
+
+def test_labels_and_splits_of_a_picture(load):
+    rows = [
+        f"{name},{c},{i % 2},{'test' if i < 6 else 'train'}"
+        for i, n in enumerate(SAID)
+        for name, c in [(n, SAID[n][0])]
+    ]
+    content = "image,caption,kind,split\n" + "\n".join(rows)
+    dataset = load(content, label="kind")
+    assert dataset.class_names == ("0", "1") and dataset.sizes["test"] == 6 and dataset.sizes["validation"] > 0
+    assert not load(content).class_names
+    with pytest.raises(UserError, match=r"c.csv row 22: 'kind' is '1', but '0' in c.csv row 2, which has the same"):
+        load(content + "\n00.png,more,1,test", label="kind")
+    with pytest.raises(UserError, match=r"c.csv row 22: 'split' is 'train', but 'test' in c.csv row 2"):
+        load(content + "\n00.png,more,0,train")
+    with pytest.raises(UserError, match=r"c.csv row 22: no split is called 'trian'; did you mean 'train'"):
+        load(content + "\n../pictures/00.png,more,0,trian")
+
+
+def test_pictures_are_found_near_the_file_or_where_it_is_said(load, pictures, data_dir):
+    inside = load(
+        json.dumps(coco_of(SAID)), "annotations/c.json", "coco"
+    )  # beside the pictures' folder, as COCO has it
+    assert everything(inside) == sorted(SAID.values())
+    (pictures / "far" / "off" / "away").mkdir(parents=True)
+    (pictures / "pictures").rename(pictures / "far" / "off" / "away" / "pictures")
+    with pytest.raises(UserError, match=r"c.csv row 2: picture '00.png' and all 20 others|image_dir=FOLDER"):
+        load(csv_of(SAID))
+    assert everything(load(csv_of(SAID), image_dir="far/off/away/pictures")) == sorted(SAID.values())
+    with pytest.raises(UserError, match="image_dir='nowhere': is no folder"):
+        load(csv_of(SAID), image_dir="nowhere")
+    with pytest.raises(UserError, match="no file names its pictures"):
+        tfxfer.load("glyphs", data_dir=data_dir, image_dir="far")
+
+
+def test_what_is_left_out_is_counted_with_its_place(load):
+    extra = "03.png,  \n03.png,picture number 3\n04.png,👩‍🚀 Ça va? 你好\n"
+    odd = SAID | {"05.png": ["alone"], "06.png": [""]}
+    dataset = load(csv_of(odd) + extra)
+    assert dataset.notes == (
+        "2 empty captions are left out; write them or remove their rows (e.g. c.csv row 58)",
+        "1 captions that repeat one of the same picture are left out (e.g. c.csv row 59)",
+        "1 pictures without a caption are left out (e.g. c.csv row 8: '06.png')",
+        "1 of 19 pictures have one caption only",
+    )
+    wanted = {name: captions for name, captions in odd.items() if name != "06.png"}
+    wanted["04.png"] = [*wanted["04.png"], "👩‍🚀 Ça va? 你好"]
+    assert everything(dataset) == sorted(wanted.values())
+
+
+def test_coco_pictures_without_captions_are_counted(load):
+    content = coco_of(SAID)
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] not in (4, 9)]
+    dataset = load(json.dumps(content), "c.json", "coco")
+    assert dataset.notes == ("2 pictures without a caption are left out (e.g. c.json images[4]: '04.png')",)
+    assert sum(dataset.sizes.values()) == 18
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", r"is empty"),
+        (b"image,caption\n", r"not a single row"),
+        (b"image,caption\n00.png,\n", r"no picture in it has a caption"),
+        (b"image,caption\n00.png,one\n,two\n", r"c.csv row 3: 'image' is empty; name the picture"),
+        (b"image,caption\n00.png,one\n01.png,two,three\n", r"c.csv row 3: 3 values for 2 columns; put quotes"),
+        (b"image,caption\n00.png,one\n01.png,caf\xe9\n", r"c.csv row 3: byte 11 of the line \(0xe9\) is not UTF-8"),
+        (b'image,caption\n00.png,one\n01.png,"two\n', r"c.csv row 3: not CSV"),
+        (b"image,caption\n00.png,one\nzz.png,two\n", r"c.csv row 3: picture 'zz.png': cannot be read.*put it there"),
+        (b"image,caption\nbad.png,one\n00.png,two\n", r"c.csv row 2: picture 'bad.png': not a picture, or corrupt"),
+        (b'{"image": "00.png", "caption": "a"}\n{"image": "01.png"}\n', r"c.csv row 2: 'caption' is missing"),
+        (b'{"image": "00.png", "caption": "a"}\n{"image": \n', r"c.csv row 2: not JSON at column"),
+        (b'{"images": [], "annotations": []}', r"this is COCO's JSON; give it as coco:"),
+        (b"image,caption\n00.png,a\n01.png,b\n", r"2 distinct examples are too few to cut"),
+    ],
+)
+def test_what_is_wrong_with_a_captions_file_is_named(load, pictures, content, message):
+    (pictures / "pictures" / "bad.png").write_bytes(b"this is no picture")
+    with pytest.raises(UserError, match=message):
+        load(content)
+
+
+IMAGE, ANNOTATION = {"id": 1, "file_name": "00.png"}, {"image_id": 1, "caption": "one"}
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b'{"images": [', r"c.json row 1: not JSON at column 13.*cut off"),
+        (b'{"images": "caf\xe9"}', r"c.json row 1: byte 16 of the line \(0xe9\) is not UTF-8"),
+        ([1], r"c.json: needs two lists, 'images' and 'annotations'.*it is no object"),
+        ({"pictures": [IMAGE]}, r"needs two lists.*it is an object with 'pictures'"),
+        ({"images": [IMAGE], "annotations": []}, r"needs two lists"),
+        ({"images": [IMAGE, 3], "annotations": [ANNOTATION]}, r"c.json images\[1\]: is no object"),
+        ({"images": [{"id": 1, "name": "a"}]}, r"images\[0\]: 'file_name' is missing; it has 'id', 'name'"),
+        ({"images": [{"id": [1], "file_name": "a"}]}, r"images\[0\]: 'id' must be a string or"),
+        ({"images": [IMAGE, IMAGE]}, r"images\[1\]: its id 1 is also that of c.json images\[0\]"),
+        ({"images": [IMAGE], "annotations": [ANNOTATION, {"image_id": 7}]}, r"annotations\[1\].*the id 7"),
+        ({"images": [IMAGE], "annotations": [{"image_id": 1, "bbox": [0, 0, 1, 1]}]}, r"has boxes and no caption"),
+        ({"images": [IMAGE], "annotations": [{"image_id": 1, "caption": ["a"]}]}, r"'caption' must be a string, not"),
+        ({"images": [IMAGE], "annotations": [{"image_id": 1, "caption": "\ud83d"}]}, r"half of an escaped character"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_coco_file_is_named(load, content, message):
+    with pytest.raises(UserError, match=message):
+        load(content if isinstance(content, bytes) else json.dumps(content), "c.json", "coco")
+
+
+def test_texts_one_a_line(load):
+    lines = [f"line number {i}, größer 🙂" for i in range(30)]
+    content = "\ufeff" + "\r\n".join(lines[:15]) + "\n\n  \n" + "\n".join(lines[15:]) + "\n"
+    dataset = load(content, "t.txt", "text")
+    assert sorted(text for split in SPLITS for text in dataset.texts(split)) == sorted(lines)
+    assert dataset.notes == ("2 blank lines are left out",) and dataset.modality == "text"
+    with pytest.raises(UserError, match=r"t.txt row 2: byte 1 of the line \(0xff\) is not UTF-8"):
+        load(b"fine\n\xff\n", "t.txt", "text")
+    with pytest.raises(UserError, match="there is no text in it"):
+        load("\n \n", "t.txt", "text")
+    with pytest.raises(UserError, match="a text file has no columns; leave out text='line'"):
+        load(content, "t.txt", "text", text="line")
+
+
+def test_real_photos(shared_data, data_dir):
+    dataset = tfxfer.load(f"captions:{shared_data / 'flickr8k_800' / 'captions.csv'}", data_dir=data_dir)
+    assert sum(dataset.sizes.values()) == 800
+    assert {len(captions) for split in SPLITS for captions in dataset.captions(split)} <= {4, 5}
