@@ -7,13 +7,11 @@ python -m notebooks --smoke    run the lessons' code on very little data, withou
 """
 
 import argparse
-import json
-import os
 import sys
 import time
 from pathlib import Path
 
-from notebooks.lessons import cells, empty_notebook, notebook_cells, notebook_of, smoke, sources
+from notebooks.lessons import cells, empty_notebook, notebook_of, smoke, sources
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,18 +24,22 @@ def main(argv: list[str] | None = None) -> int:
     chosen = sources(given.lessons)
     if given.check:
         return check(chosen)
-    if given.smoke:
-        return run_smoke(chosen)
     for source in chosen:
-        if given.lessons or differs(source):
+        started = time.perf_counter()
+        if given.smoke:
+            smoke(source)
+        elif given.lessons or differs(source):
             execute(source)
+        else:
+            continue
+        print(f"{source.stem}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
     return 0
 
 
 def differs(source: Path) -> bool:
     """Return whether a source's notebook is missing or has other cells."""
     notebook = notebook_of(source)
-    return not notebook.exists() or notebook_cells(notebook) != cells(source)
+    return not notebook.exists() or cells(notebook) != cells(source)
 
 
 def check(chosen: list[Path]) -> int:
@@ -48,17 +50,6 @@ def check(chosen: list[Path]) -> int:
     return int(bool(different))
 
 
-def run_smoke(chosen: list[Path]) -> int:
-    """Run the lessons' code one after the other, in this process."""
-    os.environ["TFXFER_SMOKE"] = "1"
-    os.environ.setdefault("MPLBACKEND", "Agg")
-    for source in chosen:
-        started = time.perf_counter()
-        smoke(source)
-        print(f"{source.stem}: {time.perf_counter() - started:.1f} s", file=sys.stderr)
-    return 0
-
-
 def execute(source: Path) -> None:
     """Make a notebook, run it with a new kernel, and write it with its outputs."""
     try:
@@ -66,14 +57,11 @@ def execute(source: Path) -> None:
         from nbclient import NotebookClient
     except ModuleNotFoundError as missing:
         raise SystemExit(f"{missing.name} is missing: python -m pip install 'tfxfer[notebooks]'") from None
-    notebook = nbformat.from_dict(empty_notebook(source))
-    started = time.perf_counter()
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False)
+    notebook = empty_notebook(source)
+    client = NotebookClient(notebook, timeout=1800, kernel_name="python3", record_timing=False)
     client.execute(cwd=str(source.parent.parent))
-    notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
-    text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True)
-    notebook_of(source).write_text(text + "\n", encoding="utf-8")
-    print(f"{notebook_of(source).name}: {time.perf_counter() - started:.0f} s, {len(text) / 2**20:.2f} MiB")
+    notebook.metadata = empty_notebook(source).metadata  # without this machine's Python version
+    nbformat.write(notebook, notebook_of(source))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """A lesson's source, in jupytext's percent form, and the notebook that is made from it.
 
 A line that begins with `# %%` begins a cell; `# %% [markdown]` a cell of text, whose lines begin with `# `.
-Without Jupyter: this reads and writes JSON, so that the check that the two agree runs everywhere.
 """
 
-import json
-import re
+import os
+import runpy
 from pathlib import Path
-from typing import Any
+
+import jupytext
+from nbformat import NotebookNode
 
 HERE = Path(__file__).parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -28,42 +29,22 @@ def notebook_of(source: Path) -> Path:
     return HERE / f"{source.stem}.ipynb"
 
 
-def cells(source: Path) -> list[Cell]:
-    """Read the cells of a source."""
-    found: list[Cell] = []
-    for part in re.split(r"^# %%", source.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-        head, _, body = part.partition("\n")
-        if "[markdown]" in head:
-            lines = [re.sub(r"^# ?", "", line) for line in body.strip().splitlines()]
-            found.append(("markdown", "\n".join(lines)))
-        else:
-            found.append(("code", body.strip()))
-    return found
+def cells(lesson: Path) -> list[Cell]:
+    """Read the cells of a source or of a notebook, without outputs."""
+    return [(cell.cell_type, cell.source) for cell in jupytext.read(lesson).cells]
 
 
-def notebook_cells(notebook: Path) -> list[Cell]:
-    """Read the cells of a notebook, without their outputs."""
-    plain = json.loads(notebook.read_text(encoding="utf-8"))
-    return [(cell["cell_type"], "".join(cell["source"])) for cell in plain["cells"]]
-
-
-def empty_notebook(source: Path) -> dict[str, Any]:
-    """Return the notebook of a source, without outputs, as nbformat 4.5 writes it."""
-    plain = []
-    for number, (kind, text) in enumerate(cells(source)):
-        cell: dict[str, Any] = {"cell_type": kind, "id": f"cell-{number:02}", "metadata": {}}
-        cell["source"] = text.splitlines(keepends=True)
-        plain.append(cell | ({"execution_count": None, "outputs": []} if kind == "code" else {}))
-    about = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
-    return {"cells": plain, "metadata": about, "nbformat": 4, "nbformat_minor": 5}
+def empty_notebook(source: Path) -> NotebookNode:
+    """Return the notebook of a source, without outputs; the same source gives the same bytes."""
+    notebook = jupytext.read(source)
+    notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02}"  # jupytext draws them at random
+    return notebook
 
 
 def smoke(source: Path) -> None:
-    """Run the code of a lesson as one program, without Jupyter; an error names the lesson's own line."""
-    parts = re.split(r"^(?=# %%)", source.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    names: dict[str, Any] = {"__name__": "__main__"}
-    line = 0
-    for part in parts:
-        if not part.startswith("# %% [markdown]"):
-            exec(compile("\n" * line + part, str(source), "exec"), names)
-        line += part.count("\n")
+    """Run the code of a lesson as one program, on very little data, without Jupyter."""
+    os.environ["TFXFER_SMOKE"] = "1"
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    runpy.run_path(str(source), run_name="__main__")

@@ -20,7 +20,7 @@ KNOWS = {  # part -> the parts it may import, besides the ground
     "fit": set(),
     "generate": {"generate"},
     "transfer": {"transfer", "models", "data", "generate"},
-    "teach": {"teach"},
+    "teach": {"teach", "report"},
     "evaluate": {"evaluate"},
     "choose": {"choose", "evaluate"},
     "report": {"report", "evaluate"},

@@ -4,10 +4,13 @@ The bounds are those of the installed tfxfer (its setup.cfg). In a notebook, two
 name that an earlier cell makes, and a package that an extra of tfxfer brings.
 """
 
+import importlib
+import logging
 import os
 import re
 import sys
 import tempfile
+import warnings
 from importlib import metadata
 from typing import Any
 
@@ -42,11 +45,12 @@ def size(full: int, small: int) -> int:
     return small if smoke() else full
 
 
-def start(lesson: str) -> None:
+def start(lesson: str, tensorflow: bool = True) -> None:
     """Check Python and packages, make TensorFlow quiet, and make errors of this notebook readable.
 
     Args:
         lesson: Number of the lesson, such as "02".
+        tensorflow: Start TensorFlow now, without what it says about graphics cards.
 
     Raises:
         LessonError: Python or a package is outside the bounds; the message says which and what to type.
@@ -61,6 +65,10 @@ def start(lesson: str) -> None:
     if smoke():
         print("TFXFER_SMOKE is set: the same code on very little data. The numbers mean nothing.")
     _plain_errors()
+    if tensorflow:
+        _import_quietly("tensorflow")
+        warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's wish for bars that no lesson draws
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing is no news to a learner
 
 
 def problems(python: str | None = None, installed: dict[str, str | None] | None = None) -> list[str]:
@@ -150,6 +158,23 @@ def _plain_errors() -> None:
             shell.set_custom_exc((NameError, ModuleNotFoundError), show)
 
     shell.set_custom_exc((NameError, ModuleNotFoundError), show)
+
+
+def _import_quietly(package: str) -> None:
+    """Import a package whose C++ parts write to standard error; show what they wrote only when it fails."""
+    sys.stderr.flush()
+    usual = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            importlib.import_module(package)
+        except BaseException:
+            said.seek(0)
+            os.write(usual, said.read())
+            raise
+        finally:
+            os.dup2(usual, 2)
+            os.close(usual)
 
 
 def _writable_data() -> None:

@@ -1,0 +1,69 @@
+"""What the lessons' pictures share: paper, ink, boxes and arrows."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot, rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from tfxfer.report.figures.style import INK, MUTED, STYLE
+
+BLUE, GREEN, PURPLE, ORANGE, WINE = "#0067b1", "#007a5e", "#7a2186", "#b84a08", "#a03a56"
+WORDS = 9.5  # size of words in a picture, in points
+AGAINST_FOR = LinearSegmentedColormap.from_list("against_for", [ORANGE, "#ffffff", BLUE])
+STRENGTH = LinearSegmentedColormap.from_list("strength", ["#ffffff", BLUE])
+
+
+def picture(draw: Callable[..., Figure]) -> Callable[..., None]:
+    """Draw in the project's style and hand the figure to the notebook, once."""
+
+    @wraps(draw)
+    def drawn(*args: Any, **kwargs: Any) -> None:
+        with rc_context({**STYLE, "figure.dpi": 100}):
+            draw(*args, **kwargs)
+            pyplot.show()
+            pyplot.close("all")
+
+    return drawn
+
+
+def blank(axes: Axes) -> Axes:
+    """Return axes without frame and ticks."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    return axes
+
+
+def pixels(axes: Axes, image: Any, **options: Any) -> Axes:
+    """Show a picture [H, W] or [H, W, 1 or 3] pixel by pixel, with a thin frame."""
+    array = np.asarray(image)
+    array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
+    axes.imshow(array, **{"cmap": "gray", "interpolation": "nearest", "aspect": "equal"} | options)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set(color="#d3d9e0", linewidth=0.8)
+    return axes
+
+
+def box(axes: Axes, x: float, y: float, width: float, height: float, words: str, colour: str, **text: Any) -> None:
+    """Draw a rounded box around its middle (x, y), tinted, with words in it."""
+    corner = (x - width / 2, y - height / 2)
+    style = "round,pad=0,rounding_size=" + str(0.12 * min(width, height) + 0.05)
+    patch = FancyBboxPatch(corner, width, height, boxstyle=style, linewidth=1.2, edgecolor=colour, facecolor="white")
+    axes.add_patch(patch)
+    axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, linewidth=0, facecolor=colour, alpha=0.10))
+    look: dict[str, Any] = {"fontsize": WORDS, "color": INK, "linespacing": 1.35}
+    axes.text(x, y, words, ha="center", va="center", **look | text)
+
+
+def arrow(
+    axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = MUTED, **options: Any
+) -> None:
+    """Draw an arrow between two places."""
+    style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.4, "shrinkA": 2, "shrinkB": 2}
+    axes.add_patch(FancyArrowPatch(start, end, color=colour, **style | options))
