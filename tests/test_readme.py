@@ -15,7 +15,7 @@ from tfxfer.config import FeatureConfig
 from tfxfer.runs import write_config
 
 ROOT = Path(__file__).parent.parent
-COMMANDED = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+COMMANDED = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 LINKED = [*COMMANDED, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("data/**/README.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COLUMN_OPTIONS = re.compile(r"--(?:target-|source-)?(?:text|label|image|question|answer|caption)$")
@@ -206,3 +206,30 @@ def test_the_guide_to_weight_maps_names_every_operation():
     text = (ROOT / "docs" / "weight-maps.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE))
     assert rows == {name: operation.meaning() for name, operation in OPERATIONS.items()}
+
+
+FIGURE = re.compile(r"(?<![\w.])[+−]?0?\.\d{2,}")
+
+
+def figures_in(text):
+    """Return the figures of a text as numbers, whether it writes 0.348 or .348."""
+    return {float(figure.replace("−", "-")) for figure in FIGURE.findall(text)}
+
+
+def test_the_figures_of_the_guide_to_choosing_were_measured():
+    quoted = figures_in((ROOT / "docs" / "choosing.md").read_text("utf-8"))
+    measured = [ROOT / "docs" / "results.md", ROOT / "benchmarks" / "default.md"]
+    known = {abs(number) for document in measured for number in figures_in(document.read_text("utf-8"))}
+    assert len(quoted) > 20
+    assert {abs(number) for number in quoted} <= known
+
+
+def test_the_chinese_readme_says_what_the_english_one_says():
+    english, chinese = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
+    assert figures_in(english) == figures_in(chinese)
+    assert [block for language, block in FENCE.findall(english) if language == "python"] == [
+        block for language, block in FENCE.findall(chinese) if language == "python"
+    ]
+    assert english.count("\n## ") == chinese.count("\n## ")
+    links = re.compile(r"\]\(([^)\s]+)\)")
+    assert set(links.findall(english)) <= set(links.findall(chinese))
