@@ -1,6 +1,7 @@
 """`python -m tfxfer.predict RUN --text "…"` or `--image FILE`: what a saved run answers, with probabilities.
 
-A classifier answers with its top classes, a captioner with its best captions.
+A classifier answers with its top classes, a captioner with its best captions, a language
+model with how likely a text is.
 """
 
 import json
@@ -40,6 +41,8 @@ def work(argv: Sequence[str]) -> None:
     inputs = asked.text or asked.image
     if about["task"] == "captions":
         rows = told(model, inputs, about, asked)
+    elif about["task"] == "language":
+        rows = likelihoods(model, inputs, about)
     else:
         rows = answers(model, inputs, about, asked.top)
     if asked.json:
@@ -114,12 +117,32 @@ def told(model: Any, inputs: Sequence[str], about: dict[str, Any], asked: Namesp
     ]
 
 
+def likelihoods(model: Any, inputs: Sequence[str], about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return for each text the mean log-probability of its tokens, in nats a token, its end among them."""
+    import numpy as np
+
+    from tfxfer.models.vocabulary import Vocabulary
+    from tfxfer.transfer.knowledge.telling import Teller
+
+    teller = Teller(model, Vocabulary(about["pieces"], about["lowercase"]))
+    numbers, _ = teller.words.numbers(inputs, about["length"])
+    blank = np.zeros((len(inputs), 1, 1, 1), np.float32)
+    found = teller.log_likelihood(blank, numbers)
+    return [{"input": text, "nats_a_token": round(float(value), 3)} for text, value in zip(inputs, found)]
+
+
 def show(rows: list[dict[str, Any]]) -> None:
     """Print the answers as a table."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    if rows and "nats_a_token" in rows[0]:
+        table = Table("input", "nats a token", box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(Text(row["input"]), f"{row['nats_a_token']:.3f}")
+        Console(highlight=False).print(table)
+        return
     captions = bool(rows) and "captions" in rows[0]
     table = Table(
         "input", *(("caption", "nats a token") if captions else ("class", "probability")), box=None, pad_edge=False

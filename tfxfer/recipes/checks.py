@@ -24,13 +24,23 @@ PICTURES = {"source": "glyphs/by_face", **DIACRITICS}
 DEFAULTS: dict[str, dict[str, Any]] = {  # transfer -> what stands in for "auto"
     "encoder_to_vision": {"source": "names", **DIACRITICS},
     "vision_to_encoder": {"source": "glyphs/by_face", "model": "fresh:vit", "target": "languages/latin"},
+    "encoder_to_decoder": {"source": "names", "target": "glyphs/by_character"},
     "image_cnn_to_text_cnn": {"source": "glyphs/by_face", "target": "languages/latin"},
     **dict.fromkeys(("widen", "deepen", "shrink", "merge"), PICTURES),
     "resize_input": {**PICTURES, "image_size": 48},
 }
 
-
-OPTIONS_OF = {"units": ("widen", "shrink"), "noise": ("widen",), "after": ("deepen",), "second": ("merge",)}
+OPTIONS_OF = {
+    "units": ("widen", "shrink"),
+    "noise": ("widen",),
+    "after": ("deepen",),
+    "second": ("merge",),
+    "trainable": ("encoder_to_vision", "vision_to_encoder"),
+    "pooling": ("encoder_to_vision",),
+    "length": ("image_cnn_to_text_cnn", "vision_to_encoder", "encoder_to_decoder"),
+    "cross_attention": ("encoder_to_decoder",),
+    "training_texts": ("encoder_to_decoder",),
+}
 
 
 def resolved(config: StructureConfig) -> StructureConfig:
@@ -52,7 +62,8 @@ def check_structure(config: StructureConfig) -> None:
     """Check source, target, columns and the options of one transfer; raises `UserError`."""
     for name, of in OPTIONS_OF.items():
         if getattr(config, name) != getattr(StructureConfig, name) and config.transfer not in of:
-            raise UserError(f"--{name} is for --transfer {' or '.join(of)}, not {config.transfer}; leave it out")
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} is for --transfer {' or '.join(of)}, not {config.transfer}; leave it out")
     for word in config.units:
         name, _, number = word.partition("=")
         if not name or not number.isdigit() or not int(number):
@@ -61,7 +72,21 @@ def check_structure(config: StructureConfig) -> None:
         if config.second is None:
             raise UserError("--transfer merge: name the other model with --second file:MODEL.keras (or run:DIR)")
         model_spec.parse(config.second)
+    if config.transfer == "encoder_to_decoder":
+        _check_decoder(config)
     check_task(resolved(config))
+
+
+def _check_decoder(config: StructureConfig) -> None:
+    if config.updates < 1:
+        raise UserError("--updates 0: a decoder is taught by steps, not --epochs; give at least 1")
+    if config.length < 3:
+        raise UserError(f"--length {config.length}: leaves no room for a word between begin and end; give 3 or more")
+    labels = ("labels_per_class", "trained_at")
+    given = next((name for name in labels if getattr(config, name) != getattr(StructureConfig, name)), None)
+    if given:
+        flag = given.replace("_", "-")
+        raise UserError(f"--{flag}: a decoder is taught by texts, not labels; say how many with --training-texts")
 
 
 def check_knowledge(config: KnowledgeConfig) -> None:

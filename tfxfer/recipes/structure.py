@@ -13,34 +13,38 @@ one is an artefact (Rothermel et al. 2021). Time, scores and machine: docs/resul
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import tfxfer
-from tfxfer.cache import write_json
 from tfxfer.config import StructureConfig
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.recipes.arms import Plan, fresh_copy, named_errors
 from tfxfer.recipes.baselines import most_frequent, native
 from tfxfer.recipes.checks import resolved
 from tfxfer.recipes.feature import finish, kept_records, load_source, load_target, run_arms, smoke
+from tfxfer.recipes.ledger import keep
 from tfxfer.recipes.networks import ModelOf, Network
 from tfxfer.recipes.runtime import prepare
+from tfxfer.recipes.speaking import speak
 from tfxfer.recipes.task import Task
 from tfxfer.recipes.ways import WAYS, Way
 from tfxfer.runs import Run
 from tfxfer.transfer.graph import fingerprint
-from tfxfer.transfer.weights.ledger import entries, flows, show_layers, totals
 
 PROVEN_ON = 32  # test pictures
 
 
 def run(config: StructureConfig) -> Path:
     """Run the experiment that `config` describes; return the run's folder."""
-    config = resolved(smoke(config) if config.smoke else config)
+    config = resolved(_shrunk(config) if config.smoke else config)
     this = Run("structure", config)
     try:
         this.say(f"tfxfer {tfxfer.__version__} · structure transfer · {prepare(config)} · {this.folder}")
+        if config.transfer == "encoder_to_decoder":  # what it makes foretells texts and tells no classes
+            speak(config, this)
+            return this.folder
         source = load_source(_source_config(config), this, (config.image_size or 32,) * 2)
         gives = WAYS[config.transfer].gives
         task = load_target(config, source, this, at_least=max(config.labels_per_class), key=gives)
@@ -67,6 +71,18 @@ def run(config: StructureConfig) -> Path:
         this.close()
 
 
+def _shrunk(config: StructureConfig) -> StructureConfig:
+    """Return the config shrunk to seconds; a decoder's budgets are texts."""
+    if config.transfer != "encoder_to_decoder":
+        return smoke(config)
+    labels: dict[str, Any] = {"labels_per_class": config.labels_per_class, "trained_at": config.trained_at}
+    few: dict[str, Any] = {
+        "training_texts": (8, 16),
+        "batch_size": 8,
+    }  # batches of one size: the decoder is compiled once
+    return replace(smoke(config), **labels, **few)
+
+
 def _source_config(config: StructureConfig) -> StructureConfig:
     """Return the config that a source is trained by; where the target is resized, at their own size."""
     return replace(config, image_size=0) if config.transfer == "resize_input" else config
@@ -74,18 +90,11 @@ def _source_config(config: StructureConfig) -> StructureConfig:
 
 def ledger(way: Way, task: Task, this: Run) -> None:
     """Print the ledger, prove what can be proven, and keep both for the report."""
-    config = way.config
-    weight_map = way.plan(way.source, config.trainable, config.seed)
-    show_layers(weight_map, this.console)
+    weight_map = way.plan(way.source, way.config.trainable, way.config.seed)
     pictures = np.zeros(0)
     if task.key == "image":
         pictures = task.dataset.with_at_most(test=PROVEN_ON).arrays("test", **task.reading)["image"]
-    proof = way.proof(weight_map, pictures)
-    if proof:
-        this.say(proof)
-    weight_map.to_json(this.folder / "weight_map.json")
-    told = {"entries": entries(weight_map, group=True), "totals": totals(weight_map), "proof": proof}
-    write_json(this.folder / "ledger.json", told | {"flows": flows(weight_map), "titles": dict(weight_map.titles)})
+    keep(weight_map, way.proof(weight_map, pictures), this)
 
 
 def arms(way: Way, task: Task, config: StructureConfig, this: Run) -> Plan:

@@ -62,6 +62,24 @@ def test_at_the_same_size_it_is_an_exact_copy(build):
     assert any(np.any(value) for value in model.get_weights())  # nothing is shared
 
 
+SAME_SIZE = {
+    "cnn": lambda width, side, more: cnn(width, more, side=side),
+    "residual cnn": lambda width, side, more: residual_cnn(width, more, side=side),
+    "transformer": lambda width, side, more: vit(2 * width, 2 * side, class_token=more % 2 == 0),
+}
+
+
+@pytest.mark.parametrize("kind", SAME_SIZE)
+@given(st.integers(1, 5), st.integers(2, 6), st.integers(1, 5), seeds)
+@properties
+def test_whatever_its_sizes_nothing_is_interpolated_at_the_same_size(kind, width, side, more, seed):
+    model = randomise(SAME_SIZE[kind](width, side, more), seed)
+    weight_map = resize_input(model, model.input_shape[1:])
+    copy = weight_map.apply()
+    assert weight_map.preserves == "yes"
+    same(model, copy, batch(model, seed=seed), tolerance=1e-5)
+
+
 @given(sides, sides, st.integers(0, 5), st.integers(0, 5), st.booleans(), seeds)
 @properties
 def test_a_flat_head_reads_grown_pictures_as_it_did_the_small_ones(height, width, taller, wider, dropout, seed):

@@ -13,6 +13,7 @@ from tfxfer.transfer.structure import UnitMap, WeightMap, plan
 pytestmark = pytest.mark.tensorflow
 properties = settings(max_examples=10, deadline=None, derandomize=True)
 sizes = st.integers(1, 5)
+seeds = st.integers(0, 99)
 
 
 def out(units, axis=-1, **more):
@@ -242,6 +243,17 @@ def test_a_new_batch_norm_with_the_statistics_of_data_is_an_identity_in_training
     np.testing.assert_allclose(model(x, training=True), x, atol=1e-4)
 
 
+def inflated(source, target, seed, height):
+    """Inflate every kernel called line…; check the outputs on pictures whose lines are all alike."""
+    randomise(source, seed), randomise(target, seed + 1)
+    weight_map = plan(source, target, [("**line*/kernel", "**line*/kernel", ("inflate", {"how": "mean"}))])
+    weight_map.apply()
+    lines = batch(source, seed=seed)
+    proof = weight_map.verify(np.repeat(lines[:, None], height, 1), source_inputs=lines)
+    assert weight_map.preserves == "if inputs do not change along the new side"
+    assert proof.kept and proof.relative < 1e-5, proof
+
+
 @given(st.integers(1, 3), sizes, sizes, st.integers(0, 99))
 @properties
 def test_a_line_cnn_inflated_reads_pictures_of_equal_lines(height, first, second, seed):
@@ -254,11 +266,41 @@ def test_a_line_cnn_inflated_reads_pictures_of_equal_lines(height, first, second
 
     source = net([(first, 3), (second, 2)], (7,), "Conv1D")
     target = net([(first, (height, 3)), (second, (1, 2))], (height, 7), "Conv2D")
-    randomise(source, seed), randomise(target, seed)
-    rules = [("**/line*/kernel", "**/line*/kernel", ("inflate", {"how": "mean"}))]
-    weight_map = plan(source, target, rules)
-    weight_map.apply()
-    lines = batch(source, seed=seed)
-    proof = weight_map.verify(np.repeat(lines[:, None], height, 1), source_inputs=lines)
-    assert weight_map.preserves == "if inputs do not change along the new side"
-    assert proof.kept and proof.relative < 1e-5, proof
+    inflated(source, target, seed, height)
+
+
+@given(st.integers(1, 3), sizes, sizes, st.sampled_from([1, 3]), seeds)
+@properties
+def test_a_residual_line_cnn_inflated_reads_pictures_of_equal_lines(height, stem, inner, window, seed):
+    def net(kind, side, first):
+        convolution = getattr(keras.layers, kind)
+        thin = (1,) * (len(side) - 1)
+        x = inputs = keras.Input((*side, 2))
+        x = convolution(stem, first, activation="relu", name="line0")(x)
+        h = convolution(inner, (*thin, window), padding="same", activation="relu", name="line1")(x)
+        h = keras.layers.BatchNormalization(name="norm")(h)
+        h = convolution(stem, (*thin, window), padding="same", name="line2")(h)
+        x = keras.layers.ReLU()(keras.layers.Add()([x, h]))
+        x = getattr(keras.layers, f"GlobalAveragePooling{kind[-2:]}")()(x)
+        return keras.Model(inputs, keras.layers.Dense(3, name="classes")(x), name="net")
+
+    inflated(net("Conv1D", (7,), (3,)), net("Conv2D", (height, 7), (height, 3)), seed, height)
+
+
+@given(
+    st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(2, 5), st.integers(1, 3), st.integers(0, 99)
+)
+@properties
+def test_a_line_transformer_inflated_reads_pictures_of_equal_lines(height, patch, tokens, dim, heads, seed):
+    def net(kind, side, size):
+        inputs = keras.Input((*side, 2))
+        x = getattr(keras.layers, kind)(dim, size, strides=size, name="line_patches")(inputs)
+        x = keras.layers.LayerNormalization(name="norm0")(keras.layers.Reshape((tokens, dim))(x))
+        x = keras.layers.Add()([x, keras.layers.MultiHeadAttention(heads, 3, name="attention")(x, x)])
+        h = keras.layers.Dense(dim, name="down")(keras.layers.Dense(6, activation="gelu", name="up")(x))
+        x = keras.layers.LayerNormalization(name="norm1")(keras.layers.Add()([x, h]))
+        x = keras.layers.GlobalAveragePooling1D()(x)
+        return keras.Model(inputs, keras.layers.Dense(3, name="classes")(x), name="net")
+
+    length = patch * tokens
+    inflated(net("Conv1D", (length,), (patch,)), net("Conv2D", (height, length), (height, patch)), seed, height)

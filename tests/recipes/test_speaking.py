@@ -1,0 +1,149 @@
+"""`--transfer encoder_to_decoder`: through the command with and without pictures, its n-gram rival, its refusals."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tfxfer import predict
+from tfxfer.cli import main
+from tfxfer.config import StructureConfig
+from tfxfer.errors import UserError
+from tfxfer.recipes.checks import check_structure, resolved
+from tfxfer.records import Comparison
+
+pytestmark = pytest.mark.tensorflow
+WORDS = ("GREEK SMALL LETTER", "LATIN CAPITAL LETTER", "CYRILLIC SMALL LETTER")
+
+
+def command(*arguments, data_dir):
+    environment = os.environ | {"TFXFER_DATA": str(data_dir), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    words = [sys.executable, "-m", "tfxfer.train", "structure", "--smoke", "--transfer", "encoder_to_decoder"]
+    return subprocess.run([*words, *map(str, arguments)], capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory):
+    """The decoder as it is tried by default: on the names of characters, beside their pictures."""
+    folder = tmp_path_factory.mktemp("runs") / "decoder"
+    done = command("--run-dir", folder, data_dir=data_dir)
+    assert done.returncode == 0, done.stderr
+    return folder, " ".join(done.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def without_pictures(data_dir, tmp_path_factory):
+    """The same on texts of a file."""
+    folder = tmp_path_factory.mktemp("runs")
+    rows = [f"{begin} {chr(65 + i % 26)}{chr(65 + i // 26)}" for begin in WORDS for i in range(60)]
+    (folder / "texts.csv").write_text("\n".join(["text", *rows]) + "\n", encoding="utf-8")
+    done = command("--target", f"csv:{folder / 'texts.csv'}", "--run-dir", folder / "run", data_dir=data_dir)
+    assert done.returncode == 0, done.stderr
+    return folder / "run", " ".join(done.stdout.split())
+
+
+def test_the_run_leaves_ledger_proof_records_and_report(run):
+    folder, printed = run
+    assert "Before any training, 64 test texts are worth" in printed and "cross_attention" in printed
+    ledger = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
+    fresh = {entry["target"] for entry in ledger["entries"] if not entry["sources"]}
+    assert fresh and all("cross_attention" in name for name in fresh)
+    comparison = Comparison.load(folder)
+    assert comparison.arms == ["transfer", "random", "native"] and comparison.unit == "texts"
+    assert not [record.error for record in comparison.records if record.status == "failed"]
+    assert all(record.scores["log_likelihood"].mean() < 0 for record in comparison.records)
+    primary = next(row for row in comparison.verdicts if row["role"] == "primary")
+    assert (primary["a"], primary["b"], primary["measure"]) == ("transfer", "random", "log_likelihood")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "M = T(S)" in page and "nats a token" in page and "What came from where" in page
+
+
+def test_all_arms_are_taught_alike(run):
+    records = [r for r in Comparison.load(run[0]).records if r.arm != "native"]
+    assert len({record.trainable for record in records}) == 1
+    assert {record.settings["updates"] for record in records} == {2}
+
+
+def test_with_pictures_it_is_a_captioner(run, tmp_path, capsys):
+    from PIL import Image
+
+    Image.fromarray(np.full((32, 32), 255, np.uint8)).save(tmp_path / "a.png")
+    assert main(predict.work, [str(run[0]), "--json", "--image", str(tmp_path / "a.png")]) == 0
+    assert json.loads(capsys.readouterr().out)["captions"]
+
+
+def test_without_pictures_it_tells_how_likely_a_text_is(without_pictures, capsys):
+    folder, printed = without_pictures
+    assert "beside a blank, as there are no pictures" in printed
+    shown = Comparison.load(folder).examples
+    assert shown and not any("png" in example for example in shown)
+    texts = [example["true"] for example in shown[:3]]
+    assert main(predict.work, [str(folder), "--json", "--text", *texts]) == 0
+    asked = [json.loads(line)["nats_a_token"] for line in capsys.readouterr().out.splitlines()]
+    kept = Comparison.load(folder).select("transfer", 16)[0].scores["log_likelihood"]
+    np.testing.assert_allclose(asked, [kept[example["index"]] for example in shown[:3]], atol=2e-3)
+    assert main(predict.work, [str(folder), "--text", texts[0]]) == 0
+    assert "nats a token" in capsys.readouterr().out
+
+
+def test_patches_are_pieces_of_the_picture():
+    from tfxfer.recipes.speaking import patches_of
+
+    picture = np.random.default_rng(0).integers(0, 256, (1, 8, 12, 3)).astype(np.uint8)
+    grid = np.asarray(patches_of((8, 12, 3), 4)(picture))
+    assert grid.shape == (1, 2, 3, 48)
+    np.testing.assert_allclose(grid[0, 1, 2].reshape(4, 4, 3), 1 - picture[0, 4:, 8:] / 255, atol=1e-6)
+    with pytest.raises(UserError, match="--patch-size 5: such patches do not tile a picture of 8 x 12"):
+        patches_of((8, 12, 3), 5)
+
+
+def test_n_grams_are_witten_and_bells():
+    """By hand: after 1 came 2 twice and 1 once; of five pieces 2 and 1 came two and three times; V = 4."""
+    from tfxfer.recipes.ngrams import NGrams
+
+    rows = [[0, 1, 2], [0, 1, 1, 2]]
+    alone, pairs = NGrams(rows, 1, 4), NGrams(rows, 2, 4)
+    assert alone.probability((), 2) == pytest.approx((2 + 2 / 4) / (5 + 2))
+    assert pairs.probability((1,), 2) == pytest.approx((2 + 2 * alone.probability((), 2)) / (3 + 2))
+    assert pairs.probability((3,), 2) == alone.probability((), 2)  # after what was never seen
+    by_hand = (np.log(pairs.probability((0,), 1)) + np.log(pairs.probability((1,), 2))) / 2
+    assert pairs.log_likelihood([0, 1, 2]) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("history", [(), (1,), (0, 1), (3, 1), (3, 3)])
+def test_probabilities_of_all_pieces_sum_to_one(history):
+    from tfxfer.recipes.ngrams import NGrams
+
+    model = NGrams([[0, 1, 2, 1, 1, 2], [0, 2, 2, 1]], 3, 5)
+    assert sum(model.probability(history, piece) for piece in range(5)) == pytest.approx(1)
+
+
+def test_auto_is_names_of_characters_without_and_with_pictures():
+    found = resolved(StructureConfig(transfer="encoder_to_decoder"))
+    assert (found.source, found.target, found.target_label) == ("names", "glyphs/by_character", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels_per_class": (5,)}, "--labels-per-class: a decoder is taught by texts"),
+        ({"updates": 0}, "--updates 0: a decoder is taught by steps"),
+        ({"length": 2}, "--length 2: leaves no room"),
+        ({"trainable": "all"}, "--trainable is for --transfer encoder_to_vision or vision_to_encoder"),
+        ({"transfer": "widen", "training_texts": (9,)}, "--training-texts is for --transfer encoder_to_decoder"),
+        ({"transfer": "widen", "cross_attention": "copied"}, "--cross-attention is for --transfer encoder_to_decoder"),
+    ],
+)
+def test_what_a_decoder_cannot_use_is_refused_before_tensorflow_starts(change, message):
+    with pytest.raises(UserError, match=message):
+        check_structure(StructureConfig(**{"transfer": "encoder_to_decoder"} | change))
+
+
+def test_too_few_texts_are_refused_with_their_number(data_dir, tmp_path):
+    (tmp_path / "few.csv").write_text("text\n" + "".join(f"LETTER {i}\n" for i in range(15)), encoding="utf-8")
+    done = command("--target", f"csv:{tmp_path / 'few.csv'}", "--run-dir", tmp_path / "run", data_dir=data_dir)
+    assert done.returncode == 2
+    assert "train texts that differ, and --training-texts asks for 16" in " ".join(done.stderr.split())
