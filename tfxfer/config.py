@@ -232,6 +232,53 @@ class RetrievalConfig(RunConfig):
     max_test: int = option(0, "at most this many test pairs (0: all)")
 
 
+@dataclass(frozen=True)
+class VqaConfig(RunConfig):
+    """Knowledge transfer K = f(X)·g(Y) + h(X, Y), pooled: questions about pictures, answered by classes."""
+
+    encoder: str = option("glyphs/by_character", "what the picture encoder learned: a data set, or a model's spec")
+    encoder_label: str | None = option(None, "column of that data set that is learned")
+    encoder_epochs: int = option(2, "epochs of training the encoder")
+    train_encoder: bool = option(False, "train the picture encoder with the rest; it may then start as fresh:cnn")
+    texts: str = option(
+        "names", "what the question encoder read before: a data set of texts, preset:DIR of a BERT, or small (nothing)"
+    )
+    texts_epochs: int = option(2, "epochs of reading them, as a masked language model")
+    texts_max: int = option(8000, "at most this many texts an epoch (0: all)")
+    target: str = option("glyphs/by_character", "pictures with questions: glyphs, csv:PATH, jsonl:PATH, tfds:NAME")
+    target_image: str | None = option(None, "picture column of the target")
+    target_question: str | None = option(None, "question column of the target")
+    target_answer: str | None = option(None, "answer column of the target")
+    image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
+    pictures: tuple[int, ...] = option((300, 1500), "budgets: pictures in training, each with all its questions")
+    arms: tuple[str, ...] = option(
+        ("transfer", "random", "question_only", "shuffled", "prior", "native", "majority"),
+        "what is run side by side",
+        ("transfer", "random", "random_f", "random_g", "question_only", "shuffled", "prior", "native", "majority"),
+    )
+    controls_at: tuple[int, ...] = option(
+        (), "budgets at which random_f, random_g, question_only and shuffled run (default: the greatest)"
+    )
+    interaction: str = option(
+        "cross_attention",
+        "h: the question looks at places (cross_attention), scales what each shows (film), or f·g alone (bilinear)",
+        ("cross_attention", "film", "bilinear"),
+    )
+    dim: int = option(128, "width of both sides of K")
+    heads: int = option(4, "attention heads of cross_attention")
+    dropout: float = option(0.1, "share of the units before the answers that training hides")
+    length: int = option(32, "tokens of a question, its begin and end among them; longer ones are cut and counted")
+    max_answers: int = option(1000, "answers that are classes, the commonest first (0: all); others count as wrong")
+    updates: int = option(120, "steps of training, the same whatever the budget")
+    batch_size: int = option(128, "questions a step")
+    learning_rates: tuple[float, ...] = option(
+        (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        "grid of learning rates: at the greatest budget each arm climbs from its middle to what validates best",
+    )
+    max_validation: int = option(400, "at most this many validation pictures (0: all)")
+    max_test: int = option(0, "at most this many test pictures (0: all)")
+
+
 def check_values(config: Any) -> None:
     """Raise `UserError` when a value of a config is out of its range, naming the option and the remedy."""
     for item in fields(config):

@@ -22,6 +22,7 @@ def parser() -> ArgumentParser:
     made.add_argument("run", help="the run's folder, e.g. runs/feature-20261123-090000")
     made.add_argument("--text", nargs="+", default=[], help="one or more texts")
     made.add_argument("--image", nargs="+", default=[], help="one or more picture files")
+    made.add_argument("--question", nargs="+", default=[], help="one or more questions about each picture")
     made.add_argument("--top", type=int, default=3, help="how many answers to show (default: 3)")
     made.add_argument("--num-beams", type=int, help="captions: hypotheses of beam search (default: the run's)")
     made.add_argument("--max-length", type=int, default=50, help="captions: longest one in tokens (default: 50)")
@@ -41,6 +42,8 @@ def work(argv: Sequence[str]) -> None:
     inputs = asked.text or asked.image
     if about["task"] == "captions":
         rows = told(model, inputs, about, asked)
+    elif about["task"] == "vqa":
+        rows = to_questions(model, inputs, about, asked)
     elif about["task"] == "language":
         rows = likelihoods(model, inputs, about)
     else:
@@ -63,11 +66,17 @@ def check(asked: Namespace, about: dict[str, Any]) -> None:
         raise UserError(f"--top {asked.top}: must be above 0")
     if asked.num_beams is not None and about["task"] != "captions":
         raise UserError(f"--num-beams: {asked.run} answers with classes and searches nothing; leave it out")
-    for text in asked.text:
+    if (about["task"] == "vqa") != bool(asked.question):
+        needs = "answers questions; ask one with" if about["task"] == "vqa" else "takes no question; leave out"
+        raise UserError(f"{asked.run}: this model {needs} --question")
+    empty = next((text for text in asked.question if not text.strip()), None)
+    if empty is not None:
+        raise UserError(f"--question {empty!r}: is empty; write what is asked about the picture")
+    for name, text in [("text", text) for text in asked.text] + [("question", text) for text in asked.question]:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise UserError(f"--text {text!a}: these bytes are not UTF-8; set the terminal to UTF-8") from error
+            raise UserError(f"--{name} {text!a}: these bytes are not UTF-8; set the terminal to UTF-8") from error
     for file in asked.image:
         if not Path(file).is_file():
             raise UserError(f"{file}: there is no such picture")
@@ -84,12 +93,39 @@ def answers(model: Any, inputs: Sequence[str], about: dict[str, Any], top: int) 
         from tfxfer.data.pictures import read
 
         batch = tf.stack([read(file, about["image_size"], about["channels"]) for file in inputs])
-    probabilities = np.asarray(model(batch, training=False))
+    return ranked(inputs, np.asarray(model(batch, training=False)), about, top)
+
+
+def ranked(inputs: Sequence[str], probabilities: Any, about: dict[str, Any], top: int) -> list[dict[str, Any]]:
+    """Return for each input its `top` classes with probabilities, of rows [N, C], most probable first."""
     rows = []
     for given, row in zip(inputs, probabilities):
-        best = np.argsort(-row, kind="stable")[:top]
+        best = (-row).argsort(kind="stable")[:top]
         rows.append({"input": given, "top": [[about["class_names"][i], round(float(row[i]), 4)] for i in best]})
     return rows
+
+
+def to_questions(model: Any, inputs: Sequence[str], about: dict[str, Any], asked: Namespace) -> list[dict[str, Any]]:
+    """Return the `top` answers to every question about every picture; "note" says what of a question is not read."""
+    import numpy as np
+    import tensorflow as tf
+
+    from tfxfer.data.pictures import read
+    from tfxfer.transfer.knowledge.asking import what_is_read
+
+    pictures = tf.stack([read(file, about["image_size"], about["channels"]) for file in inputs])
+    tokens = next(layer for layer in model.layers if hasattr(layer, "vocabulary"))
+    cut, strange = what_is_read(tokens, asked.question)
+    notes = [
+        "the model knows no word of this question" if unknown
+        else f"only the first {tokens.length} tokens of this question are read" if long else ""
+        for long, unknown in zip(cut, strange)
+    ]  # fmt: skip
+    each = [(i, question) for i in range(len(inputs)) for question in asked.question]
+    given = {"image": tf.gather(pictures, [i for i, _ in each]), "question": tf.constant([q for _, q in each])}
+    names = [f"{inputs[i]}: {question}" for i, question in each]
+    rows = ranked(names, np.asarray(model(given, training=False)), about, asked.top)
+    return [row | ({"note": note} if note else {}) for row, note in zip(rows, notes * len(inputs))]
 
 
 def told(model: Any, inputs: Sequence[str], about: dict[str, Any], asked: Namespace) -> list[dict[str, Any]]:
@@ -151,6 +187,8 @@ def show(rows: list[dict[str, Any]]) -> None:
         for place, (name, value) in enumerate(row["captions" if captions else "top"]):
             bar = "" if captions else "█" * round(20 * value)
             table.add_row(Text("" if place else row["input"]), Text(name), f"{value:.3f} {bar}")
+        if "note" in row:
+            table.add_row(Text(f"({row['note']})"), "", "")
     Console(highlight=False).print(table)
 
 

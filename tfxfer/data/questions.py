@@ -11,36 +11,11 @@ from tfxfer.data.splits import position
 
 NO_SCRIPT = ("", "Common", "Inherited", "Unknown")  # signs that many scripts share have none of their own
 WORDINGS: dict[str, tuple[str, ...]] = {  # what is asked for -> ways of asking
-    "script": (
-        "which script is this?",
-        "what script does this character belong to?",
-        "in which writing system is it used?",
-        "which script is the character from?",
-    ),
-    "case": (
-        "is this letter upper or lower case?",
-        "what case is the letter?",
-        "which case does this letter have?",
-        "is it an upper or a lower case letter?",
-    ),
-    "diacritic": (
-        "which diacritic does the letter carry?",
-        "what mark is on this letter?",
-        "which diacritic is this?",
-        "with which diacritic is the letter written?",
-    ),
-    "number": (
-        "what is its numeric value?",
-        "which number is this?",
-        "what number does the sign stand for?",
-        "how much is it worth as a number?",
-    ),
-    "dots": (
-        "how many dots are raised?",
-        "how many braille dots are there?",
-        "what is the number of dots?",
-        "how many dots does the pattern have?",
-    ),
+    "script": ("which script is it?", "what script is this letter of?", "which writing system is it from?"),
+    "case": ("is it a capital or a small letter?", "upper or lower case?", "what case is the letter?"),
+    "diacritic": ("which mark is on the letter?", "what is the letter with?", "which diacritic is it?"),
+    "number": ("what is its number?", "what number is the sign?", "how much is it worth?"),
+    "dots": ("how many dots?", "what is the number of dots?", "how many dots are there?"),
 }
 
 

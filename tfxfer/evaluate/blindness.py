@@ -12,7 +12,12 @@ SAME = 0.5  # share of identical answers from which they are said to be the same
 
 
 def blindness(
-    scores: Mapping[str, np.ndarray], answers: Sequence[str], *, measure: str = "score", seed: int = 0
+    scores: Mapping[str, np.ndarray],
+    answers: Sequence[str],
+    *,
+    measure: str = "score",
+    what: str = "pictures",
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Say whether a model's answers depend on the picture.
 
@@ -21,6 +26,7 @@ def blindness(
             "shuffled" (each sees another's picture) and "blank" (a picture of nothing), where they were measured.
         answers: What was answered with the right pictures, [N].
         measure: What the scores are, for the sentence.
+        what: What is answered, for the sentence: pictures, or questions about them.
         seed: Seed of the bootstrap.
 
     Returns:
@@ -48,10 +54,10 @@ def blindness(
         "high": float(high),
         "looks": bool(low > 0),
     }
-    return found | {"sentence": _sentence(found, best, measure)}
+    return found | {"sentence": _sentence(found, best, measure, what)}
 
 
-def _sentence(found: dict[str, Any], best: str, measure: str) -> str:
+def _sentence(found: dict[str, Any], best: str, measure: str, what: str) -> str:
     means, other = found["means"], "another's picture" if best == "shuffled" else "a blank picture"
     figures = f"{measure} {means['pictures']:.3f} with its own picture, {means[best]:.3f} with {other}"
     span = f"difference {found['gain']:+.3f}, 95 % interval {found['low']:+.3f} to {found['high']:+.3f}"
@@ -59,5 +65,5 @@ def _sentence(found: dict[str, Any], best: str, measure: str) -> str:
     if not found["looks"]:
         said = f"The model does not look at its pictures, as far as can be shown: {figures} ({span})."
     if found["identical_share"] >= SAME:
-        said += f" It gives the same answer to {found['identical_share']:.0%} of all pictures."
+        said += f" It gives the same answer to {found['identical_share']:.0%} of all {what}."
     return said

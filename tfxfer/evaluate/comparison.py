@@ -26,6 +26,7 @@ MEASURES = {  # name -> what people call it
     "cider_d": "CIDEr-D",
     "token_f1": "token F1",
     "exact_match": "exact match",
+    "question_accuracy": "accuracy",
 }
 
 

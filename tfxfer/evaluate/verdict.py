@@ -31,6 +31,9 @@ ARM_PHRASES = {
     "majority": "always guessing the most frequent class",
     "shuffled": "shuffled pairs",
     "blind": "blinded inputs",
+    "random_g": "a fresh question encoder",
+    "question_only": "the question without its picture",
+    "prior": "the commonest answer to each question",
 }
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, StructureConfig
+from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, StructureConfig, VqaConfig
 from tfxfer.recipes.checks import check_feature, check_knowledge, check_retrieval, check_structure
+from tfxfer.recipes.vqa_checks import check_vqa
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ RECIPES: dict[str, Recipe] = {
     "feature": Recipe(
         config=FeatureConfig,
         summary=(
-            "Feature transfer f(x) = W·φ(x) + b. Recipes: feature (the default), structure, knowledge, retrieval. "
+            "Feature transfer f(x) = W·φ(x) + b. Recipes: feature (the default), structure, knowledge, retrieval, vqa. "
             "Without options: a CNN trained on pictures of characters, frozen, tells the language of rendered phrases, "
             "beside its controls."
         ),
@@ -55,5 +56,15 @@ RECIPES: dict[str, Recipe] = {
         ),
         check=check_retrieval,
         module="tfxfer.recipes.retrieval",
+    ),
+    "vqa": Recipe(
+        config=VqaConfig,
+        summary=(
+            "Knowledge transfer K = f(X)·g(Y) + h(X, Y), pooled. Without options: questions about characters that no "
+            "training split has shown, by a picture encoder and a question encoder that learned others, beside what is "
+            "answered without the pictures."
+        ),
+        check=check_vqa,
+        module="tfxfer.recipes.vqa",
     ),
 }

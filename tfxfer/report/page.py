@@ -44,6 +44,7 @@ def write(run_folder: str | Path) -> Path:
         **_errors(comparison),
         **_ledger(folder),
         **_looking(folder),
+        **_answers(folder),
         "training": _svg("training", log),
         "unreadable": unreadable,
         "equation": words.explanation(recipe),
@@ -133,6 +134,12 @@ def _looking(folder: Path) -> dict[str, Any]:
     }
 
 
+def _answers(folder: Path) -> dict[str, Any]:
+    """Return what the page says about questions and their answers, where the run is about them."""
+    told = run.answers(folder)
+    return {"answers": told, "answer_cards": None if told is None else _svg("answers", told["gallery"])}
+
+
 def _errors(comparison: Comparison) -> dict[str, Any]:
     """Return confusions, calibration and examples of the largest budget at which transfer succeeded."""
     budget, record = _last_success(comparison, "transfer")
@@ -187,6 +194,7 @@ DESCRIPTIONS = {
     "carried. The numbers are in the table below.",
     "word_looks": "Pictures with the caption's words; under each word the places of the picture it looked at.",
     "matrix": "Heat map of K: pictures down, captions across; right pairs are framed.",
+    "answers": "Test pictures, each beside the places that its answer came from, with question and answers below.",
     "training": "Training curves: loss and accuracy by epoch for each phase of training.",
 }
 

@@ -72,6 +72,12 @@ def looking(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def answers(folder: Path) -> dict[str, Any] | None:
+    """Return what `answers.json` says on questions about pictures: figures, diagnostics, cards; None without one."""
+    path = folder / "answers.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
 def replay(folder: Path, recipe: str | None = None) -> str:
     """Return the command that runs the same experiment again, by a path that holds no home folder."""
     name = f" {shlex.quote(recipe)}" if recipe and recipe != "feature" else ""

@@ -37,6 +37,9 @@ ARMS = {
     "shuffled": "The same training pairs, but shuffled. If this does as well, the pairing taught nothing.",
     "neighbour": "No network: the answer that belongs to the training picture which looks most alike.",
     "blind": "The same network with its picture replaced by noise. If this does as well, it never looked.",
+    "random_g": "As transfer, but the network that reads the questions begins with fresh random weights.",
+    "question_only": "The same network, and every picture is the mean one. If this does as well, it never looked.",
+    "prior": "No network: the answer that training gave most often to the same question.",
 }
 
 

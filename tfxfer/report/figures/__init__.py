@@ -3,6 +3,7 @@
 No state of pyplot is touched.
 """
 
+from tfxfer.report.figures.answers import answers
 from tfxfer.report.figures.arms import accuracies, differences, label_efficiency
 from tfxfer.report.figures.looks import matrix, word_looks
 from tfxfer.report.figures.models import confusion, reliability, training
@@ -10,6 +11,7 @@ from tfxfer.report.figures.ribbons import ribbons
 
 __all__ = [
     "accuracies",
+    "answers",
     "confusion",
     "differences",
     "label_efficiency",

@@ -19,6 +19,7 @@ COLOURS = {
     "majority": "#626b77",
     "shuffled": "#a03a56",
     "blind": "#4f5fb0",
+    "question_only": "#3d51a8",
     "neighbour": "#4f4200",
 }
 MARKERS = {"transfer": "o", "random": "s", "scratch": "^", "finetune": "D", "native": "P", "majority": "X"}

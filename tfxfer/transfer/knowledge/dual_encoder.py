@@ -9,7 +9,6 @@ The texts move into the space of the pictures, and whatever was learned on pictu
 """
 
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxfer.errors import TfxferError, UserError
+from tfxfer.errors import UserError
 from tfxfer.transfer.knowledge.contrastive import InfoNCE
 from tfxfer.transfer.knowledge.matrix import KnowledgeMatrix
 from tfxfer.transfer.knowledge.text_towers import TextTower
+from tfxfer.transfer.knowledge.watching import Watch
 
 FAINT = 1e-3  # a feature that varies less than this share of the liveliest one is scaled as if it varied so much
 BATCH = 256  # rows encoded at a time
@@ -105,7 +105,7 @@ class DualEncoder:
         size = min(batch_size, len(features))
         order = _order(len(features), steps * size, seed).reshape(steps, size)
         batches = tf.data.Dataset.from_tensor_slices(order).map(lambda at: _batch(at, features, numbers, names))
-        watch = _Watch(learning_rate, steps)
+        watch = Watch(learning_rate, steps)
         return self.trained.fit(batches.prefetch(tf.data.AUTOTUNE), verbose=0, shuffle=False, callbacks=[watch])
 
     def features(self, pictures: Any) -> np.ndarray:
@@ -183,24 +183,6 @@ class DualEncoder:
             self.trained.optimizer.build(self.trained.trainable_variables)
         for variable in self.trained.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
-
-
-class _Watch(keras.callbacks.Callback):
-    """Sets the learning rate of each step, and stops at the first loss that is no number."""
-
-    def __init__(self, rate: float, steps: int) -> None:
-        super().__init__()
-        self.rate, self.steps = rate, steps
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        rising = min(1.0, (batch + 1) / (self.steps // 6 + 1))
-        falling = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * batch / max(1, self.steps - 1)))
-        self.model.optimizer.learning_rate = self.rate * rising * falling
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
-            raise TfxferError(f"the loss became {loss} in step {batch + 1}; try a smaller learning rate")
 
 
 def _pairs(features: np.ndarray, numbers: np.ndarray, ids: Any) -> np.ndarray:

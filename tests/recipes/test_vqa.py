@@ -1,0 +1,289 @@
+"""Visual question answering as people run it: shrunk, through the commands, and with what cannot be used."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import tfxfer
+from tfxfer import predict, train
+from tfxfer.cli import main
+from tfxfer.config import VqaConfig
+from tfxfer.data.questions import WORDINGS
+from tfxfer.errors import UserError
+from tfxfer.recipes.questions import about_characters, answer_names, from_columns, load_questions
+from tfxfer.recipes.vqa_arms import outcome
+from tfxfer.recipes.vqa_checks import check_vqa
+from tfxfer.records import Comparison
+
+ARMS = ["transfer", "random", "question_only", "shuffled", "prior", "native", "majority"]
+COLOURS = {"red": (200, 30, 30), "teal": (20, 140, 140), "black": (10, 10, 10)}
+QUICK = ["--smoke", "--texts", "small", "--encoder", "fresh:cnn", "--train-encoder", "--seeds", "1"]
+
+
+def command(*arguments, data_dir):
+    environment = os.environ | {"TFXFER_DATA": str(data_dir), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    words = [sys.executable, "-m", "tfxfer.train", "vqa", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """A folder of 60 drawn squares and discs, with four questions about each; drawn, so nothing is downloaded."""
+    folder = tmp_path_factory.mktemp("shapes")
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(60):
+        colour, shape = list(COLOURS)[i % 3], ("square", "disc")[i // 3 % 2]
+        picture = Image.new("RGB", (24, 24), (240, 240, 240 - i))  # no two alike, so that splits are by picture
+        x, y = (int(v) for v in rng.integers(2, 10, 2))
+        draw = ImageDraw.Draw(picture).rectangle if shape == "square" else ImageDraw.Draw(picture).ellipse
+        draw((x, y, x + 11, y + 11), fill=COLOURS[colour])
+        picture.save(folder / f"{i}.png")
+        rows += [(i, "what color is it?", colour), (i, "what shape is it?", shape)]
+        rows += [(i, "is it red?", "yes" if colour == "red" else "no"), (i, "какого он цвета? 🙂", colour.upper())]
+    written(folder / "questions.csv", rows)
+    return folder
+
+
+def written(path, rows, suffix=".png"):
+    lines = [f'{i}{suffix},"{question}",{answer}' for i, question, answer in rows]
+    path.write_text("\n".join(["image,question,answer", *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def default(data_dir, tmp_path_factory):
+    """The default experiment, shrunk; (folder, what was printed)."""
+    folder = tmp_path_factory.mktemp("runs") / "default"
+    done = command("--smoke", "--seeds", 1, "--run-dir", folder, data_dir=data_dir)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+@pytest.fixture(scope="module")
+def run(shapes, data_dir, tmp_path_factory):
+    """A run on the drawn shapes whose encoder trains, in this process; its folder."""
+    folder = tmp_path_factory.mktemp("runs") / "shapes"
+    words = ["vqa", *QUICK, "--target", f"csv:{shapes / 'questions.csv'}", "--arms", *ARMS, "--length", "4"]
+    words = [word for word in words if word != "random"]  # both encoders are fresh: it would be transfer again
+    assert main(train.work, [*words, "--data-dir", str(data_dir), "--run-dir", str(folder)]) == 0
+    return folder
+
+
+def test_the_default_run_leaves_everything_it_promises(default):
+    folder, printed = default
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "metrics.jsonl", "model.keras", "model.json", "answers.json", "report.html"} <= names
+    comparison = Comparison.load(folder)
+    assert comparison.arms == ARMS and comparison.unit == "pictures"
+    assert {r.key: r.error for r in comparison.records if r.status == "failed"} == {}
+    assert any(verdict["role"] == "primary" for verdict in comparison.verdicts)
+    said = " ".join(printed.split())
+    assert "with its own picture" in said and "have an answer that training never shows" in said
+    assert len(comparison.labels) == 24  # scores by picture
+
+
+def test_the_report_says_whether_it_looks_and_shows_questions(default):
+    page = (default[0] / "report.html").read_text(encoding="utf-8")
+    told = json.loads((default[0] / "answers.json").read_text(encoding="utf-8"))
+    assert "Does it look, and what can it answer?" in page and "K = f(X) · g(Y) + h(X, Y)" in page
+    assert told["looking"]["sentence"].split(":")[0] in page
+    assert set(told["without"]) == {"f·g", "h"}
+    assert set(told["looking"]["means"]) == {"pictures", "shuffled", "blank"}
+    known = {wording for ways in WORDINGS.values() for wording in ways}
+    for card in told["gallery"]:
+        assert card["question"] in known and len(card["given"]) == 3
+        assert np.shape(card["heat"]) == (8, 8) and np.sum(card["heat"]) == pytest.approx(1, abs=0.02)
+    kinds = {row["kind"]: row for row in told["figures"]["by_kind"]}
+    assert {"script", "case", "diacritic"} <= set(kinds) and all("prior" in row for row in kinds.values())
+
+
+def test_the_saved_model_answers_raw_pictures_and_questions(run, shapes, capsys):
+    asked = [
+        "--image",
+        shapes / "0.png",
+        shapes / "1.png",
+        "--question",
+        "is it red?",
+        "🙂",
+        "what is it " + "now " * 9,
+    ]
+    assert main(predict.work, [str(run), "--json", "--top", "2", *map(str, asked)]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["input"] for row in rows[:2]] == [f"{shapes / '0.png'}: is it red?", f"{shapes / '0.png'}: 🙂"]
+    assert len(rows) == 6 and all(0 <= row["top"][1][1] <= row["top"][0][1] <= 1 for row in rows)
+    assert "note" not in rows[0] and "no word" in rows[1]["note"] and "first 4 tokens" in rows[2]["note"]
+    assert main(predict.work, [str(run), *map(str, asked)]) == 0  # the table
+    assert "the model knows no word of this question" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--image", "{0}/0.png"], "answers questions; ask one with --question"),
+        (["--text", "a", "--question", "b"], "this model takes image, not text"),
+        (["--image", "{0}/0.png", "--question", " "], "is empty"),
+        (["--image", "{0}/none.png", "--question", "is it red?"], "there is no such picture"),
+        (["--image", "{0}/questions.csv", "--question", "is it red?"], "not a picture, or corrupt"),
+    ],
+)
+def test_questions_that_cannot_be_asked_are_named(run, shapes, argv, message, capsys):
+    assert main(predict.work, [str(run), *(word.format(shapes) for word in argv)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_table_is_split_by_picture_and_its_pictures_stand_once(shapes, data_dir):
+    dataset = tfxfer.load(f"csv:{shapes / 'questions.csv'}", data_dir=data_dir)
+    seen = {}
+    for split in ("train", "validation", "test"):
+        rows = from_columns(dataset, split)
+        paths = dataset.splits[split].files.paths.numpy()[dataset.splits[split].index]
+        seen[split] = {paths[row.picture] for row in rows}
+        assert len(rows) == 4 * len(seen[split])  # all questions of a picture are in its split
+    assert len(set.union(*seen.values())) == sum(map(len, seen.values())) == 60
+    found = load_questions(dataset, VqaConfig(pictures=(10,)), (24, 24), 3, Quiet())
+    train = found["train"]
+    assert len(train.images) == 20 and train.images.shape[1:] == (24, 24, 3)  # twice the greatest budget
+    few, more = train.drawn(5, seed=0), train.drawn(10, seed=0)
+    assert len(few.images) == 5 and len(few.texts) == 20
+    assert {one.tobytes() for one in few.images} <= {one.tobytes() for one in more.images}
+    assert sorted(few.shuffled(0).texts) == sorted(few.texts) and (few.shuffled(0).picture != few.picture).any()
+    colours = {tuple(COLOURS[a]) for q, a in zip(train.texts, train.answers) if q == "what color is it?"}
+    assert colours == set(COLOURS.values()) and "RED" not in train.answers  # "RED" is "red"
+    for picture, question, answer in zip(train.picture, train.texts, train.answers):
+        if question == "what color is it?":
+            assert (train.images[picture] == COLOURS[answer]).all(-1).any()  # answers stayed with their pictures
+
+
+class Quiet:
+    """A run that keeps what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, message):
+        self.said.append(message)
+
+
+def test_questions_about_characters_are_the_same_every_time_and_true(data_dir):
+    dataset = tfxfer.load("glyphs", data_dir=data_dir)
+    rows = about_characters(dataset, "test")
+    assert rows == about_characters(tfxfer.load("glyphs", data_dir=data_dir), "test")
+    part = dataset.splits["test"]
+    names, script, dots = (part.column(key) for key in ("caption", "script", "braille_dots"))
+    for row in rows:
+        assert row.text in WORDINGS[row.kind] and row.answer
+        if row.kind == "script":
+            assert script[row.picture].decode().casefold() == row.answer != "common"
+        if row.kind == "dots":
+            assert str(dots[row.picture]) == row.answer and b"BRAILLE" in names[row.picture]
+    assert {row.kind for row in rows} == set(WORDINGS)
+    assert len({row.text for row in rows}) == sum(map(len, WORDINGS.values()))  # every wording is used
+    taught = dataset.texts("train", "caption")
+    trained = {taught[row.picture] for row in about_characters(dataset, "train")}
+    assert not trained & {names[row.picture].decode() for row in rows}
+
+
+def test_answers_unseen_in_training_are_counted_and_score_as_wrong(shapes, data_dir, tmp_path):
+    rows = [(i, "what is it?", ("square", "disc")[i % 2]) for i in range(50)]
+    rows += [(i, "what is it?", f"riddle {i}") for i in range(50, 60)]
+    for i in range(60):
+        (tmp_path / f"{i}.png").write_bytes((shapes / f"{i}.png").read_bytes())
+    split = ["train"] * 40 + ["validation"] * 5 + ["test"] * 15
+    lines = [f"{i}.png,{q},{a},{s}" for (i, q, a), s in zip(rows, split)]
+    (tmp_path / "q.csv").write_text("\n".join(["image,question,answer,split", *lines]) + "\n")
+    folder = tmp_path / "run"
+    words = ["vqa", *QUICK, "--target", f"csv:{tmp_path / 'q.csv'}", "--arms", "transfer", "prior", "--data-dir"]
+    assert main(train.work, [*words, str(data_dir), "--run-dir", str(folder)]) == 0
+    said = " ".join((folder / "log.txt").read_text().split())
+    assert "10 of 15 test questions (66.7%) have an answer that training never shows" in said and "'riddle 50'" in said
+    told = json.loads((folder / "answers.json").read_text())
+    assert told["unseen"] == told["figures"]["unseen"] == 10 and told["figures"]["questions"] == 15
+    assert told["figures"]["accuracy"] <= 5 / 15
+    for record in Comparison.load(folder).records:
+        assert record.metrics["question_accuracy"] <= 5 / 15
+    assert "riddle 50" in (folder / "report.html").read_text()
+
+
+def test_rare_answers_beyond_the_limit_are_no_classes(shapes, data_dir):
+    dataset = tfxfer.load(f"csv:{shapes / 'questions.csv'}", data_dir=data_dir)
+    train = load_questions(dataset, VqaConfig(pictures=(20,)), (24, 24), 3, Quiet())["train"]
+    assert set(answer_names(train, 0)) == {"yes", "no", "red", "teal", "black", "square", "disc"}
+    counts = Counter(train.answers)
+    assert set(answer_names(train, 2)) <= {name for name in counts if counts[name] >= sorted(counts.values())[-2]}
+    assert len(answer_names(train, 2)) == 2
+    with pytest.raises(UserError, match="nothing to learn from a picture"):
+        answer_names(train, 1)
+
+
+def test_scores_by_picture_average_to_the_share_of_right_answers(shapes, data_dir):
+    dataset = tfxfer.load(f"csv:{shapes / 'questions.csv'}", data_dir=data_dir)
+    questions = load_questions(dataset, VqaConfig(pictures=(20,)), (24, 24), 3, Quiet())
+    answers = ["no"] * len(questions["test"].texts)
+    found = outcome(answers, questions, {})
+    share = np.mean([one == "no" for one in questions["test"].answers])
+    assert found.scores["question_accuracy"].mean() == pytest.approx(share)
+    assert len(found.scores["question_accuracy"]) == len(found.answers) == len(questions["test"].images)
+
+
+BAD_ROWS = {
+    "an empty question": ('3.png," ",no', "row 5: the question ('question') is empty"),
+    "an empty answer": ("3.png,is it?,", "row 5: the answer ('answer') is empty"),
+    "a picture that is not there": ("gone.png,is it?,no", "row 5: picture 'gone.png': cannot be read"),
+    "a picture that is none": ("questions.csv,is it?,no", "row 5: picture 'questions.csv': not a picture"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_the_row_that_cannot_be_used_is_named(case, shapes, data_dir, tmp_path, capsys):
+    row, message = BAD_ROWS[case]
+    lines = [*(shapes / "questions.csv").read_text("utf-8").splitlines()[:4], row]
+    (shapes / "bad.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    words = ["vqa", *QUICK, "--arms", "transfer", "--target", f"csv:{shapes / 'bad.csv'}"]
+    assert main(train.work, [*words, "--data-dir", str(data_dir), "--run-dir", str(tmp_path / "run")]) == 2
+    assert f"bad.csv {message}" in capsys.readouterr().err
+
+
+def test_one_answer_only_is_refused(shapes, capsys):
+    written(shapes / "one.csv", [(i, "is it there?", ("yes", "YES")[i % 2]) for i in range(9)])
+    assert main(train.work, ["vqa", *QUICK, "--arms", "transfer", "--target", f"csv:{shapes / 'one.csv'}"]) == 2
+    assert "one.csv: every answer is 'yes'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder": "fresh:cnn"}, "knows nothing; let it learn here with --train-encoder"),
+        ({"encoder": "fresh:vit", "train_encoder": True}, "has no map of places"),
+        ({"encoder": "fresh:cnn", "train_encoder": True, "texts": "small"}, "both are fresh"),
+        ({"encoder": "run:x", "encoder_label": "script"}, "--encoder-label: run:x is a model"),
+        ({"texts": "fresh:bert"}, "--texts fresh:bert: give a data set of texts"),
+        ({"target": "names"}, "has no questions about pictures"),
+        ({"target": "csv:{samples}/reviews.csv"}, "has no image column; name it with --target-image"),
+        ({"target": "csv:{samples}/shapes.csv", "target_answer": "answr"}, "no column 'answr'"),
+        ({"length": 2}, "leaves no room for a word"),
+        ({"heads": 3}, "--heads 3: does not divide --dim 128"),
+        ({"dropout": 1.0}, "--dropout 1: is a share below 1"),
+        ({"pictures": (0,)}, "--pictures (0,): must be above 0"),
+        ({"controls_at": (7,)}, "must be among --pictures"),
+        ({"arms": ("random",)}, "'transfer' is the method under study"),
+    ],
+)
+def test_requests_that_cannot_be_run_are_named(changes, message, samples):
+    changes = {k: v.format(samples=samples) if isinstance(v, str) else v for k, v in changes.items()}
+    with pytest.raises(UserError) as error:
+        check_vqa(VqaConfig(**changes))
+    assert message in str(error.value)
+
+
+def test_more_pictures_than_there_are_is_named(shapes, data_dir, tmp_path, capsys):
+    words = ["vqa", *QUICK[1:], "--arms", "transfer", "--target", f"csv:{shapes / 'questions.csv'}"]
+    words += ["--pictures", "500", "--data-dir", str(data_dir), "--run-dir", str(tmp_path / "run")]
+    assert main(train.work, words) == 2
+    assert "--pictures 500:" in capsys.readouterr().err

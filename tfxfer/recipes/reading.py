@@ -1,0 +1,62 @@
+"""Before it sees a picture, a decoder goes on reading: what came out of a BERT has never written a word in order.
+
+A BERT guesses hidden words from both sides. The decoder made of it must go from left to right, and can learn that from
+the texts alone, without pairs: teacher forcing beside a blank picture. What is new in it, the looking, is put back.
+"""
+
+import time
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from tfxfer.cache import atomic_file, data_dir, key_of
+from tfxfer.config import KnowledgeConfig
+from tfxfer.fit import train
+from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.recipes.networks import warmed
+from tfxfer.runs import Run
+from tfxfer.transfer.graph import fingerprint
+from tfxfer.transfer.knowledge.captioner import new_weights
+from tfxfer.transfer.knowledge.teaching import Lessons, batches, compiled, slower
+
+RATE = 3e-3  # the largest learning rate
+
+
+def read_on(
+    reader: keras.Model, words: Vocabulary, texts: Sequence[str], config: KnowledgeConfig, this: Run
+) -> dict[str, np.ndarray]:
+    """Let a decoder foretell texts; return path -> its carried weights, from the cache where they are there.
+
+    Args:
+        reader: A model of `caption_reader` as the language model left it; it is compiled, and its weights are changed.
+        words: Its vocabulary.
+        texts: What it reads.
+        config: `text_updates` steps of `batch_size` texts of `length` tokens.
+        this: The run.
+    """
+    shape = reader.input["grid"].shape[1:]
+    how = [config.text_updates, config.batch_size, config.length, config.label_smoothing, config.seed, RATE, shape]
+    key = key_of("reading", how, fingerprint(reader), list(texts))
+    file = data_dir(config.data_dir) / "sources" / f"reading-{key}.npz"
+    if file.is_file():
+        this.say(f"source: the decoder has gone on reading before; its weights are taken from the cache ({key})")
+        with np.load(file) as kept:
+            return {path: kept[path] for path in kept.files}
+    started = time.perf_counter()
+    new = new_weights(reader)
+    optimizer = compiled(reader, sorted(new), smoothing=config.label_smoothing)
+    numbers, _ = words.numbers(texts, config.length)
+    lessons = Lessons(np.zeros((1, *shape), np.float32), numbers, np.zeros(len(numbers), int))
+    data = batches(lessons, words, config.batch_size, seed=config.seed, updates=config.text_updates)
+    rate = slower(optimizer, 1.0, 0, warmed(RATE, config.text_updates))
+    loss = train(reader, lambda epoch, skip: data, 1, step_rate=rate).rows[-1]["loss"]
+    this.metric("reading", loss=loss, updates=config.text_updates)
+    this.say(
+        f"source: the decoder went on reading, {config.text_updates} steps of {config.batch_size} texts without "
+        f"pictures, in {time.perf_counter() - started:.0f} s (loss {loss:.3f})"
+    )
+    carried = {v.path: np.asarray(v) for v in reader.trainable_variables if v.path not in new}
+    with atomic_file(file) as temporary, temporary.open("wb") as opened:
+        np.savez(opened, **carried)  # type: ignore[arg-type]
+    return carried
