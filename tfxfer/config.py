@@ -152,6 +152,10 @@ class KnowledgeConfig(RunConfig):
     source_text: str | None = option(None, "text column of the source")
     source_epochs: int = option(2, "epochs of training a masked language model on the source's texts")
     source_max: int = option(8000, "at most this many texts an epoch (0: all)")
+    text_updates: int = option(
+        400, "steps in which the decoder goes on reading texts before it sees a picture (0: none)"
+    )
+    reading: str | None = option(None, "texts that it goes on reading: a data set (default: the source's own)")
     encoder: str = option("glyphs/by_character", "what the picture encoder learns: a data set, or a model's spec")
     encoder_label: str | None = option(None, "column that the encoder learns to tell")
     encoder_epochs: int = option(2, "epochs of training the encoder")
@@ -172,21 +176,24 @@ class KnowledgeConfig(RunConfig):
         ("cross_attention", "prefix"),
     )
     prefix_length: int = option(4, "vectors of the prefix")
+    places: int = option(4, "side of the map that words look at; the encoder's is averaged down to it (0: as it is)")
     cross_attention: str = option("fresh", "cross-attention starts fresh or as self-attention", ("fresh", "copied"))
     frozen: float = option(0.0, "share of the steps at the start in which the carried weights do not train (1: never)")
     carried_rate: float = option(1.0, "learning rate of the carried weights, as a share of the new ones'")
     word_dropout: float = option(0.3, "share of the words read that are hidden in training")
     label_smoothing: float = option(0.1, "ε of label smoothing")
-    updates: int = option(150, "steps of training, the same whatever the budget")
-    batch_size: int = option(32, "captions a step")
+    updates: int = option(200, "steps of training at the greatest budget; others get the root of their share")
+    batch_size: int = option(16, "captions a step")
     learning_rates: tuple[float, ...] = option(
-        (3e-4, 1e-3, 3e-3, 1e-2),
-        "grid of learning rates: each arm climbs from its middle to the value that validates best",
+        (1e-3, 3e-3, 1e-2),
+        "grid of learning rates: at the greatest budget each arm climbs from its middle to what validates best",
     )
-    length: int = option(16, "tokens of a caption in training and in the report, its begin and end among them")
+    length: int = option(20, "tokens of a caption in training and in the report, its begin and end among them")
     num_beams: int = option(4, "hypotheses of beam search")
     length_penalty: float = option(1.0, "above 0 favours long captions")
-    rerank: bool = option(False, "rank the beams by the decoder and a dual encoder together: h + λ f·g")
+    ranking: str = option(
+        "both", "what ranks the beams: h alone, as the decoder has it, or both terms, h + λ f·g", ("both", "decoder")
+    )
     max_validation: int = option(150, "at most this many validation pictures")
     max_test: int = option(300, "at most this many test pictures (0: all)")
 
@@ -195,7 +202,9 @@ class KnowledgeConfig(RunConfig):
 class RetrievalConfig(RunConfig):
     """Knowledge transfer K = f(X)·g(Y): a locked picture tower and a text tower that finds pictures by their texts."""
 
-    pictures: str = option("glyphs/by_face", "what the picture tower learned: a data set, or a trained model's spec")
+    pictures: str = option(
+        "glyphs/by_character", "what the picture tower learned: a data set, or a trained model's spec"
+    )
     pictures_label: str | None = option(None, "column of that data set that is learned")
     pictures_epochs: int = option(2, "epochs of training the picture tower")
     texts: str = option(
@@ -222,7 +231,9 @@ class RetrievalConfig(RunConfig):
         ("transfer", "random", "random_f", "shuffled", "anchors", "native"),
     )
     controls_at: tuple[int, ...] = option((), "budgets at which random_f and shuffled run (default: the greatest)")
-    updates: int = option(100, "steps of training, the same whatever the budget")
+    updates: int = option(
+        60, "steps of training at the greatest budget; fewer pairs make fewer, by the square root of their share"
+    )
     batch_size: int = option(64, "pairs a step: one right answer among so many")
     learning_rates: tuple[float, ...] = option(
         (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),

@@ -33,7 +33,7 @@ def parser() -> ArgumentParser:
 def work(argv: Sequence[str]) -> None:
     """Answer each input with its most probable classes."""
     asked = parser().parse_args(argv)
-    about = open_run(asked.run)
+    about = that_takes(asked, open_run(asked.run))
     check(asked, about)
     cli.start_tensorflow()
     from tfxfer.models import load_model
@@ -55,6 +55,12 @@ def work(argv: Sequence[str]) -> None:
         show(rows)
 
 
+def that_takes(asked: Namespace, about: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of the model that takes what is given: a retrieval run holds one for texts also."""
+    other = about.get("also", {}).get("text" if asked.text else "image")
+    return about | other | {"model": about["model"].with_name(other["model"])} if other else about
+
+
 def check(asked: Namespace, about: dict[str, Any]) -> None:
     """Raise `UserError` for a question this model cannot be asked."""
     given = "text" if asked.text else "image"
@@ -66,6 +72,12 @@ def check(asked: Namespace, about: dict[str, Any]) -> None:
         raise UserError(f"--top {asked.top}: must be above 0")
     if asked.num_beams is not None and about["task"] != "captions":
         raise UserError(f"--num-beams: {asked.run} answers with classes and searches nothing; leave it out")
+    if asked.num_beams is not None and asked.num_beams < 1:
+        raise UserError(f"--num-beams {asked.num_beams}: must be above 0")
+    if about["task"] == "captions" and asked.max_length < 3:
+        raise UserError(
+            f"--max-length {asked.max_length}: leaves no room for a word between begin and end; give 3 or more"
+        )
     if (about["task"] == "vqa") != bool(asked.question):
         needs = "answers questions; ask one with" if about["task"] == "vqa" else "takes no question; leave out"
         raise UserError(f"{asked.run}: this model {needs} --question")
@@ -129,7 +141,7 @@ def to_questions(model: Any, inputs: Sequence[str], about: dict[str, Any], asked
 
 
 def told(model: Any, inputs: Sequence[str], about: dict[str, Any], asked: Namespace) -> list[dict[str, Any]]:
-    """Return for each picture its best captions with their log-probabilities a token, the best first."""
+    """Return for each picture its best captions with their log-probabilities a token, ranked as the run ranks them."""
     import numpy as np
     import tensorflow as tf
 
@@ -138,19 +150,35 @@ def told(model: Any, inputs: Sequence[str], about: dict[str, Any], asked: Namesp
     from tfxfer.transfer.knowledge.telling import Teller
 
     pictures = tf.stack([read(file, about["image_size"], about["channels"]) for file in inputs])
+    grids = np.asarray(model.get_layer("encoder")(pictures))
     teller = Teller(model, Vocabulary(about["pieces"], about["lowercase"]))
     beams = asked.num_beams or about["num_beams"]
     found = teller.tell(
-        np.asarray(model.get_layer("encoder")(pictures)),
+        grids,
         num_beams=beams,
         max_length=asked.max_length,
-        num_return=min(asked.top, beams),
+        num_return=beams,
         length_penalty=about["length_penalty"],
     )
-    return [
-        {"input": given, "captions": [[text, round(float(score), 3)] for text, score in zip(texts, scores)]}
-        for given, texts, scores in zip(inputs, found.texts, found.scores)
-    ]
+    worth = found.scores + _pictures_say(about["model"].with_name("ranking.npz"), grids, found.texts)
+    rows = []
+    for given, texts, scores, order in zip(
+        inputs, found.texts, found.scores, np.argsort(-worth, axis=1, kind="stable")
+    ):
+        rows.append({"input": given, "captions": [[texts[i], round(float(scores[i]), 3)] for i in order[: asked.top]]})
+    return rows
+
+
+def _pictures_say(file: Path, grids: Any, texts: list[list[str]]) -> Any:
+    """Return λ f·g of each picture and its captions, [N, R], as the run keeps it; 0 where it ranks by h alone."""
+    import numpy as np
+
+    from tfxfer.transfer.knowledge.reranking import CaptionMap
+
+    if not file.is_file():
+        return 0.0
+    with np.load(file) as kept:
+        return float(kept["weight"]) * CaptionMap.from_state(kept).terms(grids.mean((1, 2)), texts)
 
 
 def likelihoods(model: Any, inputs: Sequence[str], about: dict[str, Any]) -> list[dict[str, Any]]:

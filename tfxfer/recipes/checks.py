@@ -105,6 +105,8 @@ def check_knowledge(config: KnowledgeConfig) -> None:
         else:
             data_spec.check(spec, **where, **columns)
     data_spec.check(config.target, **where, image=config.target_image, caption=config.target_caption)
+    if config.reading:
+        data_spec.check(config.reading, **where)
     for name in ("frozen", "word_dropout", "label_smoothing"):
         if getattr(config, name) > 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: is a share, from 0 to 1")

@@ -23,9 +23,10 @@ from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.recipes.captioned import one_each
 from tfxfer.recipes.checks import target_columns
 from tfxfer.recipes.feature import conclude, records_folder, run_arms
-from tfxfer.recipes.knowledge import fresh_language, load_language, one_each
+from tfxfer.recipes.language import fresh_language, load_language
 from tfxfer.recipes.ledger import keep
 from tfxfer.recipes.ngrams import native_language, nats
 from tfxfer.recipes.task import png
@@ -82,7 +83,8 @@ def training(config: StructureConfig) -> KnowledgeConfig:
     same = ("source", "source_epochs", "source_max", "seed", "data_dir", "download", "updates", "batch_size", "length")
     given: dict[str, Any] = {name: getattr(config, name) for name in (*same, "learning_rates", "cross_attention")}
     # nothing is hidden or smoothed away: what is judged is the likelihood itself
-    return KnowledgeConfig(**given, pairs=config.training_texts, word_dropout=0.0, label_smoothing=0.0)
+    plain: dict[str, Any] = {"word_dropout": 0.0, "label_smoothing": 0.0, "text_updates": 0, "ranking": "decoder"}
+    return KnowledgeConfig(**given, **plain, pairs=config.training_texts)
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,9 @@ class Decoders:
 
 class Speaker(Writer):
     """An arm that is judged by the likelihood of test texts, and makes the same steps whatever the budget."""
+
+    each_budget = True
+    looks_back = 5
 
     def answer(self, grids: np.ndarray, wanted: Any) -> tuple[list[str], dict[str, np.ndarray]]:
         """Return the likelihoods of texts, in words and in numbers."""

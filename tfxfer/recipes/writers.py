@@ -24,10 +24,11 @@ from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes.networks import warmed
 from tfxfer.records import Record
 from tfxfer.transfer.knowledge.captioner import new_weights
+from tfxfer.transfer.knowledge.reranking import CaptionMap, best_of, weight_by
 from tfxfer.transfer.knowledge.teaching import Lessons, batches, compiled, slower
-from tfxfer.transfer.knowledge.telling import Teller
+from tfxfer.transfer.knowledge.telling import Teller, Told
 
-LOOKS_BACK = 5  # times in a training that validation may choose its weights
+LONGEST = 512  # tokens of a true caption when it is judged
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ class Writer:
         keep: The (pairs, seed) whose weights `kept` holds afterwards.
     """
 
+    each_budget = False  # whether every budget chooses a learning rate of its own, or the greatest one for all
+    looks_back = 3  # times in a training that validation may choose its weights
+
     def __init__(
         self,
         start: Callable[[int], list[np.ndarray]],
@@ -86,38 +90,72 @@ class Writer:
         self.on_epoch, self.keep = on_epoch, keep
         self.teller = Teller(reader, words)
         self.kept: list[np.ndarray] | None = None
-        self.chosen: dict[int | None, float] = {}
+        self.chosen: dict[int | None, tuple[float, dict[str, float]]] = {}  # pairs -> learning rate, what was tried
+        self.taught: dict[tuple[int, int], list[np.ndarray]] = {}  # (pairs, seed) -> weights, until they are asked for
+        self.captions = CaptionMap()
+        self.weight = 0.0  # λ of f·g
 
     def __call__(self, pairs: int | None, seed: int) -> Outcome:
         """Teach, choose the learning rate by the likelihood of validation captions, and caption the test pictures."""
         assert pairs is not None
-        gallery = self.gallery(pairs, seed)
-        rates = (self.chosen[pairs],) if pairs in self.chosen else self.config.learning_rates
-        start = self.start(seed)
-        rate, weights, scores = sweep(rates, lambda rate: self._attempt(start, rate, pairs, seed, gallery))
-        self.chosen[pairs] = rate
+        rate, tried = self._rate(pairs, seed)
+        weights = self.taught.pop((pairs, seed), None) or self._attempt(rate, pairs, seed)[1]
         self.reader.set_weights(weights)
         if (pairs, seed) == self.keep:
             self.kept = weights
-        settings = {"learning_rate": rate, "validation": scores, "updates": self.updates(pairs)}
+        gallery = self.gallery(pairs, seed)
+        settings = {"learning_rate": rate, "validation": tried, "updates": self.updates(pairs)}
+        if self.config.ranking == "both":
+            settings["weight of f·g"] = self._learn_ranking(gallery)
         answers, measured = self.answer(gallery.grids["test"], gallery.captions["test"])
         trainable = sum(int(np.prod(v.shape)) for v in self.reader.trainable_variables)
         return Outcome(None, settings, trainable, scores=measured, answers=answers)
 
+    def _rate(self, pairs: int, seed: int) -> tuple[float, dict[str, float]]:
+        """Return the learning rate that validates best, and the scores of all that were tried."""
+        at, seed = (pairs, seed) if self.each_budget else (max(self.config.pairs), self.config.seed)
+        if at not in self.chosen:
+            rate, self.taught[at, seed], tried = sweep(
+                self.config.learning_rates, lambda rate: self._attempt(rate, at, seed)
+            )
+            self.chosen[at] = rate, tried
+        return self.chosen[at]
+
     def answer(self, grids: np.ndarray, wanted: Sequence[Sequence[str]]) -> tuple[list[str], dict[str, np.ndarray]]:
         """Return the captions of pictures by beam search, and what they are worth."""
-        config = self.config
-        told = self.teller.tell(
-            grids, num_beams=config.num_beams, max_length=config.length, length_penalty=config.length_penalty
-        )
-        answers = [texts[0] for texts in told.texts]
-        first, _ = self.words.numbers([each[0] for each in wanted], config.length)
-        likelihood = self.teller.log_likelihood(grids, first)
+        told = self.tell(grids)
+        best = best_of(told.scores, self.captions.terms(mean(grids), told.texts), self.weight) if self.weight else None
+        answers = [texts[0 if best is None else best[row]] for row, texts in enumerate(told.texts)]
+        lessons = Lessons.of(grids, wanted, self.words, self.config.length)
+        gains = self.teller.log_likelihood(grids[lessons.picture], lessons.numbers)
+        likelihood = np.bincount(lessons.picture, gains) / np.bincount(lessons.picture)  # the mean of a picture's
         return answers, measures(answers, wanted, self.words) | {"log_likelihood": likelihood}
 
+    def tell(self, grids: np.ndarray) -> Told:
+        """Return what beam search finds for pictures: all its beams."""
+        config, beams = self.config, self.config.num_beams
+        return self.teller.tell(
+            grids, num_beams=beams, num_return=beams, max_length=config.length, length_penalty=config.length_penalty
+        )
+
+    def _learn_ranking(self, gallery: Gallery) -> float:
+        """Fit f·g on the same pairs, and choose by CIDEr-D on validation what weight it has beside h."""
+        self.captions.fit(mean(gallery.grids["train"]), [self._plain(each) for each in gallery.captions["train"]])
+        grids, captions = gallery.grids["validation"], gallery.captions["validation"]
+        told = self.tell(grids)
+        ranks = [[texts[place] for texts in told.texts] for place in range(self.config.num_beams)]
+        worth = np.stack([measures(answers, captions, self.words)["cider_d"] for answers in ranks], 1)  # [N, R]
+        self.weight = weight_by(told.scores, self.captions.terms(mean(grids), told.texts), worth)
+        return self.weight
+
+    def _plain(self, captions: Sequence[str]) -> list[str]:
+        """Return captions as the vocabulary writes them."""
+        return self.words.texts(self.words.numbers(captions, LONGEST)[0])
+
     def recall(self, record: Record) -> None:
-        """Go on with the learning rate that an earlier run's first seed chose."""
-        self.chosen.setdefault(record.labels_per_class, record.settings["learning_rate"])
+        """Go on with the learning rate that an earlier run chose."""
+        at = record.labels_per_class if self.each_budget else max(self.config.pairs)
+        self.chosen.setdefault(at, (record.settings["learning_rate"], record.settings["validation"]))
 
     def final(self) -> keras.Model:
         """Return the reader with the weights of `keep`, taught again when its record came from elsewhere."""
@@ -126,13 +164,14 @@ class Writer:
             self(*self.keep)
         assert self.kept is not None
         self.reader.set_weights(self.kept)
+        if self.config.ranking == "both":
+            self._learn_ranking(self.gallery(*self.keep))
         return self.reader
 
-    def _attempt(
-        self, start: list[np.ndarray], rate: float, pairs: int, seed: int, gallery: Gallery
-    ) -> tuple[float, list[np.ndarray]]:
+    def _attempt(self, rate: float, pairs: int, seed: int) -> tuple[float, list[np.ndarray]]:
         """Teach once; return the mean log-likelihood of a validation caption's tokens, and the weights."""
-        config, reader = self.config, self.reader
+        config, reader, gallery = self.config, self.reader, self.gallery(pairs, seed)
+        start = self.start(seed)
         reader.set_weights(start)
         if not reader.compiled:
             compiled(reader, sorted(new_weights(reader)), smoothing=config.label_smoothing)
@@ -143,7 +182,7 @@ class Writer:
         updates = self.updates(pairs)
         schedule = slower(reader.optimizer, config.carried_rate, round(config.frozen * updates), warmed(rate, updates))
         best: tuple[float, list[np.ndarray]] = (-math.inf, start)
-        for part in range(LOOKS_BACK):
+        for part in range(self.looks_back):
             loss = self._part(part, updates, lessons, seed, schedule)
             score = float(self.teller.log_likelihood(held.grids[held.picture], held.numbers).mean())
             if not math.isfinite(score):
@@ -160,15 +199,15 @@ class Writer:
         return max(1, round(self.config.updates * math.sqrt(pairs / max(self.config.pairs))))
 
     def _part(self, part: int, updates: int, lessons: Lessons, seed: int, schedule: Callable[[int], float]) -> float:
-        """Teach one of `LOOKS_BACK` parts of the updates; return its mean loss."""
+        """Teach one of `looks_back` parts of the updates; return its mean loss."""
         config = self.config
-        steps = math.ceil(updates / LOOKS_BACK)
+        steps = math.ceil(updates / self.looks_back)
         first = part * steps
         data = batches(
             lessons,
             self.words,
             config.batch_size,
-            seed=LOOKS_BACK * seed + part,
+            seed=self.looks_back * seed + part,
             word_dropout=config.word_dropout,
             updates=max(1, min(steps, updates - first)),
         )
@@ -178,9 +217,9 @@ class Writer:
 
 def neighbour(gallery: Gallery, words: Vocabulary) -> Outcome:
     """Answer with the caption of the training picture whose mean feature is nearest by its cosine."""
-    vectors = {split: unit(gallery.grids[split].mean((1, 2))) for split in ("train", "test")}
+    vectors = {split: unit(mean(gallery.grids[split])) for split in ("train", "test")}
     nearest = (vectors["test"] @ vectors["train"].T).argmax(1)
-    answers = words.texts(words.numbers([gallery.captions["train"][i][0] for i in nearest], 512)[0])
+    answers = words.texts(words.numbers([gallery.captions["train"][i][0] for i in nearest], LONGEST)[0])
     return Outcome(
         None,
         {"method": "nearest picture's caption"},
@@ -191,9 +230,14 @@ def neighbour(gallery: Gallery, words: Vocabulary) -> Outcome:
 
 def measures(answers: Sequence[str], wanted: Sequence[Sequence[str]], words: Vocabulary) -> dict[str, np.ndarray]:
     """Return CIDEr-D, exact match and token F1 of each caption, on the words that the vocabulary makes of a text."""
-    references = [words.texts(words.numbers(list(each), 512)[0]) for each in wanted]
+    references = [words.texts(words.numbers(list(each), LONGEST)[0]) for each in wanted]
     each = caption_scores(answers, references, per_caption=True)["per_caption"]
     return {name: np.asarray(each[name]) for name in ("cider_d", "exact_match", "token_f1")}
+
+
+def mean(grids: np.ndarray) -> np.ndarray:
+    """Return the mean feature [N, E] of grids [N, h, w, E]."""
+    return grids.mean((1, 2))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

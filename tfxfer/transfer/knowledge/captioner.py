@@ -91,6 +91,24 @@ def grid_of(encoder: keras.Model) -> keras.Model:
     return keras.Model(encoder.input, maps[-1].output, name="encoder")
 
 
+def sized(encoder: keras.Model, image_shape: tuple[int, int, int], side: int = 0) -> keras.Model:
+    """Return an encoder of `grid_of` for pictures of one size, its map averaged down to `side` x `side` places.
+
+    Every place costs each word of a caption a look, in every step of training and of beam search.
+
+    Args:
+        encoder: Pictures [B, H, W, C] to maps [B, h, w, E].
+        image_shape: (H, W, C).
+        side: Places along each side; 0, or a number that does not divide h and w, leaves the map as it is.
+    """
+    pictures = keras.Input(image_shape, name="image")
+    grid = encoder(pictures)
+    _, height, width, _ = grid.shape
+    if side and height > side and not height % side and not width % side:
+        grid = keras.layers.AveragePooling2D((height // side, width // side), name="coarser")(grid)
+    return keras.Model(pictures, grid, name="encoder")
+
+
 def caption_reader(
     grid_shape: tuple[int, int, int],
     language_model: keras.Model,
@@ -164,4 +182,4 @@ def _small() -> keras.initializers.Initializer:
     return keras.initializers.TruncatedNormal(stddev=0.02)
 
 
-__all__ = ["GridMemory", "PrefixMemory", "caption_reader", "grid_of", "new_weights", "prefix_of", "whole"]
+__all__ = ["GridMemory", "PrefixMemory", "caption_reader", "grid_of", "new_weights", "prefix_of", "sized", "whole"]
