@@ -2,13 +2,17 @@
 
 import base64
 import io
+import json
+import re
 import xml.etree.ElementTree as tree
 
 import numpy as np
 import pytest
 from matplotlib.offsetbox import AnnotationBbox
 from PIL import Image
+from reading import Page
 
+from tfxfer import report
 from tfxfer.report import svg
 from tfxfer.report.figures.pairs import decoded, gallery, heat
 
@@ -84,6 +88,40 @@ def test_they_are_well_formed_on_a_page(make):
     assert "http" not in {
         value[:4] for node in root.iter() for key, value in node.attrib.items() if key.endswith("href")
     }
+
+
+def ways(value):
+    each = {"recall@1": value, "recall@5": value, "recall@10": value, "median rank": 10 * value}
+    return {"image_to_text": each, "text_to_image": each}
+
+
+TOLD = {
+    "matrix": {"k": K.tolist(), "right": np.eye(3).tolist(), "pictures": PICTURES, "texts": TEXTS},
+    "gallery": QUERIES,
+    "test": 1234,
+    "texts": 6170,
+    "temperature": 0.051,
+    "ways": {"budget": 500, "arms": {"transfer": ways(0.25), "guessing": ways(0.125)}},
+    "label": {"texts": 0.61, "pictures": 0.72, "zero_shot": 0.18, "majority": 0.33, "classes": 17, "gap": 0.4},
+}
+
+
+def test_a_page_tells_what_texts_find(run_folder):
+    (run_folder / "pairs.json").write_text(json.dumps(TOLD), encoding="utf-8")
+    page = Page(report.write(run_folder).read_text(encoding="utf-8"))
+    assert page.open == []
+    said = " ".join(re.sub("<[^>]+>", " ", page.source).replace("\u00a0", " ").split())
+    assert "all 1,234 test pictures" in said and "among all 6,170" in said and "ended at 0.051" in said
+    assert "0.250 0.250 0.250 2 0.250 0.250 0.250 2" in said and "guessing 0.125" in said
+    for share in ("61 % of the texts", "72 % of the pictures", "18 % of the pictures when", "33 % by always"):
+        assert share in said
+    assert all(a.get("scope") in ("col", "row", "colgroup") for tag, a in page.tags if tag == "th")
+
+
+def test_a_page_without_classes_says_nothing_of_a_head(run_folder):
+    (run_folder / "pairs.json").write_text(json.dumps(TOLD | {"label": None}), encoding="utf-8")
+    source = report.write(run_folder).read_text(encoding="utf-8")
+    assert "What does a text find?" in source and "fitted on pictures" not in source
 
 
 @pytest.mark.parametrize(

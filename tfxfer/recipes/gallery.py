@@ -1,4 +1,4 @@
-"""What a retrieval run leaves behind besides its scores: a model that names pictures, and what the report shows."""
+"""What a retrieval run leaves behind besides its scores: models that can be asked, and what the report shows."""
 
 from typing import Any
 
@@ -7,57 +7,135 @@ import numpy as np
 
 from tfxfer.cache import atomic_file, write_json
 from tfxfer.data.dataset import Dataset
+from tfxfer.data.rows import Rows
 from tfxfer.recipes.pairs import Pairs
 from tfxfer.recipes.task import png
+from tfxfer.records import Comparison
 from tfxfer.runs import Run
 from tfxfer.transfer.bridges.align import gap, on_text, picture_head
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
 
 MATRIX, QUERIES, FOUND = 14, 10, 8  # pairs of the heat map, texts that ask, pictures that each is shown
+NAMES = 20_000  # texts that the saved model can answer with
+WAYS = ("image_to_text", "text_to_image")
 
 
-def save(towers: DualEncoder, data: Dataset, pairs: Pairs, how: dict[str, Any], this: Run) -> None:
-    """Save the model, and write `pairs.json` for the report: K, the gallery, and what the text tower understands."""
-    names = list(dict.fromkeys(text for split in ("train", "validation", "test") for text in pairs.texts[split]))
-    with atomic_file(this.folder / "model.keras") as path:
-        namer(towers, names).save(path)
-    with atomic_file(this.folder / "dual_encoder.keras") as path:
-        towers.model().save(path)
+def save(
+    towers: DualEncoder, data: Dataset, pairs: Pairs, how: dict[str, Any], comparison: Comparison, this: Run
+) -> None:
+    """Save what can be asked, and write `pairs.json` for the report.
+
+    model.keras answers a picture with texts, finder.keras a text with test pictures; dual_encoder.keras is both
+    towers, {"image" [B, H, W, C], "text" string [C]} -> K [B, C].
+    """
+    texts = list(dict.fromkeys(text for split in ("test", "validation", "train") for text in pairs.texts(split)))[
+        :NAMES
+    ]
+    models = {"model": namer(towers, texts), "finder": finder(towers, pairs), "dual_encoder": towers.model()}
+    for name, model in models.items():
+        with atomic_file(this.folder / f"{name}.keras") as path:
+            model.save(path)
     size = how["image_size"] or (data.image_shape and data.image_shape[:2])
-    described = {"task": "retrieval", "input": "image", "class_names": names, "image_size": size}
-    write_json(this.folder / "model.json", described | {"channels": how["channels"]})
-    pictures = data.arrays("test", **how)["image"]
-    told = shown(towers, pairs, pictures) | {"label": by_label(towers, data, pairs, this)}
+    described = {"task": "retrieval", "input": "image", "class_names": texts, "image_size": size}
+    described |= {"channels": how["channels"]}
+    described["also"] = {"text": {"input": "text", "model": "finder.keras", "class_names": picture_names(data)}}
+    write_json(this.folder / "model.json", described)
+    told = shown(towers, pairs, data.arrays("test", **how)["image"])
+    told |= {
+        "label": by_label(towers, data, pairs, this),
+        "ways": both_ways(comparison, len(pairs.ids["test"]), len(pairs.texts("test"))),
+    }
     write_json(this.folder / "pairs.json", told)
 
 
-def namer(towers: DualEncoder, names: list[str]) -> keras.Model:
-    """Return a model from pictures to the probabilities of names: zero-shot, the names' vectors are its head."""
+def namer(towers: DualEncoder, texts: list[str]) -> keras.Model:
+    """Return a model from pictures to the probabilities of texts: zero-shot, the texts' vectors are its head."""
     image = keras.Input(towers.phi.input.shape[1:], name="image")
     vectors = keras.layers.UnitNormalization(name="unit")(towers.picture_side(image))
-    head = keras.layers.Dense(len(names), activation="softmax", use_bias=False, dtype="float32", name="names")
-    model = keras.Model(image, head(vectors), name="namer")
-    head.set_weights([towers.text_vectors(names).T * float(towers.matrix.scale())])
+    return _answering(towers, image, vectors, towers.text_vectors(texts), "namer")
+
+
+def finder(towers: DualEncoder, pairs: Pairs) -> keras.Model:
+    """Return a model from strings to the probabilities of the test pictures, whose vectors are its head."""
+    text = keras.Input((), dtype="string", name="text")
+    return _answering(towers, text, towers.text_side()(text), towers.picture_vectors(pairs.features["test"]), "finder")
+
+
+def _answering(towers: DualEncoder, given: Any, vectors: Any, answers: np.ndarray, name: str) -> keras.Model:
+    """Return the model softmax(K) of what is given and fixed answers [A, D]."""
+    head = keras.layers.Dense(len(answers), activation="softmax", use_bias=False, dtype="float32", name="answers")
+    model = keras.Model(given, head(vectors), name=name)
+    head.set_weights([answers.T * float(towers.matrix.scale())])
     return model
+
+
+def picture_names(data: Dataset) -> list[str]:
+    """Return what a person knows the test pictures by: their files, else their first text."""
+    part = data.splits["test"]
+    if isinstance(part, Rows) and part.files:
+        return [path.decode() for path in part.files.paths.numpy()[part.index]]
+    return [captions[0] for captions in data.captions("test")]
 
 
 def shown(towers: DualEncoder, pairs: Pairs, pictures: np.ndarray) -> dict[str, Any]:
     """Return some of K over the test pairs, evenly spaced, and what some texts find among all test pictures."""
-    k, ids, texts = towers.K(pairs.features["test"], pairs.texts["test"]), pairs.ids["test"], pairs.texts["test"]
+    texts, owners, ids = pairs.texts("test"), pairs.owners("test"), pairs.ids["test"]
+    k = towers.K(pairs.features["test"], texts)  # [P, C]
     some = spaced(len(ids), MATRIX)
-    right = ids[:, None] == ids[None]  # [N, N]
+    firsts = np.searchsorted(owners, np.arange(len(ids)))  # the first text of each picture
+    right = ids[:, None] == ids[owners][None]  # [P, C]
     matrix = {
-        "k": np.round(k[np.ix_(some, some)], 3).tolist(),
-        "right": right[np.ix_(some, some)].tolist(),
+        "k": np.round(k[np.ix_(some, firsts[some])], 3).tolist(),
+        "right": right[np.ix_(some, firsts[some])].tolist(),
         "pictures": [png(pictures[i]) for i in some],
-        "texts": [texts[i] for i in some],
+        "texts": [texts[i] for i in firsts[some]],
     }
+    ranked = pairs.ranks(k, "test")[1]
     queries = []
-    for row in spaced(len(ids), QUERIES):
-        order = np.argsort(-k[:, row], kind="stable")
-        found = [{"png": png(pictures[i]), "right": bool(right[i, row])} for i in order[:FOUND]]
-        queries.append({"text": texts[row], "rank": int(right[order, row].argmax()) + 1, "found": found})
-    return {"matrix": matrix, "gallery": queries, "test": len(ids)}
+    for column in firsts[spaced(len(ids), QUERIES)]:
+        order = np.argsort(-k[:, column], kind="stable")[:FOUND]
+        found = [{"png": png(pictures[i]), "right": bool(right[i, column])} for i in order]
+        queries.append({"text": texts[column], "rank": int(ranked[column]), "found": found})
+    told = {"matrix": matrix, "gallery": queries, "test": len(ids), "texts": len(texts)}
+    return told | {"temperature": round(1 / float(towers.matrix.scale()), 4)}
+
+
+def both_ways(comparison: Comparison, pictures: int, texts: int) -> dict[str, Any]:
+    """Return recall and median rank of each arm in both directions, at the greatest budget, means over seeds.
+
+    The last row, "guessing", is what a random order of all answers is expected to reach.
+    """
+    budget = comparison.budgets[-1]
+    rows: dict[str, Any] = {}
+    for arm in comparison.arms:
+        records = comparison.select(arm, budget)
+        if not records:
+            continue
+        medians = np.mean([record.settings["median_ranks"] for record in records], 0)
+        rows[arm] = {
+            way: {
+                **{
+                    f"recall@{n}": float(np.mean([r.metrics[f"{way}_recall_at_{n}"] for r in records]))
+                    for n in (1, 5, 10)
+                },
+                "median rank": float(median),
+            }
+            for way, median in zip(WAYS, medians)
+        }
+    rows["guessing"] = {WAYS[0]: guessing(texts, texts / pictures), WAYS[1]: guessing(pictures, 1)}
+    return {"budget": budget, "arms": rows}
+
+
+def guessing(answers: int, right: float) -> dict[str, float]:
+    """Return expected recall and median rank of a random order of answers, `right` of which are right.
+
+    >>> guessing(100, 1)
+    {'recall@1': 0.01, 'recall@5': 0.05, 'recall@10': 0.1, 'median rank': 50.0}
+    """
+    wrong = 1 - right / (answers - np.arange(answers))  # of each place, when no place before it was right
+    found = 1 - np.cumprod(np.clip(wrong, 0, 1))  # by place
+    recalls = {f"recall@{k}": round(float(found[min(k, answers) - 1]), 6) for k in (1, 5, 10)}
+    return recalls | {"median rank": float(1 + (found < 0.5 - 1e-9).sum())}
 
 
 def by_label(towers: DualEncoder, data: Dataset, pairs: Pairs, this: Run) -> dict[str, Any] | None:
@@ -69,18 +147,26 @@ def by_label(towers: DualEncoder, data: Dataset, pairs: Pairs, this: Run) -> dic
     if len(data.class_names) < 2:
         return None
     labels = {split: data.labels(split) for split in data.sizes}
-    held_out = (pairs.features["validation"], labels["validation"])
-    head = picture_head(towers, pairs.features["train"], labels["train"], validation=held_out,
-                        num_classes=len(data.class_names))  # fmt: skip
-    of_texts = np.concatenate([p.argmax(1) for p in batches(on_text(towers, head), pairs.texts["test"])])
+    head = picture_head(
+        towers,
+        pairs.features["train"],
+        labels["train"],
+        validation=(pairs.features["validation"], labels["validation"]),
+        num_classes=len(data.class_names),
+    )
+    of_texts = np.concatenate([p.argmax(1) for p in batches(on_text(towers, head), pairs.texts("test"))])
     of_pictures = head.predict_proba(towers.picture_vectors(pairs.features["test"])).argmax(1)
     zero_shot = towers.zero_shot(pairs.features["test"], data.class_names).argmax(1)
     commonest = np.bincount(labels["train"]).argmax()
     test = labels["test"]
-    found = {"texts": of_texts, "pictures": of_pictures, "zero_shot": zero_shot}
-    shares = {name: float(np.mean(answers == test)) for name, answers in found.items()}
-    shares |= {"majority": float(np.mean(test == commonest)), "classes": len(data.class_names)}
-    shares["gap"] = gap(towers, pairs.features["test"], pairs.texts["test"])
+    shares: dict[str, Any] = {
+        "texts": float(np.mean(of_texts == test[pairs.owners("test")])),
+        "pictures": float(np.mean(of_pictures == test)),
+        "zero_shot": float(np.mean(zero_shot == test)),
+        "majority": float(np.mean(test == commonest)),
+        "classes": len(data.class_names),
+        "gap": gap(towers, pairs.features["test"], pairs.texts("test")),
+    }
     this.say(
         "align: a head that saw labelled pictures only is right about {texts:.0%} of unseen texts and "
         "{pictures:.0%} of unseen pictures, of {classes} classes; the commonest class alone {majority:.0%}; "

@@ -28,49 +28,67 @@ NGRAMS: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 4), "subline
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures as features, with their texts: what all arms share.
+    """Pictures as features, each with its texts: what all arms share.
 
     Attributes:
-        features: split -> float32 [N, D] of the locked picture tower.
-        texts: split -> N strings.
-        ids: split -> int [N], what a picture shows; two that are the same picture share one.
+        features: split -> float32 [P, D] of the locked picture tower.
+        captions: split -> P lists of texts, one or more each.
+        ids: split -> int [P], what a picture shows; two that are the same picture share one.
     """
 
     features: dict[str, np.ndarray]
-    texts: dict[str, list[str]]
+    captions: dict[str, list[list[str]]]
     ids: dict[str, np.ndarray]
 
+    def texts(self, split: str) -> list[str]:
+        """Return all C texts of a split, those of a picture one after the other."""
+        return [text for each in self.captions[split] for text in each]
+
+    def owners(self, split: str) -> np.ndarray:
+        """Return int [C], the place of the picture that each text is about."""
+        return np.repeat(np.arange(len(self.captions[split])), [len(each) for each in self.captions[split]])
+
     def drawn(self, budget: int | None, seed: int) -> "Pairs":
-        """Return the pairs with `budget` of them in training; a smaller draw is part of a greater one."""
+        """Return the pairs with `budget` pictures in training; a smaller draw is part of a greater one."""
         rows = np.random.default_rng(seed).permutation(len(self.ids["train"]))[:budget]
-        texts = [self.texts["train"][i] for i in rows]
         return Pairs(
             self.features | {"train": self.features["train"][rows]},
-            self.texts | {"train": texts},
+            self.captions | {"train": [self.captions["train"][i] for i in rows]},
             self.ids | {"train": self.ids["train"][rows]},
         )
 
     def shuffled(self, seed: int) -> "Pairs":
-        """Return the pairs whose training texts belong to other pictures."""
-        order = np.random.default_rng(seed + 1).permutation(len(self.texts["train"]))
-        return replace(self, texts=self.texts | {"train": [self.texts["train"][i] for i in order]})
+        """Return the pairs whose training texts belong to other pictures: no picture keeps its own."""
+        order = np.random.default_rng(seed + 1).permutation(len(self.ids["train"]))
+        other = np.empty_like(order)
+        other[order] = np.roll(order, 1)
+        return replace(self, captions=self.captions | {"train": [self.captions["train"][i] for i in other]})
+
+    def ranks(self, k: np.ndarray, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ranks of K [P, C] over a split: int [P] of each picture's best text, int [C] of each text's."""
+        ids, of_texts = self.ids[split], self.ids[split][self.owners(split)]
+        return ranks(k, ids, of_texts, "picture"), ranks(k.T, of_texts, ids, "text")
 
     def score(self, k: np.ndarray, split: str) -> dict[str, np.ndarray]:
-        """Return measure -> float [N]: what K [N, N] is worth, the mean of asking by picture and by text."""
-        ids = self.ids[split]
-        by_picture = by_query(ranks(k, ids, ids, "picture"))
-        by_text = by_query(ranks(k.T, ids, ids, "text"))
+        """Return measure -> float [P] of each picture of a split, from K [P, C].
+
+        A picture finds a text, any of its own; each of its texts finds a picture, and the mean over them counts. A
+        measure without a direction is the mean of both.
+        """
+        of_pictures, of_texts = self.ranks(k, split)
+        owners, count = self.owners(split), np.array([len(each) for each in self.captions[split]])
+        by_picture = by_query(of_pictures)
+        by_text = {n: np.bincount(owners, v, len(count)) / count for n, v in by_query(of_texts).items()}
         both = {name: (by_picture[name] + by_text[name]) / 2 for name in by_picture}
-        one_way = {
-            f"{way}_recall_at_1": found["recall_at_1"]
-            for way, found in (("image_to_text", by_picture), ("text_to_image", by_text))
-        }
-        return both | one_way
+        ways = {"image_to_text": by_picture, "text_to_image": by_text}
+        return both | {f"{way}_{name}": values for way, found in ways.items() for name, values in found.items()}
 
     def outcome(self, k: np.ndarray, settings: dict[str, Any], trainable: int = 0) -> Outcome:
         """Return what an arm answers on the test pairs: for each picture the text that K puts first."""
-        answers = [self.texts["test"][i] for i in k.argmax(1)]
-        return Outcome(None, settings, trainable, scores=self.score(k, "test"), answers=answers)
+        texts = self.texts("test")
+        medians = {"median_ranks": [float(np.median(found)) for found in self.ranks(k, "test")]}
+        answers = [texts[i] for i in k.argmax(1)]
+        return Outcome(None, settings | medians, trainable, scores=self.score(k, "test"), answers=answers)
 
     def validate(self, k: np.ndarray) -> float:
         """Return the mean reciprocal rank of K on the validation pairs, which every choice is made by."""
@@ -112,11 +130,11 @@ class Towers:
             self.towers.trained.set_weights(self.kept)
         else:
             self._attempt(rate, budget, seed)
-        settings = {"learning_rate": rate, "validation": self.tried, "updates": self.config.updates}
+        settings = {"learning_rate": rate, "validation": self.tried, "updates": self.updates(budget)}
         settings["temperature"] = round(1 / float(self.towers.matrix.scale()), 4)
         pairs = self.pairs(budget, seed)
         trainable = sum(int(np.prod(v.shape)) for v in self.towers.trained.trainable_variables)
-        return pairs.outcome(self.towers.K(pairs.features["test"], pairs.texts["test"]), settings, trainable)
+        return pairs.outcome(self.towers.K(pairs.features["test"], pairs.texts("test")), settings, trainable)
 
     def recall(self, record: Record) -> None:
         """Go on with the learning rate that an earlier run chose."""
@@ -129,6 +147,11 @@ class Towers:
             self.kept = self.towers.trained.get_weights()
         self.towers.trained.set_weights(self.kept)
         return self.towers
+
+    def updates(self, budget: int | None) -> int:
+        """Return the steps of a training: fewer pairs get fewer, by the square root of their share of the greatest."""
+        most = max(self.config.pairs)
+        return max(1, round(self.config.updates * math.sqrt((budget or most) / most)))
 
     def _rate(self) -> float:
         """Return the learning rate that validates best, chosen when it is first asked for."""
@@ -144,14 +167,15 @@ class Towers:
         towers.trained.set_weights(self.start(seed))
         history = towers.fit(
             pairs.features["train"],
-            pairs.texts["train"],
+            pairs.texts("train"),
             pairs.ids["train"],
-            steps=config.updates,
+            owners=pairs.owners("train"),
+            steps=self.updates(budget),
             batch_size=config.batch_size,
             learning_rate=rate,
             seed=seed,
         )
-        score = pairs.validate(towers.K(pairs.features["validation"], pairs.texts["validation"]))
+        score = pairs.validate(towers.K(pairs.features["validation"], pairs.texts("validation")))
         if not math.isfinite(score):
             raise TfxferError(f"learning rate {rate:g} ended in a reciprocal rank of {score}")
         if self.on_training:
@@ -164,39 +188,45 @@ def native(pairs: Pairs) -> Outcome:
     """Ridge regression from character n-grams to standardised picture features; K is the cosine to what it predicts."""
     from sklearn.kernel_ridge import KernelRidge
 
-    pictures, grams = standardised(pairs.features), ngrams(pairs.texts)
+    pictures, grams = {n: unit(rows) for n, rows in standardised(pairs.features).items()}, ngrams(pairs)
+    wanted = pictures["train"][pairs.owners("train")]  # [C, D]
     tried: dict[float, float] = {}
     best: tuple[float, np.ndarray] = (-math.inf, np.zeros(0))
     for strength in STRENGTHS:
-        ridge = KernelRidge(alpha=strength).fit(grams["train"], unit(pictures["train"]))
-        k = {split: unit(pictures[split]) @ unit(ridge.predict(grams[split])).T for split in ("validation", "test")}
+        ridge = KernelRidge(alpha=strength).fit(grams["train"], wanted)
+        k = {split: pictures[split] @ unit(ridge.predict(grams[split])).T for split in ("validation", "test")}
         tried[strength] = pairs.validate(k["validation"])
         best = max(best, (tried[strength], k["test"]), key=lambda row: row[0])
     chosen = max(tried, key=lambda strength: tried[strength])
     settings = {"method": "ridge regression from character n-grams to picture features", "strength": chosen}
-    return pairs.outcome(best[1], settings, trainable=grams["train"].shape[0] * pictures["train"].shape[1])
+    return pairs.outcome(best[1], settings, trainable=wanted.size)
 
 
 def anchors(pairs: Pairs) -> Outcome:
-    """Similarities to the training pairs (ASIF): pictures by their features, texts by their character n-grams."""
-    pictures, grams = standardised(pairs.features), {s: rows.toarray() for s, rows in ngrams(pairs.texts).items()}
-    count = len(pairs.ids["train"])
+    """Similarities to the training pairs (ASIF): pictures by their features, texts by their character n-grams.
+
+    The text side of an anchor is the mean of its picture's texts.
+    """
+    pictures, grams = standardised(pairs.features), {s: rows.toarray() for s, rows in ngrams(pairs).items()}
+    firsts = np.flatnonzero(np.diff(pairs.owners("train"), prepend=-1))
+    counts = np.diff(np.append(firsts, len(grams["train"])))
+    texts = np.add.reduceat(grams["train"], firsts) / counts[:, None]  # [P, E]
     best: tuple[float, dict[str, Any], np.ndarray] = (-math.inf, {}, np.zeros(0))
-    for k in sorted({min(k, count) for k in NEIGHBOURS}):
+    for k in sorted({min(k, len(texts)) for k in NEIGHBOURS}):
         for p in POWERS:
-            bridge = Anchors(pictures["train"], grams["train"], k=k, p=p)
+            bridge = Anchors(pictures["train"], texts, k=k, p=p)
             score = pairs.validate(bridge.K(pictures["validation"], grams["validation"]))
             if score > best[0]:
                 best = score, {"k": k, "p": p}, bridge.K(pictures["test"], grams["test"])
     return pairs.outcome(best[2], {"method": "ASIF over character n-grams", **best[1]})
 
 
-def ngrams(texts: dict[str, list[str]]) -> dict[str, Any]:
-    """Return split -> sparse TF-IDF rows of character n-grams that occur in training."""
+def ngrams(pairs: Pairs) -> dict[str, Any]:
+    """Return split -> sparse TF-IDF rows [C, E] of character n-grams that occur in training."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(**NGRAMS).fit(texts["train"])
-    return {split: vectorizer.transform(rows) for split, rows in texts.items()}
+    vectorizer = TfidfVectorizer(**NGRAMS).fit(pairs.texts("train"))
+    return {split: vectorizer.transform(pairs.texts(split)) for split in pairs.captions}
 
 
 def standardised(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

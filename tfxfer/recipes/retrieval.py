@@ -1,8 +1,10 @@
 """Knowledge transfer by retrieval: K = f(X)·g(Y), pictures and texts that find one another (LiT, Zhai et al. 2022).
 
-    f   the picture tower, locked: by default the CNN that learned to tell characters apart
+    f   the picture tower, locked: by default a CNN that learned to tell characters apart, none of those in the test
     g   the text tower, trained: by default a BERT that read names of characters, and never saw a picture
-    K   over all pairs: by default pictures of characters and their official names, which no pair in training showed
+    K   over all pairs: by default pictures of unseen characters and their official names
+
+A picture may have several texts (`captions:`, `coco:`): it finds any of its own, and each of them finds it.
 
 Command:   python -m tfxfer.train retrieval
 Replay:    python -m tfxfer.train retrieval --config runs/retrieval-<time>/config.yaml
@@ -50,12 +52,13 @@ def run(config: RetrievalConfig) -> Path:
     this = Run("retrieval", config)
     try:
         this.say(f"tfxfer {tfxfer.__version__} · retrieval · {prepare(config)} · {this.folder}")
+        data = load_pairs(config, this)  # before anything is trained for them
         bert, words = load_language(config, this)
         size = (config.image_size or 64,) * 2
         phi = extractor(load_source(source_config(config), this, size))
-        data = load_pairs(config, phi, this)
         with this.phase("features"):
-            pairs = seen_by(phi, data, config)
+            pairs = Pairs(seen_by(phi, data, config), captions_of(data), pictures_of(data, phi, config))
+        count_long(pairs, words, config, this)
         made = Arms(bert, words, phi, data, pairs, config, this)
         experiment = Experiment(
             title=f"{config.target}: pictures and texts that find one another",
@@ -73,7 +76,7 @@ def run(config: RetrievalConfig) -> Path:
         with this.phase("arms"):
             comparison = run_arms(experiment, this, records_folder(config, ("controls_at",), *keys))
         with this.phase("saving and report"):
-            save(made.transfer.final(), data, pairs, reading(phi, data, config), this)
+            save(made.transfer.final(), data, pairs, reading(phi, data, config), comparison, this)
         conclude(comparison, this)
         return this.folder
     finally:
@@ -82,7 +85,7 @@ def run(config: RetrievalConfig) -> Path:
 
 def smoke(config: RetrievalConfig) -> RetrievalConfig:
     """Return the config shrunk to seconds: the same code, so little data that the figures mean nothing."""
-    few = {"pairs": (20, 40), "controls_at": (20,), "updates": 2, "learning_rates": (1e-3,), "batch_size": 8}
+    few = {"pairs": (8, 16), "controls_at": (16,), "updates": 2, "learning_rates": (1e-3,), "batch_size": 8}
     return replace(
         config,
         seeds=min(config.seeds, 2),
@@ -132,7 +135,7 @@ def load_language(config: RetrievalConfig, this: Run) -> tuple[keras.Model, Voca
     return model.backbone, words
 
 
-def load_pairs(config: RetrievalConfig, phi: keras.Model, this: Run) -> Dataset:
+def load_pairs(config: RetrievalConfig, this: Run) -> Dataset:
     """Load pictures with texts, each text once, the validation and test splits cut to the config's limits."""
     with this.phase("data"):
         whole = tfxfer.load(
@@ -142,32 +145,58 @@ def load_pairs(config: RetrievalConfig, phi: keras.Model, this: Run) -> Dataset:
         raise UserError(
             f"{config.target}: pairs need pictures and captions; name them with --target-image and --target-caption"
         )
-    rows = {split: first_rows(whole.texts(split, TEXT)) for split in whole.sizes}
+    captions = captions_of(whole)
+    rows = {split: first_rows(captions[split]) for split in captions}
+    without = next((split for split in rows if not len(rows[split])), None)
+    if without:
+        raise UserError(f"{config.target}: its {without} split has no picture with a text; fill the captions in")
     splits = {split: whole.splits[split].take(rows[split]) for split in rows}
     fingerprint = key_of(whole.fingerprint, "each caption once")
-    data = Dataset(whole.name, whole.class_names, splits, fingerprint, whole.notes)
+    data = replace(whole, splits=splits, fingerprint=fingerprint, _in_memory={})
     data = data.with_at_most(validation=config.max_validation or None, test=config.max_test or None, seed=0)
     if max(config.pairs) > data.sizes["train"]:
-        raise UserError(f"--pairs {max(config.pairs)}: {config.target} has {data.sizes['train']} pairs in training")
-    this.say(
-        "target: {}, {}".format(config.target, ", ".join(f"{n:,} {split} pairs" for split, n in data.sizes.items()))
-    )
+        raise UserError(
+            f"--pairs {max(config.pairs)}: {config.target} has {data.sizes['train']:,} training pictures with texts of "
+            "their own; ask for fewer"
+        )
+    counts = {split: sum(map(len, data.captions(split))) for split in data.sizes}
+    said = ", ".join(f"{n:,} {split} pictures with {counts[split]:,} texts" for split, n in data.sizes.items())
+    this.say(f"target: {config.target}, {said}")
+    left = sum(whole.sizes.values()) - sum(map(len, rows.values()))
+    if left:
+        this.say(f"target: {left:,} pictures with no text, or with the same as a picture before, are left out")
     for note in whole.notes:
         this.say(f"target: {note}")
     return data
 
 
-def first_rows(texts: list[str]) -> np.ndarray:
-    """Return the rows in which a text occurs for the first time, ascending; empty texts are left out.
+def captions_of(data: Dataset) -> dict[str, list[list[str]]]:
+    """Return split -> the texts of each picture."""
+    return {split: data.captions(split) for split in data.sizes}
 
-    >>> first_rows(["a", "b", "a", " "]).tolist()
+
+def first_rows(captions: list[list[str]]) -> np.ndarray:
+    """Return the rows in which texts occur for the first time, ascending; a row without a text is left out.
+
+    >>> first_rows([["a", "b"], ["b"], ["a", "b"], [" "]]).tolist()
     [0, 1]
     """
-    first: dict[str, int] = {}
-    for row, text in enumerate(texts):
-        if text.strip():
-            first.setdefault(text, row)
+    first: dict[tuple[str, ...], int] = {}
+    for row, texts in enumerate(captions):
+        if all(text.strip() for text in texts):
+            first.setdefault(tuple(texts), row)
     return np.array(list(first.values()), np.int64)
+
+
+def count_long(pairs: Pairs, words: Vocabulary, config: RetrievalConfig, this: Run) -> None:
+    """Say how many texts are longer than the text tower reads."""
+    texts = [text for split in pairs.captions for text in pairs.texts(split)]
+    cut = words.numbers(texts, config.length)[1]
+    if cut:
+        this.say(
+            f"target: {cut:,} of {len(texts):,} texts are longer than {config.length} word pieces, and their ends are "
+            "not read; --length takes more"
+        )
 
 
 def reading(phi: keras.Model, data: Dataset, config: RetrievalConfig) -> dict[str, Any]:
@@ -177,19 +206,23 @@ def reading(phi: keras.Model, data: Dataset, config: RetrievalConfig) -> dict[st
     return {"image_size": size if None in (height, width) else (height, width), "channels": channels}
 
 
-def seen_by(phi: keras.Model, data: Dataset, config: RetrievalConfig) -> Pairs:
-    """Return the pairs as a picture tower sees them; its features are computed once and kept."""
-    how = reading(phi, data, config)
-    size = how["image_size"] or data.image_shape[:2]  # type: ignore[index]
-    features, ids = {}, {}
+def seen_by(phi: keras.Model, data: Dataset, config: RetrievalConfig) -> dict[str, np.ndarray]:
+    """Return split -> features [P, D] of the pictures; they are computed once and kept."""
+    size = reading(phi, data, config)["image_size"] or data.image_shape[:2]  # type: ignore[index]
+    folder = data_dir(config.data_dir) / "features"
+    kept = {split: extract(phi, data, split=split, image_size=size, folder=folder) for split in data.sizes}
+    return {split: np.asarray(rows, np.float32) for split, rows in kept.items()}
+
+
+def pictures_of(data: Dataset, phi: keras.Model, config: RetrievalConfig) -> dict[str, np.ndarray]:
+    """Return split -> int [P], equal where pictures are equal, pixel by pixel, as φ sees them."""
+    ids = {}
     for split in data.sizes:
-        kept = extract(phi, data, split=split, image_size=size, folder=data_dir(config.data_dir) / "features")
-        features[split] = np.asarray(kept, np.float32)
         with readable_errors(data):
-            batches = data.batches(split, 256, keys=("image",), **how)
+            batches = data.batches(split, 256, keys=("image",), **reading(phi, data, config))
             seen = [hashlib.sha256(picture.tobytes()).digest() for b in batches for picture in b["image"].numpy()]
         ids[split] = np.unique(seen, return_inverse=True)[1]
-    return Pairs(features, {split: data.texts(split, TEXT) for split in data.sizes}, ids)
+    return ids
 
 
 class Arms:
@@ -258,7 +291,7 @@ class Arms:
         """Return the pairs as a picture tower of the same architecture sees them that never learned anything."""
         fresh = fresh_copy(self.phi, seed)
         fresh.trainable = False
-        return replace(seen_by(fresh, self.data, self.config), ids=self.pairs.ids)
+        return replace(self.pairs, features=seen_by(fresh, self.data, self.config))
 
     def answer(self, how: Any, budget: int | None, seed: int) -> Any:
         """Run an arm that needs no text tower."""
@@ -271,4 +304,4 @@ def examples(data: Dataset, pairs: Pairs, how: dict[str, Any]) -> Iterator[dict[
     rows = np.unique(np.linspace(0, count - 1, min(SHOWN, count)).astype(int))
     pictures = data.arrays("test", **how)["image"]
     for row in rows:
-        yield {"index": int(row), "png": png(pictures[row]), "true": pairs.texts["test"][row]}
+        yield {"index": int(row), "png": png(pictures[row]), "true": " · ".join(pairs.captions["test"][row])}

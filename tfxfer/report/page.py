@@ -45,6 +45,7 @@ def write(run_folder: str | Path) -> Path:
         **_ledger(folder),
         **_looking(folder),
         **_answers(folder),
+        **_pairs(folder),
         "training": _svg("training", log),
         "unreadable": unreadable,
         "equation": words.explanation(recipe),
@@ -134,6 +135,16 @@ def _looking(folder: Path) -> dict[str, Any]:
     }
 
 
+def _pairs(folder: Path) -> dict[str, Any]:
+    """Return what the page says about pictures and texts that find one another, where the run is about that."""
+    told = run.pairs(folder)
+    if told is None:
+        return {"pairs": None, "heat": None, "gallery": None}
+    k = told["matrix"]
+    heat = _svg("heat", k["k"], k["pictures"], k["texts"], k["right"])
+    return {"pairs": told, "heat": heat, "gallery": _svg("gallery", told["gallery"])}
+
+
 def _answers(folder: Path) -> dict[str, Any]:
     """Return what the page says about questions and their answers, where the run is about them."""
     told = run.answers(folder)
@@ -194,6 +205,8 @@ DESCRIPTIONS = {
     "carried. The numbers are in the table below.",
     "word_looks": "Pictures with the caption's words; under each word the places of the picture it looked at.",
     "matrix": "Heat map of K: pictures down, captions across; right pairs are framed.",
+    "heat": "Heat map of K: test pictures down, their texts across; right pairs are framed.",
+    "gallery": "Texts, each with the test pictures it finds, best first; right ones are framed and ticked.",
     "answers": "Test pictures, each beside the places that its answer came from, with question and answers below.",
     "training": "Training curves: loss and accuracy by epoch for each phase of training.",
 }

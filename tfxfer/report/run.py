@@ -72,6 +72,12 @@ def looking(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def pairs(folder: Path) -> dict[str, Any] | None:
+    """Return what `pairs.json` says on pictures and texts that find one another: K, a gallery; None without one."""
+    path = folder / "pairs.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
 def answers(folder: Path) -> dict[str, Any] | None:
     """Return what `answers.json` says on questions about pictures: figures, diagnostics, cards; None without one."""
     path = folder / "answers.json"

@@ -36,6 +36,9 @@ ARMS = {
     "majority": "Always answers with the most frequent class. Anything useful must beat it.",
     "shuffled": "The same training pairs, but shuffled. If this does as well, the pairing taught nothing.",
     "neighbour": "No network: the answer that belongs to the training picture which looks most alike.",
+    "random_f": "As transfer, but the network that sees the pictures has fresh random weights. If this does as well, "
+    "what that network had learned did not matter.",
+    "anchors": "Nothing is trained: a picture and a text belong together when both resemble the same training pairs.",
     "blind": "The same network with its picture replaced by noise. If this does as well, it never looked.",
     "random_g": "As transfer, but the network that reads the questions begins with fresh random weights.",
     "question_only": "The same network, and every picture is the mean one. If this does as well, it never looked.",

@@ -154,6 +154,23 @@ def test_a_second_training_from_the_same_weights_is_the_same(pieces):
     np.testing.assert_allclose(*texts, atol=1e-6)
 
 
+def test_texts_of_one_picture_learn_as_if_the_picture_were_repeated():
+    keras.utils.set_random_seed(0)
+    towers = DualEncoder(locked_tower(), small_tower(learn_vocabulary(NAMES, "words"), 4, dim=8))
+    start = [np.array(w) for w in towers.trained.get_weights()]
+    shown, owners = pictures(NAMES), np.repeat(np.arange(20), 2)
+    texts = [text for name in NAMES for text in (name, f"a {name}")]
+    vectors = []
+    for how in ((towers.features(shown)[owners], texts, owners), (shown, texts)):
+        towers.trained.set_weights(start)
+        more = {"owners": owners} if len(how) == 2 else {}
+        towers.fit(*how, **more, steps=10, batch_size=8, jit=False)
+        vectors.append(towers.text_vectors(texts))
+    np.testing.assert_allclose(*vectors, atol=1e-5)
+    with pytest.raises(UserError, match="owners must be places of the 20 pictures, not 0 to 20"):
+        towers.fit(shown, texts[:2], owners=[0, 20], steps=1, jit=False)
+
+
 @pytest.mark.parametrize(
     ("shown", "texts", "ids", "message"),
     [

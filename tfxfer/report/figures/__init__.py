@@ -7,6 +7,7 @@ from tfxfer.report.figures.answers import answers
 from tfxfer.report.figures.arms import accuracies, differences, label_efficiency
 from tfxfer.report.figures.looks import matrix, word_looks
 from tfxfer.report.figures.models import confusion, reliability, training
+from tfxfer.report.figures.pairs import gallery, heat
 from tfxfer.report.figures.ribbons import ribbons
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "answers",
     "confusion",
     "differences",
+    "gallery",
+    "heat",
     "label_efficiency",
     "matrix",
     "reliability",

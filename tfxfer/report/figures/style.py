@@ -21,6 +21,8 @@ COLOURS = {
     "blind": "#4f5fb0",
     "question_only": "#3d51a8",
     "neighbour": "#4f4200",
+    "random_f": "#7a2186",
+    "anchors": "#007a5e",
 }
 MARKERS = {"transfer": "o", "random": "s", "scratch": "^", "finetune": "D", "native": "P", "majority": "X"}
 STYLE: dict[Any, Any] = {

@@ -69,6 +69,7 @@ class DualEncoder:
         texts: Sequence[str],
         ids: Any = None,
         *,
+        owners: Any = None,
         steps: int = 300,
         batch_size: int = 128,
         learning_rate: float = 1e-3,
@@ -78,9 +79,10 @@ class DualEncoder:
         """Train the text tower on pairs by InfoNCE both ways; features of pictures are computed once.
 
         Args:
-            pictures: Features [N, D] from `extract`, or pictures [N, H, W, C]; row i belongs to text i.
+            pictures: Features [P, D] from `extract`, or pictures [P, H, W, C].
             texts: N strings.
-            ids: What each pair shows, [N]; equal ids are never wrong answers to each other. By default all differ.
+            ids: What each picture shows, [P]; equal ids are never wrong answers to each other. By default all differ.
+            owners: int [N], the picture that each text is about; by default text i is about picture i.
             steps: Batches to learn from, the same work whatever N is.
             batch_size: Pairs in a batch, so `batch_size` − 1 wrong answers for each right one.
             learning_rate: The largest; it rises over a sixth of the steps and falls as half a cosine.
@@ -91,20 +93,22 @@ class DualEncoder:
             Keras' history, of one epoch: the mean loss in nats.
 
         Raises:
-            UserError: Pictures and texts are not as many, are fewer than two, or not finite; a text is empty.
+            UserError: Pictures and texts make no pairs, show one thing only, or are not finite; a text is empty.
             TfxferError: The loss is no number any more.
         """
         features = self.features(pictures)
         numbers = self.text_tower.numbers(texts)
-        names = _pairs(features, numbers, ids)
+        owners, names = _pairs(features, numbers, ids, owners)
         cut = self.text_tower.full(numbers)
         if cut:
             log.info("%d of %d texts fill all %d tokens; what follows is not read", cut, len(texts), numbers.shape[1])
         self._learn_scale(features)
         self._compile(jit)
-        size = min(batch_size, len(features))
-        order = _order(len(features), steps * size, seed).reshape(steps, size)
-        batches = tf.data.Dataset.from_tensor_slices(order).map(lambda at: _batch(at, features, numbers, names))
+        size = min(batch_size, len(numbers))
+        order = _order(len(numbers), steps * size, seed).reshape(steps, size)
+        batches = tf.data.Dataset.from_tensor_slices(order).map(
+            lambda at: _batch(at, tf.gather(owners, at), features, numbers, names)
+        )
         watch = Watch(learning_rate, steps)
         return self.trained.fit(batches.prefetch(tf.data.AUTOTUNE), verbose=0, shuffle=False, callbacks=[watch])
 
@@ -185,17 +189,20 @@ class DualEncoder:
             variable.assign(keras.ops.zeros_like(variable))
 
 
-def _pairs(features: np.ndarray, numbers: np.ndarray, ids: Any) -> np.ndarray:
-    """Return ids int32 [N] from 0, or say what is wrong with the pairs."""
+def _pairs(features: np.ndarray, numbers: np.ndarray, ids: Any, owners: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return owners int32 [N] and ids int32 [P] from 0, or say what is wrong with the pairs."""
     names = np.arange(len(features)) if ids is None else np.asarray(ids)
-    if not len(features) == len(numbers) == len(names):
+    about = np.arange(len(features)) if owners is None else np.asarray(owners)
+    if len(features) != len(names) or len(numbers) != len(about):
         raise UserError(f"{len(features)} pictures, {len(numbers)} texts and {len(names)} ids do not make pairs")
-    if len(np.unique(names)) < 2:
+    if about.min() < 0 or about.max() >= len(features):
+        raise UserError(f"owners must be places of the {len(features)} pictures, not {about.min()} to {about.max()}")
+    if len(np.unique(names[about])) < 2:
         raise UserError("pairs of at least two different things are needed: with one there is nothing to tell apart")
     wrong = np.flatnonzero(~np.isfinite(features).all(1))
     if len(wrong):
         raise UserError(f"the features of {len(wrong)} pictures are not finite, first row {wrong[0]}")
-    return np.unique(names, return_inverse=True)[1].astype(np.int32)
+    return about.astype(np.int32), np.unique(names, return_inverse=True)[1].astype(np.int32)
 
 
 def _order(count: int, wanted: int, seed: int) -> np.ndarray:
@@ -204,8 +211,9 @@ def _order(count: int, wanted: int, seed: int) -> np.ndarray:
     return np.concatenate([rng.permutation(count) for _ in range(-(-wanted // count))])[:wanted]
 
 
-def _batch(at: Any, features: np.ndarray, numbers: np.ndarray, names: np.ndarray) -> Any:
-    return {"features": tf.gather(features, at), "tokens": tf.gather(numbers, at)}, tf.gather(names, at)
+def _batch(at: Any, of: Any, features: np.ndarray, numbers: np.ndarray, names: np.ndarray) -> Any:
+    """Return the batch of texts `at` [B], which are about the pictures `of` [B]."""
+    return {"features": tf.gather(features, of), "tokens": tf.gather(numbers, at)}, tf.gather(names, of)
 
 
 def _in_batches(model: keras.Model, rows: np.ndarray) -> np.ndarray:

@@ -144,7 +144,9 @@ def bert_tower(backbone: keras.Model, vocabulary: Sequence[str], length: int = 2
     numbers = keras.Input((length,), dtype="int32", name="tokens")
     known_places = numbers != 0  # [B, T]
     inputs = {"token_ids": numbers, "segment_ids": keras.ops.zeros_like(numbers), "padding_mask": known_places}
-    sequence = backbone(inputs)["sequence_output"]  # [B, T, D]
+    # without the pooled output, whose weights no text would train
+    body = keras.Model(backbone.input, backbone.output["sequence_output"], name="blocks")
+    sequence = body(inputs)  # [B, T, D]
     vectors = keras.layers.GlobalAveragePooling1D(name="mean")(sequence, mask=known_places)
     return TextTower(
         WordPieces(vocabulary, length, lowercase, name="pieces"), keras.Model(numbers, vectors, name="bert")
