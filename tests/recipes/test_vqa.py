@@ -268,7 +268,7 @@ def test_one_answer_only_is_refused(shapes, capsys):
         ({"target": "csv:{samples}/reviews.csv"}, "has no image column; name it with --target-image"),
         ({"target": "csv:{samples}/shapes.csv", "target_answer": "answr"}, "no column 'answr'"),
         ({"length": 2}, "leaves no room for a word"),
-        ({"heads": 3}, "--heads 3: does not divide --dim 128"),
+        ({"heads": 3}, "--heads 3: does not divide --dim 64"),
         ({"dropout": 1.0}, "--dropout 1: is a share below 1"),
         ({"pictures": (0,)}, "--pictures (0,): must be above 0"),
         ({"controls_at": (7,)}, "must be among --pictures"),
@@ -287,3 +287,16 @@ def test_more_pictures_than_there_are_is_named(shapes, data_dir, tmp_path, capsy
     words += ["--pictures", "500", "--data-dir", str(data_dir), "--run-dir", str(tmp_path / "run")]
     assert main(train.work, words) == 2
     assert "--pictures 500:" in capsys.readouterr().err
+
+
+EASY = ["--encoder", "fresh:cnn", "--train-encoder", "--texts", "small", "--length", "12", "--batch-size", "256"]
+
+
+@pytest.mark.slow
+def test_with_2000_pictures_the_model_beats_the_question_alone(shared_data, data_dir, tmp_path):
+    words = ["vqa", "--target", f"csv:{shared_data / 'easy_vqa' / 'questions.csv'}", *EASY, "--pictures", "2000"]
+    words += ["--updates", "400", "--arms", "transfer", "question_only", "--seeds", "2"]
+    assert main(train.work, [*words, "--data-dir", str(data_dir), "--run-dir", str(tmp_path / "run")]) == 0
+    (against,) = Comparison.load(tmp_path / "run").verdicts
+    assert against["b"] == "question_only" and against["low"] > 0
+    assert json.loads((tmp_path / "run" / "answers.json").read_text())["looking"]["looks"]
