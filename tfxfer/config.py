@@ -275,13 +275,13 @@ class VqaConfig(RunConfig):
         "h: the question looks at places (cross_attention), scales what each shows (film), or f·g alone (bilinear)",
         ("cross_attention", "film", "bilinear"),
     )
-    dim: int = option(128, "width of both sides of K")
+    dim: int = option(64, "width of both sides of K")
     heads: int = option(4, "attention heads of cross_attention")
     dropout: float = option(0.1, "share of the units before the answers that training hides")
-    length: int = option(32, "tokens of a question, its begin and end among them; longer ones are cut and counted")
+    length: int = option(20, "tokens of a question, its begin and end among them; longer ones are cut and counted")
     max_answers: int = option(1000, "answers that are classes, the commonest first (0: all); others count as wrong")
-    updates: int = option(120, "steps of training, the same whatever the budget")
-    batch_size: int = option(128, "questions a step")
+    updates: int = option(80, "steps of training, the same whatever the budget")
+    batch_size: int = option(64, "questions a step")
     learning_rates: tuple[float, ...] = option(
         (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
         "grid of learning rates: at the greatest budget each arm climbs from its middle to what validates best",
