@@ -1,0 +1,85 @@
+"""Pictures of lesson 09: how much a head has to learn, what a BERT makes of a picture, what loading left behind."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from tfxfer.report.figures.style import MUTED
+from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, STRENGTH, blank, picture, pixels
+
+
+@picture
+def heads(sizes: Mapping[str, int], labels: int) -> Figure:
+    """Draw how many numbers each head has to learn, beside how many labels there are (log scale)."""
+    figure, axes = pyplot.subplots(figsize=(8.0, 0.7 + 0.55 * len(sizes)), layout="constrained")
+    colours = [ORANGE, GREEN, BLUE]
+    for y, (size, c) in enumerate(zip(sizes.values(), colours)):
+        axes.barh(y, size, color=c, alpha=0.75, height=0.62)
+        axes.text(size * 1.15, y, f"{size:,}", va="center", color=c, fontweight="bold")
+    axes.axvline(labels, color=MUTED, linestyle=":", linewidth=1.4)
+    axes.text(labels * 1.1, len(sizes) - 0.42, f"{labels:,} labels", fontsize=9, color=MUTED, va="center")
+    axes.set(xscale="log", xlim=(10, max(sizes.values()) * 30), ylim=(len(sizes) - 0.2, -0.6), yticks=range(len(sizes)))
+    axes.set_yticklabels(list(sizes))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("numbers to be learned (log scale)")
+    return figure
+
+
+@picture
+def as_token_ids(images: Any, features: Any, ids: Any, difference: float) -> Figure:
+    """Draw two pictures, their features, and the token ids that a BERT takes these for.
+
+    Args:
+        images: Two pictures.
+        features: Their features [2, T].
+        ids: The same cut to whole numbers [2, T].
+        difference: Greatest difference between what the BERT makes of the two.
+    """
+    figure, panels = pyplot.subplots(2, 4, figsize=(8.8, 2.3), layout="constrained", width_ratios=(1, 4, 4, 1.6))
+    titles = ("picture", "features φ(x)", "taken for token ids", "BERT's output")
+    for line, image, row, numbers in zip(panels, images, features, ids):
+        pixels(line[0], image)
+        pixels(line[1], row[None], cmap=STRENGTH, aspect="auto")
+        pixels(line[2], np.zeros((1, len(numbers))), cmap=STRENGTH, vmin=0, vmax=1, aspect="auto")
+        for x, number in enumerate(numbers):
+            line[2].text(x, 0, f"{number}", ha="center", va="center", fontsize=8, color=ORANGE)
+        blank(line[3])
+    panels[0, 3].text(0.5, -0.1, f"the same\nfor both\n(difference {difference:.1g})", ha="center", va="center",
+                      fontsize=9.5, color=ORANGE, transform=panels[0, 3].transAxes)  # fmt: skip
+    for axes, title in zip(panels[0], titles):
+        axes.set_title(title, fontsize=9.5)
+    return figure
+
+
+@picture
+def loaded(rows: Mapping[str, Sequence[tuple[str, str]]]) -> Figure:
+    """Draw where tensors came from: a line of boxes for each way of loading.
+
+    Args:
+        rows: Way -> (tensor, "source", "another layer" or "random") pairs.
+    """
+    figure, axes = pyplot.subplots(figsize=(8.6, 0.75 + 0.95 * len(rows)), layout="constrained")
+    looks: dict[str, dict[str, Any]] = {
+        "source": {"facecolor": GREEN, "edgecolor": GREEN, "alpha": 0.85},
+        "another layer": {"facecolor": ORANGE, "edgecolor": ORANGE, "alpha": 0.85},
+        "random": {"facecolor": "white", "edgecolor": MUTED, "hatch": "///", "alpha": 0.35},
+    }
+    widest = max(map(len, rows.values()))
+    blank(axes).set(xlim=(-0.6, widest - 0.3), ylim=(len(rows) - 0.35, -0.75))
+    for y, (way, tensors) in enumerate(rows.items()):
+        axes.text(-0.5, y - 0.42, way, fontsize=9.5, fontweight="bold")
+        for x, (name, origin) in enumerate(tensors):
+            axes.add_patch(Rectangle((x - 0.47, y - 0.28), 0.94, 0.5, **looks[origin]))
+            words: dict[str, Any] = {"color": MUTED, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
+            words = words if origin == "random" else {"color": "white"}
+            axes.text(x, y - 0.03, name, ha="center", va="center", fontsize=7.5, **words)
+    meaning = ("from the right layer", "from another layer", "random, as it was drawn")
+    for x, (look, said) in enumerate(zip(looks.values(), meaning)):
+        axes.add_patch(Rectangle((1.75 * x - 0.47, len(rows) - 0.52), 0.16, 0.18, **look))
+        axes.text(1.75 * x - 0.24, len(rows) - 0.43, said, fontsize=8.5, color=MUTED, va="center")
+    return figure
