@@ -147,11 +147,11 @@ class KnowledgeConfig(RunConfig):
     """Knowledge transfer K = f(X)·g(Y) + h(X, Y): a language model says what pictures show."""
 
     source: str = option(
-        "names", "where the decoder's language comes from: texts (names, text:PATH, csv:PATH) or a BERT's spec"
+        "names/listed", "where the decoder's language comes from: texts (names, text:PATH, csv:PATH) or a BERT's spec"
     )
     source_text: str | None = option(None, "text column of the source")
-    source_epochs: int = option(2, "epochs of training a masked language model on the source's texts")
-    source_max: int = option(8000, "at most this many texts an epoch (0: all)")
+    source_epochs: int = option(1, "epochs of training a masked language model on the source's texts")
+    source_max: int = option(0, "at most this many texts an epoch (0: all)")
     text_updates: int = option(
         400, "steps in which the decoder goes on reading texts before it sees a picture (0: none)"
     )
@@ -169,7 +169,9 @@ class KnowledgeConfig(RunConfig):
         "what is run side by side",
         ("transfer", "random", "blind", "shuffled", "neighbour"),
     )
-    controls_at: tuple[int, ...] = option((), "budgets at which blind and shuffled run (default: the greatest)")
+    controls_at: tuple[int, ...] = option(
+        (), "budgets at which blind and shuffled run, with one seed (default: the greatest)"
+    )
     looking: str = option(
         "cross_attention",
         "how the decoder sees a picture: every word looks at every place, or a prefix of vectors before the words",
@@ -182,20 +184,20 @@ class KnowledgeConfig(RunConfig):
     carried_rate: float = option(1.0, "learning rate of the carried weights, as a share of the new ones'")
     word_dropout: float = option(0.3, "share of the words read that are hidden in training")
     label_smoothing: float = option(0.1, "ε of label smoothing")
-    updates: int = option(200, "steps of training at the greatest budget; others get the root of their share")
+    updates: int = option(220, "steps of training at the greatest budget; others get the root of their share")
     batch_size: int = option(16, "captions a step")
     learning_rates: tuple[float, ...] = option(
-        (1e-3, 3e-3, 1e-2),
+        (3e-3, 1e-2),
         "grid of learning rates: at the greatest budget each arm climbs from its middle to what validates best",
     )
-    length: int = option(20, "tokens of a caption in training and in the report, its begin and end among them")
+    length: int = option(16, "tokens of a caption in training and in the report, its begin and end among them")
     num_beams: int = option(4, "hypotheses of beam search")
     length_penalty: float = option(1.0, "above 0 favours long captions")
     ranking: str = option(
         "both", "what ranks the beams: h alone, as the decoder has it, or both terms, h + λ f·g", ("both", "decoder")
     )
-    max_validation: int = option(150, "at most this many validation pictures")
-    max_test: int = option(300, "at most this many test pictures (0: all)")
+    max_validation: int = option(100, "at most this many validation pictures")
+    max_test: int = option(200, "at most this many test pictures (0: all)")
 
 
 @dataclass(frozen=True)

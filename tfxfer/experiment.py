@@ -47,7 +47,7 @@ class Arm:
         name: "transfer", "random", …
         run: Trains on the training split reduced to a budget, chooses on validation, answers the test split.
         budgets: Label budgets this arm is run at; None for all of the experiment's.
-        one_seed: The arm gives the same answer for every seed, so one is enough.
+        one_seed: One seed is enough: the answer is the same for every seed, or the arm is a control that costs much.
         recall: Told of each record that is taken up instead of run, in the order of the seeds.
     """
 

@@ -119,6 +119,14 @@ def test_names_have_no_picture(data_dir):
     assert "EGYPTIAN HIEROGLYPH A001" in names
 
 
+def test_listed_names_are_those_that_no_rule_makes(data_dir):
+    whole, listed = (tfxfer.load(spec, data_dir=data_dir) for spec in ("names", "names/listed"))
+    for split in whole.splits:
+        kept = set(listed.texts(split))
+        assert kept == {name for name in whole.texts(split) if not name.startswith("HANGUL SYLLABLE")}
+    assert 15_000 < sum(listed.sizes.values()) < sum(whole.sizes.values()) - 10_000
+
+
 def test_languages_share_no_phrase(data_dir):
     dataset = tfxfer.load("languages", data_dir=data_dir)
     owners = {}
@@ -195,7 +203,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Names, "_generate_examples", full)
-        with pytest.raises(TfxferError, match=r"names/1.0.0: the disk is full \(\d+ MiB free"):
+        with pytest.raises(TfxferError, match=r"names/all/1.0.0: the disk is full \(\d+ MiB free"):
             tfxfer.load("names", data_dir=tmp_path)
     assert not list(tmp_path.rglob("*incomplete*"))
     assert tfxfer.load("names", data_dir=tmp_path).sizes["train"] > 1
@@ -204,8 +212,8 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize("missing", ["dataset_info.json", "names-test.tfrecord-00000-of-00001"])
 def test_a_folder_with_a_file_missing_is_made_again(tmp_path, data_dir, missing):
     made = tfxfer.load("names", data_dir=data_dir)
-    folder = data_dir / "tfds" / "names" / "1.0.0"
-    copy = tmp_path / "tfds" / "names" / "1.0.0"
+    folder = data_dir / "tfds" / "names" / "all" / "1.0.0"
+    copy = tmp_path / "tfds" / "names" / "all" / "1.0.0"
     shutil.copytree(folder, copy)
     (copy / missing).unlink()
     assert tfxfer.load("names", data_dir=tmp_path).fingerprint == made.fingerprint
@@ -213,13 +221,13 @@ def test_a_folder_with_a_file_missing_is_made_again(tmp_path, data_dir, missing)
 
 def test_a_flipped_byte_is_noticed(tmp_path, data_dir):
     tfxfer.load("names", data_dir=data_dir)
-    copy = tmp_path / "tfds" / "names" / "1.0.0"
-    shutil.copytree(data_dir / "tfds" / "names" / "1.0.0", copy)
+    copy = tmp_path / "tfds" / "names" / "all" / "1.0.0"
+    shutil.copytree(data_dir / "tfds" / "names" / "all" / "1.0.0", copy)
     file = copy / "names-test.tfrecord-00000-of-00001"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 0xFF
     file.write_bytes(data)
-    with pytest.raises(TfxferError, match=r"names/1.0.0: the prepared data are damaged; remove this folder"):
+    with pytest.raises(TfxferError, match=r"names/all/1.0.0: the prepared data are damaged; remove this folder"):
         tfxfer.load("names", data_dir=tmp_path)
 
 

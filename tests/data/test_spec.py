@@ -20,7 +20,7 @@ def test_docstrings(module):
     [
         ("glyphs", "glyphs", "glyphs", "by_character", None),
         ("glyphs/by_face", "glyphs", "glyphs", "by_face", None),
-        ("names", "names", "names", None, None),
+        ("names", "names", "names", "all", None),
         ("tfds:mnist", "tfds", "mnist", None, None),
         ("tfds:mnist:3.0.1", "tfds", "mnist:3.0.1", None, None),
         ("tfds:mnist:3.*.*:test[:5%]", "tfds", "mnist:3.*.*", None, "test[:5%]"),
@@ -39,7 +39,7 @@ def test_parse(text, kind, name, config, split):
         ("", "is empty"),
         ("glyps", "did you mean 'glyphs'"),
         ("glyphs/by_fcae", "did you mean 'by_face'"),
-        ("names/all", "no configuration 'all'"),
+        ("names/al", "no configuration 'al'; did you mean 'all'"),
         ("fodler:x", "did you mean 'folder'"),
         ("csv:", "nothing follows the colon"),
         ("tfds:mn ist", "tfds:NAME"),

@@ -11,7 +11,7 @@ from tfxfer.errors import UserError, suggest
 
 BUILT_IN: dict[str, tuple[str, ...]] = {  # name -> configurations, the default first
     "glyphs": ("by_character", "by_face"),
-    "names": (),
+    "names": ("all", "listed"),
     "languages": ("all", "latin"),
 }
 BUILT_IN_LABELS: dict[str, tuple[str, ...]] = {  # name -> columns that can be the label, the default first

@@ -176,7 +176,7 @@ def plan(
         ("blind", arm("blind", warm, lambda drawn, seed: drawn.blind()), at),
         ("shuffled", arm("shuffled", warm, lambda drawn, seed: drawn.shuffled(seed)), at),
     ]
-    arms = [Arm(name, writer, budgets, recall=writer.recall) for name, writer, budgets in writers]
+    arms = [Arm(name, w, budgets, one_seed=budgets is not None, recall=w.recall) for name, w, budgets in writers]
     return [*arms, Arm("neighbour", lambda n, seed: neighbour(gallery.drawn(n or 0, seed), words))], transfer
 
 

@@ -4,7 +4,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -21,8 +21,24 @@ def names_without_picture() -> list[str]:
     return [name for name in names if name and not re.search(r"-[0-9A-F]{4,6}$", name)]
 
 
+def is_listed(name: str) -> bool:
+    """Return whether Unicode lists a name for itself; those of Hangul syllables are made of their letters by rule.
+
+    The rule is NR1 of the Unicode Standard, section 4.8. A third of all names are of this kind, and teach no word.
+
+    >>> is_listed("MUSICAL SYMBOL G CLEF"), is_listed("HANGUL SYLLABLE GAG")
+    (True, False)
+    """
+    return not name.startswith("HANGUL SYLLABLE ")
+
+
 class Names(OfflineBuilder):
     """Unicode names, text only."""
+
+    BUILDER_CONFIGS: ClassVar = [
+        tfds.core.BuilderConfig(name="all", description="All names."),
+        tfds.core.BuilderConfig(name="listed", description="Without names made by rule, of Hangul syllables."),
+    ]
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -35,6 +51,8 @@ class Names(OfflineBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict]]]:
         names = names_without_picture()
+        if self.builder_config.name == "listed":
+            names = [name for name in names if is_listed(name)]
         return {s: self._generate_examples([n for n in names if split_of(n) == s]) for s in SPLITS}
 
     def _generate_examples(self, names: list[str]) -> Iterator[tuple[str, dict]]:
