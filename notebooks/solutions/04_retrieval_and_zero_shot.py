@@ -1,0 +1,18 @@
+"""Solutions of lesson 04. Try first."""
+
+import numpy as np
+
+
+def K_of(f, g, temperature):
+    """Cosines of all pairs, divided by the temperature."""
+    f = f / np.linalg.norm(f, axis=1, keepdims=True)
+    g = g / np.linalg.norm(g, axis=1, keepdims=True)
+    return f @ g.T / temperature
+
+
+SOLUTIONS = {
+    "04.1": (12, 300),  # [pictures, texts]
+    "04.2": 2 / 3,  # rows 1 and 3
+    "04.3": K_of,
+    "04.4": "0",  # only pictures had labels
+}

@@ -1,0 +1,100 @@
+"""Pictures of lesson 04: K before and after learning, two clouds that meet, and what can be asked without a label."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from tfxfer.report.figures.style import GRID, MUTED
+from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, PURPLE, arrow, blank, box, picture, pixels
+
+
+@picture
+def towers() -> Figure:
+    """Draw a locked picture tower, a text tower that learns, and K where they meet."""
+    figure, axes = pyplot.subplots(figsize=(8.4, 2.7), layout="constrained")
+    blank(axes).set(xlim=(0, 10), ylim=(0, 3.2))
+    for y, side, tower, words, c in (
+        (2.4, "pictures X", "f: a CNN that knows\ncharacters", "locked", BLUE),
+        (0.8, "texts Y", "g: embeddings of words,\na layer, their mean", "learns", GREEN),
+    ):
+        box(axes, 0.95, y, 1.6, 0.7, side, MUTED)
+        box(axes, 3.9, y, 2.5, 0.95, tower, c)
+        axes.text(3.9, y - 0.62, words, ha="center", va="top", color=c, fontsize=9)
+        arrow(axes, (1.8, y), (2.6, y))
+        arrow(axes, (5.2, y), (6.5, 1.6 + 0.25 * (y - 1.6)))
+    box(axes, 7.9, 1.6, 2.7, 1.15, "K = f(X) · g(Y)ᵀ / τ\nall pairs at once", PURPLE)
+    return figure
+
+
+@picture
+def matrices(tables: Mapping[str, Any], images: Any, captions: Sequence[str]) -> Figure:
+    """Draw K before and after: pictures down, texts across; the true pairs are framed.
+
+    Args:
+        tables: Title -> K [N, N].
+        images: N pictures.
+        captions: N texts.
+    """
+    count = len(captions)
+    figure, axes = pyplot.subplots(1, 1 + len(tables), figsize=(8.8, 4.6), layout="constrained",
+                                   width_ratios=(0.45, *[4.0] * len(tables)))  # fmt: skip
+    strip = np.concatenate([np.asarray(image)[..., 0] for image in images])
+    pixels(axes[0], strip, aspect="auto")
+    for place, (title, table) in zip(axes[1:], tables.items()):
+        shown = np.exp(table - np.max(table, 1, keepdims=True))
+        place.imshow(shown / shown.sum(1, keepdims=True), cmap="Purples", vmin=0, vmax=1, aspect="auto")
+        for i in range(count):
+            place.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=1.4))
+        place.set(yticks=[], title=title)
+        names = [" ".join(caption.split()[-3:]).lower()[:24] for caption in captions]
+        place.set_xticks(range(count), names, rotation=60, ha="right", fontsize=7.5)
+        place.tick_params(length=0)
+        place.spines[:].set_color(GRID)
+    return figure
+
+
+@picture
+def clouds(sides: Mapping[str, tuple[Any, Any]], links: int = 40) -> Figure:
+    """Draw pictures and texts in the plane in which they spread most; a line joins each pair.
+
+    Args:
+        sides: Title -> (vectors of pictures [N, D], vectors of texts [N, D]).
+        links: How many pairs are joined.
+    """
+    figure, panels = pyplot.subplots(1, len(sides), figsize=(8.6, 3.8), layout="constrained")
+    for axes, (title, (seen, said)) in zip(panels, sides.items()):
+        both = np.concatenate([seen, said]) - np.concatenate([seen, said]).mean(0)
+        plane = np.linalg.svd(both, full_matrices=False)[2][:2].T
+        x, y = both[: len(seen)] @ plane, both[len(seen) :] @ plane
+        for a, b in list(zip(x, y))[:links]:
+            axes.plot(*np.transpose([a, b]), color=GRID, linewidth=0.9, zorder=0)
+        axes.plot(*x.T, "s", markersize=4, color=BLUE, alpha=0.6, label="pictures, f(X)")
+        axes.plot(*y.T, "o", markersize=4, color=GREEN, alpha=0.6, label="texts, g(Y)")
+        blank(axes).set_title(title)
+    panels[0].legend(loc="best", fontsize=8.5)
+    return figure
+
+
+@picture
+def shares(rows: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw shares that are right, a group of bars for each question: question -> arm -> share."""
+    figure, axes = pyplot.subplots(figsize=(8.0, 0.6 + 0.36 * sum(len(r) + 1 for r in rows.values())),
+                                   layout="constrained")  # fmt: skip
+    y, ticks = 0.0, {}
+    for question, arms in rows.items():
+        axes.text(0, y - 0.1, question, fontsize=9.5, fontweight="bold", va="center")
+        for (arm, share), c in zip(arms.items(), (PURPLE, ORANGE, MUTED)):
+            y += 0.9
+            axes.barh(y, share, height=0.7, color=c, alpha=0.75)
+            axes.text(share + 0.01, y, f"{share:.0%}", va="center", fontsize=9.5, color=c)
+            ticks[y] = arm
+        y += 1.2
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set(xlim=(0, 1), xticks=[], ylim=(y - 0.3, -0.6))
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    return figure
