@@ -1,0 +1,153 @@
+"""Pictures of lesson 07: a unit copied, outputs before and after, a head start, and where a language body looks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch
+
+from tfxfer.report.figures.style import GRID, INK, MUTED
+from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, STRENGTH, arrow, blank, picture, pixels
+
+
+@picture
+def net2wider(W1: Any, W2: Any, g: Sequence[int]) -> Figure:
+    """Draw a tiny network and its wider twin: x [2] → hidden → y [1].
+
+    Args:
+        W1: Weights [2, old] into the hidden units.
+        W2: Weights [old] out of them.
+        g: For each new unit, the old one it copies.
+    """
+    W1, W2 = np.asarray(W1), np.asarray(W2)
+    copies = np.bincount(g, minlength=len(W2))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(8.4, 3.1), layout="constrained")
+    _net(left, W1, W2, [str(j + 1) for j in range(len(W2))], [MUTED] * len(W2), "before")
+    colours = [GREEN if copies[j] > 1 else MUTED for j in g]
+    names = [f"{j + 1}" if copies[j] == 1 else f"{j + 1}{'ab'[list(g[:i]).count(j)]}" for i, j in enumerate(g)]
+    _net(right, W1[:, list(g)], (W2 / copies)[list(g)], names, colours, "after: one unit stands twice and gives half")
+    return figure
+
+
+def _net(axes: Axes, W1: np.ndarray, W2: np.ndarray, names: Sequence[str], colours: Sequence[str], title: str) -> None:
+    blank(axes).set(xlim=(-0.4, 4.6), ylim=(-0.6, 3.6))
+    axes.set_title(title, fontsize=10.5, loc="left")
+    hidden = np.linspace(3.0, 0.0, len(names))
+    inputs = (2.4, 0.6)
+    for y, name in zip(inputs, ("x₁", "x₂")):
+        _unit(axes, 0, y, name, INK)
+    _unit(axes, 4, 1.5, "y", INK)
+    for j, (y, name, c) in enumerate(zip(hidden, names, colours)):
+        _unit(axes, 2, y, name, c)
+        arrow(axes, (2.28, y), (3.72, 1.5), c)
+        axes.text(2.85, y + (1.5 - y) * 0.38 + 0.16, f"{W2[j]:g}", color=c, fontsize=10, ha="center",
+                  fontweight="bold" if c == GREEN else "normal")  # fmt: skip
+        for i, x in enumerate(inputs):
+            arrow(axes, (0.28, x), (1.72, y), c, linewidth=1.0)
+            axes.text(1.25, x + (y - x) * 0.66 + 0.13, f"{W1[i, j]:g}", color=c, fontsize=8.5, ha="center")
+
+
+def _unit(axes: Axes, x: float, y: float, name: str, colour: str) -> None:
+    axes.add_patch(Circle((x, y), 0.27, facecolor="white", edgecolor=colour, linewidth=1.6, zorder=3))
+    axes.text(x, y, name, ha="center", va="center", color=colour, zorder=4)
+
+
+@picture
+def before_after(source: Any, others: Mapping[str, Any]) -> Figure:
+    """Draw what models answer against what the source answers, a panel each: on the diagonal nothing has changed.
+
+    Args:
+        source: Logits of the source [N, C].
+        others: Title -> logits [N, C].
+    """
+    figure, panels = pyplot.subplots(1, len(others), figsize=(8.0, 3.9), layout="constrained", sharey=True)
+    x = np.asarray(source).ravel()
+    ends = (x.min(), x.max())
+    for axes, (title, values) in zip(np.atleast_1d(panels), others.items()):
+        y = np.asarray(values).ravel()
+        kept = bool(np.abs(y - x).max() < 1e-3 * np.abs(x).max())
+        axes.plot(ends, ends, color=GRID, linewidth=4, zorder=0)
+        axes.plot(x, y, ".", markersize=3, alpha=0.35, color=GREEN if kept else ORANGE, markeredgewidth=0)
+        axes.set_title(title, fontsize=10.5)
+        axes.set_xlabel("logit of the source")
+        worst = f"greatest difference {np.abs(y - x).max():.1g}"
+        axes.text(0.04, 0.95, worst, transform=axes.transAxes, va="top", fontsize=9, color=MUTED)
+    np.atleast_1d(panels)[0].set_ylabel("logit of the wider network")
+    return figure
+
+
+@picture
+def head_start(curves: Mapping[str, Sequence[float]], start: float) -> Figure:
+    """Draw accuracy over further training, from step 0 on, and where the source stood."""
+    figure, axes = pyplot.subplots(figsize=(7.6, 3.2), layout="constrained")
+    colours = dict(zip(curves, (GREEN, ORANGE, MUTED)))
+    for name, values in curves.items():
+        axes.plot(range(len(values)), values, "o-", color=colours[name], linewidth=2, markersize=4)
+        axes.text(len(values) - 0.85, values[-1], name, color=colours[name], va="center", fontsize=9.5)
+    axes.axhline(start, color=INK, linewidth=1, linestyle=":")
+    axes.text(len(next(iter(curves.values()))) - 0.85, start, "the source", fontsize=9, va="center")
+    longest = max(map(len, curves.values()))
+    axes.set(xlabel="passes of further training", ylabel="right on held-out letters", ylim=(0, None))
+    axes.set(xlim=(-0.2, longest + 1.4), xticks=range(longest))
+    axes.grid(axis="y")
+    return figure
+
+
+@picture
+def looks(images: Any, heats: Any, words: Sequence[str], patch: int) -> Figure:
+    """Draw letters with the patches that mattered: how far the right answer falls when a patch is wiped.
+
+    Args:
+        images: N pictures uint8 [N, H, W, 1].
+        heats: Fall of the right answer's probability [N, H / patch, W / patch].
+        words: What each is.
+        patch: Side of a patch in pixels.
+    """
+    figure, panels = pyplot.subplots(1, len(images), figsize=(8.6, 2.15), layout="constrained")
+    for axes, image, heat, word in zip(panels, images, heats, words):
+        spread = np.kron(np.maximum(heat, 0) / max(float(np.max(heat)), 1e-9), np.ones((patch, patch)))
+        ink = 1 - np.asarray(image)[..., 0] / 255.0
+        shown = STRENGTH(spread)[..., :3] * (1 - ink[..., None]) + 0.1 * ink[..., None]
+        pixels(axes, shown)
+        for cut in range(patch, image.shape[0], patch):
+            axes.axhline(cut - 0.5, color=GRID, linewidth=0.7)
+            axes.axvline(cut - 0.5, color=GRID, linewidth=0.7)
+        axes.set_title(word, fontsize=9)
+    figure.supxlabel("blue: wiping this patch takes the most from the right answer", fontsize=9, color=BLUE)
+    return figure
+
+
+@picture
+def same_blocks(image: Any, patches: int) -> Figure:
+    """Draw how a sentence and a picture become the same thing: a row of tokens for the blocks."""
+    figure, axes = pyplot.subplots(figsize=(8.4, 2.9), layout="constrained")
+    blank(axes).set(xlim=(0, 10), ylim=(0, 3.4))
+    words = ("latin", "small", "letter", "e", "with", "acute")
+    for i, word in enumerate(words):
+        axes.text(0.55 + 0.72 * i, 2.75, word, fontsize=9, ha="center", va="center",
+                  bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": MUTED})  # fmt: skip
+    axes.text(0.2, 3.2, "what the blocks learned from", fontsize=9.5, color=MUTED)
+    axes.text(0.2, 1.85, "what they are shown now", fontsize=9.5, color=MUTED)
+    side = image.shape[0] // patches
+    for i in range(6):
+        row, column = divmod(i + patches, patches)
+        piece = image[row * side : (row + 1) * side, column * side : (column + 1) * side, 0]
+        place = axes.inset_axes((0.22 + 0.72 * i, 0.75, 0.62, 0.85), transform=axes.transData)
+        pixels(place, piece, vmin=0, vmax=255)
+    axes.text(4.65, 1.15, "…", fontsize=14, va="center")
+    for k in range(2):
+        corner = (5.9 + 1.45 * k, 0.95)
+        axes.add_patch(FancyBboxPatch(corner, 1.05, 1.8, boxstyle="round,pad=0.05", facecolor=BLUE, alpha=0.14))
+        axes.text(corner[0] + 0.52, 1.85, f"block {k + 1}\nattention\nfeed-forward", ha="center", va="center",
+                  fontsize=8.5, color=BLUE)  # fmt: skip
+    arrow(axes, (4.75, 2.75), (5.8, 2.3))
+    arrow(axes, (5.0, 1.15), (5.8, 1.5), GREEN)
+    axes.text(4.95, 0.62, "fresh projection", fontsize=9, color=GREEN)
+    arrow(axes, (7.05, 1.85), (7.25, 1.85))
+    arrow(axes, (8.55, 1.85), (9.0, 1.85))
+    axes.text(9.05, 1.85, "fresh\nhead", fontsize=9, color=GREEN, va="center")
+    axes.text(6.65, 3.0, "carried over, frozen", fontsize=9.5, color=BLUE, ha="center")
+    return figure
