@@ -13,6 +13,7 @@ from tfxfer import predict
 from tfxfer.cli import main
 from tfxfer.config import KnowledgeConfig
 from tfxfer.errors import UserError
+from tfxfer.evaluate import __main__ as evaluate
 from tfxfer.recipes.checks import check_knowledge
 from tfxfer.records import Comparison
 
@@ -106,6 +107,11 @@ def test_the_saved_model_captions_pictures(run, picture, capsys):
 def test_questions_that_cannot_be_asked_are_named(run, picture, words, message, capsys):
     assert main(predict.work, [str(run[0]), *(word.format(picture=picture) for word in words)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_command_that_scores_classes_says_what_it_cannot_score(run, samples, capsys):
+    assert main(evaluate.work, [str(run[0]), "--data", f"csv:{samples}/reviews.csv"]) == 2
+    assert "this run's task is captions" in capsys.readouterr().err
 
 
 def test_a_prefix_a_table_of_captions_and_own_texts(data_dir, samples, tmp_path):

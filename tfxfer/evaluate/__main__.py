@@ -32,6 +32,11 @@ def work(argv: Sequence[str]) -> None:
 
     asked = parser().parse_args(argv)
     about = open_run(asked.run)
+    if about["task"] not in ("classification", "retrieval"):
+        raise UserError(
+            f"{asked.run}: this command scores classes, and this run's task is {about['task']}; train again with "
+            f"--target {asked.data}, or ask the model with tfxfer.predict"
+        )
     columns = {"text": asked.text, "image": asked.image, "label": asked.label}
     spec.check(asked.data, data_dir=asked.data_dir, download=asked.download, **columns)
     splits = ("train", "validation", "test")

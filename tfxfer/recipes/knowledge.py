@@ -28,12 +28,12 @@ from tfxfer.recipes import looking
 from tfxfer.recipes.captioned import Pictures, count_long
 from tfxfer.recipes.feature import conclude, load_source, records_folder, run_arms
 from tfxfer.recipes.language import fresh_language, load_language, read_on, texts_to_read
+from tfxfer.recipes.ledger import keep
 from tfxfer.recipes.runtime import prepare
 from tfxfer.recipes.writers import Gallery, Writer, neighbour
 from tfxfer.runs import Run
 from tfxfer.transfer.graph import fingerprint
 from tfxfer.transfer.knowledge.captioner import caption_reader, grid_of, sized, whole
-from tfxfer.transfer.weights.ledger import entries, flows, show_layers, totals
 
 MEASURES = ("cider_d", "log_likelihood", "exact_match", "token_f1")
 
@@ -142,10 +142,7 @@ def plan(
         "prefix_length": config.prefix_length if config.looking == "prefix" else 0,
     }
     reader, weight_map = caption_reader(shape, language, **how, seed=config.seed)
-    show_layers(weight_map, this.console)
-    weight_map.to_json(this.folder / "weight_map.json")
-    told = {"entries": entries(weight_map, group=True), "totals": totals(weight_map), "proof": ""}
-    write_json(this.folder / "ledger.json", told | {"flows": flows(weight_map), "titles": dict(weight_map.titles)})
+    keep(weight_map, "", this)
 
     carried = read_on(reader, words, texts, config, this) if texts else {}
 
@@ -165,8 +162,8 @@ def plan(
         def told_of(row: dict[str, Any]) -> None:
             this.metric("arm training", arm=name, **row)
 
-        keep = (max(config.pairs), config.seed)
-        return Writer(start, reader, words, lambda n, s: change(gallery.drawn(n, s), s), config, told_of, keep)
+        last = (max(config.pairs), config.seed)
+        return Writer(start, reader, words, lambda n, s: change(gallery.drawn(n, s), s), config, told_of, last)
 
     transfer = arm("transfer", warm, lambda drawn, seed: drawn)
     at = config.controls_at or (max(config.pairs),)
