@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 
 import jupytext
 import pytest
@@ -81,7 +82,26 @@ def test_the_code_runs_on_little_data_from_another_folder(source, data_dir, tmp_
     monkeypatch.setenv("TFXFER_DATA", str(data_dir))
     monkeypatch.setenv("TFXFER_SMOKE", "0")  # smoke() sets it; this puts it back afterwards
     monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
     smoke(source)
+
+
+def no_network(*address, **options):
+    raise AssertionError(f"a lesson asked for {address}")
+
+
+@pytest.mark.parametrize(
+    ("lesson", "said"),
+    [
+        ("03", "**The verdict turns.**"),
+        ("03", "Knowledge of letters: helped. Knowledge of dots: no evidence."),
+        ("07", "The target computes what the source computes"),
+    ],
+)
+def test_what_a_lesson_builds_on_came_out(lesson, said):
+    (source,) = sources([lesson])
+    told = [str(output.get("data", {}).get("text/markdown", output.get("text", ""))) for output in outputs_of(source)]
+    assert said in " ".join(" ".join(told).split())
 
 
 def test_links_between_lessons_and_documents_lead_somewhere():
