@@ -11,7 +11,7 @@ from tfxfer.data.splits import position
 
 NO_SCRIPT = ("", "Common", "Inherited", "Unknown")  # signs that many scripts share have none of their own
 WORDINGS: dict[str, tuple[str, ...]] = {  # what is asked for -> ways of asking
-    "script": ("which script is it?", "what script is this letter of?", "which writing system is it from?"),
+    "script": ("which script is it?", "what script is this letter of?", "what is the script?"),
     "case": ("is it a capital or a small letter?", "upper or lower case?", "what case is the letter?"),
     "diacritic": ("which mark is on the letter?", "what is the letter with?", "which diacritic is it?"),
     "number": ("what is its number?", "what number is the sign?", "how much is it worth?"),

@@ -39,7 +39,7 @@ from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.graph import clone, fingerprint
 from tfxfer.transfer.knowledge.asking import Asked
 from tfxfer.transfer.knowledge.text_towers import TextTower, bert_tower, small_tower
-from tfxfer.transfer.knowledge.visual_qa import VisualQA
+from tfxfer.transfer.knowledge.visual_qa import VisualQA, grids_by, small_grid
 
 
 def run(config: VqaConfig) -> Path:
@@ -147,7 +147,7 @@ class Arms:
     ) -> None:
         self.encoder, self.shape, self.language = encoder, shape, language
         self.questions, self.names, self.config, self.this = questions, names, config, this
-        self._held: dict[tuple[str, int], dict[str, Asked]] = {}
+        self._held: dict[str, Asked] = {}
         self.words = [] if language else learn_vocabulary(questions["train"].texts, "words")
         self.qa = self.build(self.encoder_of(config.seed), self.bert(config.seed), config.seed)
         self.transfer = self.answerer("transfer", self.lessons)
@@ -181,14 +181,17 @@ class Arms:
     ) -> Answerer:
         """Return an arm that trains the model from its start."""
 
-        def start(seed: int) -> list[np.ndarray]:
-            begun = self.build(self.encoder_of(seed, fresh_f), self.bert(seed, fresh_g), seed)
-            return [np.array(weight) for weight in begun.trained.get_weights()]
-
         def report(row: dict[str, Any]) -> None:
             self.this.metric("arm training", arm=name, **row)
 
-        return Answerer(self.qa, lru_cache(maxsize=1)(start), lessons, self.config, report)
+        fresh_f = fresh_f and self.config.train_encoder  # a locked encoder is none of the weights that train
+        return Answerer(self.qa, lambda seed: self.start(fresh_f, fresh_g, seed), lessons, self.config, report)
+
+    @lru_cache(maxsize=8)  # noqa: B019 - one object a run
+    def start(self, fresh_f: bool, fresh_g: bool, seed: int) -> list[np.ndarray]:
+        """Return the weights that a training begins with."""
+        begun = self.build(self.encoder_of(seed, fresh_f), self.bert(seed, fresh_g), seed)
+        return [np.array(weight) for weight in begun.trained.get_weights()]
 
     def build(self, encoder: keras.Model, bert: keras.Model | None, seed: int) -> VisualQA:
         """Return a model over an encoder and a BERT, the rest of it fresh."""
@@ -217,7 +220,7 @@ class Arms:
             return fresh_copy(self.encoder, seed)
         return clone(self.encoder) if self.config.train_encoder else self.encoder
 
-    @lru_cache(maxsize=4)  # noqa: B019 - one object a run
+    @lru_cache(maxsize=4)  # noqa: B019
     def drawn(self, budget: int | None, seed: int) -> dict[str, Questions]:
         """Return the questions with `budget` pictures in training."""
         return self.questions | {"train": self.questions["train"].drawn(budget, seed)}
@@ -225,24 +228,20 @@ class Arms:
     @lru_cache(maxsize=4)  # noqa: B019
     def lessons(self, budget: int | None, seed: int) -> Lessons:
         """Return the questions as the learned picture encoder sees their pictures."""
-        return self.seen_by(self.qa, budget, seed, "learned")
+        drawn = self.drawn(budget, seed)
+        if not self._held:
+            self._held = {split: self.qa.asked(*pairs(drawn[split])) for split in ("validation", "test")}
+        return Lessons(drawn, {"train": self.qa.asked(*pairs(drawn["train"])), **self._held})
 
     @lru_cache(maxsize=4)  # noqa: B019
     def by_fresh_eyes(self, budget: int | None, seed: int) -> Lessons:
         """Return the questions as a picture encoder of the same architecture sees them that never learned anything."""
+        lessons = self.lessons(budget, seed)
         if self.config.train_encoder:  # then the model reads pixels, and its own encoder begins fresh
-            return self.lessons(budget, seed)
-        return self.seen_by(self.build(self.encoder_of(seed, fresh=True), self.bert(seed), seed), budget, seed, "fresh")
-
-    def seen_by(self, qa: VisualQA, budget: int | None, seed: int, eyes: str) -> Lessons:
-        """Return the questions as `qa` reads them; held-out splits are read once for each pair of eyes."""
-        drawn = self.drawn(budget, seed)
-        asked = {"train": qa.asked(*pairs(drawn["train"]))}
-        key = (eyes, seed if eyes == "fresh" else 0)
-        if key not in self._held:
-            read = {split: qa.asked(*pairs(drawn[split])) for split in ("validation", "test")}
-            self._held = {k: v for k, v in self._held.items() if k[0] == "learned"} | {key: read}
-        return Lessons(drawn, asked | self._held[key])
+            return lessons
+        grids = grids_by(small_grid(self.encoder_of(seed, fresh=True), self.shape))
+        images = {split: asked.images for split, asked in lessons.questions.items()}
+        return replace(lessons, asked={s: a._replace(sight=grids(images[s])) for s, a in lessons.asked.items()})
 
 
 def pairs(questions: Questions) -> tuple[np.ndarray, Any, list[str], list[str]]:

@@ -8,7 +8,7 @@ The picture encoder is locked, and its grids are computed once; or it is trained
 Answers are classes. A batch holds each picture and each question once, however many pairs they are in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -91,7 +91,7 @@ class VisualQA:
         logits = self.k(sight, tokens, **pairs)
         self.trained = keras.Model({"sight": sight, "tokens": tokens, **pairs}, logits, name="visual_qa")
         self._calls: dict[str | None, Any] = {}
-        self._grids: Any = None
+        self._grids: Callable[[np.ndarray], np.ndarray] | None = None
 
     def k(self, sight: Any, tokens: Any, picture: Any = None, question: Any = None, **how: Any) -> Any:
         """Return logits [B, A], or what `how` asks of `AskedKnowledge.call`; `sight` as in `Asked`."""
@@ -134,11 +134,8 @@ class VisualQA:
         """Return what K sees of pictures uint8 [P, H, W, C]: their grids, or they themselves if the encoder trains."""
         if self.train_encoder:
             return np.asarray(pictures)
-        if self._grids is None:
-            signature = [tf.TensorSpec((None, *self.image_shape), tf.uint8)]
-            self._grids = tf.function(lambda batch: self.grid(batch, training=False), input_signature=signature)
-        found = [self._grids(tf.constant(pictures[i : i + BATCH])) for i in range(0, len(pictures), BATCH)]
-        return np.concatenate([np.asarray(part, np.float32) for part in found])
+        self._grids = self._grids or grids_by(self.grid)
+        return self._grids(pictures)
 
     def fit(
         self,
@@ -249,6 +246,18 @@ def small_grid(encoder: keras.Model, image_shape: tuple[int, int, int], trains: 
     if max(window) > 1:
         grid = keras.layers.AveragePooling2D(window, padding="same", name="fewer_places")(grid)
     return keras.Model(pictures, grid, name="grid")
+
+
+def grids_by(grid: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from pictures uint8 [P, H, W, C] to their grids float32 [P, h, w, E], compiled once."""
+    signature = [tf.TensorSpec(grid.input.shape, tf.uint8)]
+    call = tf.function(lambda batch: grid(batch, training=False), input_signature=signature)
+
+    def grids(pictures: np.ndarray) -> np.ndarray:
+        parts = [call(tf.constant(pictures[i : i + BATCH])) for i in range(0, len(pictures), BATCH)]
+        return np.concatenate([np.asarray(part, np.float32) for part in parts])
+
+    return grids
 
 
 def sequence_of(tower: TextTower) -> keras.Model:
