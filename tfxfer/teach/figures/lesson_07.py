@@ -86,11 +86,14 @@ def head_start(curves: Mapping[str, Sequence[float]], start: float) -> Figure:
     colours = dict(zip(curves, (GREEN, ORANGE, MUTED)))
     for name, values in curves.items():
         axes.plot(range(len(values)), values, "o-", color=colours[name], linewidth=2, markersize=4)
-        axes.text(len(values) - 0.85, values[-1], name, color=colours[name], va="center", fontsize=9.5)
     axes.axhline(start, color=INK, linewidth=1, linestyle=":")
-    axes.text(len(next(iter(curves.values()))) - 0.85, start, "the source", fontsize=9, va="center")
+    ends = {name: (values[-1], colours[name]) for name, values in curves.items()} | {"the source": (start, INK)}
+    at = -1.0
+    for name, (y, c) in sorted(ends.items(), key=lambda one: one[1][0]):
+        at = max(y, at + 0.06)
+        axes.text(len(next(iter(curves.values()))) - 0.85, at, name, color=c, va="center", fontsize=9.5)
     longest = max(map(len, curves.values()))
-    axes.set(xlabel="passes of further training", ylabel="right on held-out letters", ylim=(0, None))
+    axes.set(xlabel="parts of further training", ylabel="right on held-out letters", ylim=(0, None))
     axes.set(xlim=(-0.2, longest + 1.4), xticks=range(longest))
     axes.grid(axis="y")
     return figure
