@@ -96,3 +96,9 @@ def test_every_public_name_is_there():
         assert getattr(structure, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'widne'"):
         structure.widne  # noqa: B018
+
+
+def test_test_files_have_names_of_their_own():
+    """Two of one name stop pytest before its first test, and only where both are collected."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
