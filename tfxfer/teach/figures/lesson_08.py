@@ -1,0 +1,55 @@
+"""Pictures of lesson 08: from two files to a shared model, and what the network gets to see."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from tfxfer.report.figures.style import MUTED
+from tfxfer.teach.figures.paper import BLUE, GREEN, PURPLE, arrow, blank, box, picture, pixels
+
+
+@picture
+def way() -> Figure:
+    """Draw the way from a folder and a table to a run's folder, and what can be done with it."""
+    figure, axes = pyplot.subplots(figsize=(8.8, 2.9), layout="constrained")
+    blank(axes).set(xlim=(0, 10), ylim=(0, 3.3))
+    box(axes, 1.1, 2.5, 1.9, 0.85, "folder:digits\npictures by class", BLUE)
+    box(axes, 1.1, 0.9, 1.9, 0.85, "csv:sentences.csv\ntext, label", GREEN)
+    box(axes, 4.1, 1.7, 1.9, 1.3, "python -m\ntfxfer.train", MUTED, fontweight="bold")
+    axes.text(2.62, 2.52, "--source", fontsize=8.5, color=BLUE, ha="center")
+    axes.text(2.62, 0.78, "--target", fontsize=8.5, color=GREEN, ha="center")
+    arrow(axes, (2.1, 2.4), (3.1, 2.0), BLUE)
+    arrow(axes, (2.1, 1.0), (3.1, 1.4), GREEN)
+    files = ("report.html   the table, the verdict", "model.keras   takes raw text", "config.yaml   replays the run")
+    box(axes, 6.9, 1.7, 2.7, 1.9, "", PURPLE)
+    axes.text(5.65, 1.62, "\n".join([*files, "log, metrics, answers"]), fontsize=8.5, va="center", linespacing=1.7)
+    axes.text(6.9, 2.78, "the run's folder", ha="center", fontsize=9.5, color=PURPLE)
+    arrow(axes, (5.1, 1.7), (5.5, 1.7))
+    for y, word in ((2.5, "predict"), (1.7, "evaluate"), (0.9, "share")):
+        arrow(axes, (8.3, 1.7 + 0.35 * (y - 1.7)), (8.85, y), PURPLE)
+        axes.text(8.95, y, word, va="center", fontsize=10)
+    return figure
+
+
+@picture
+def seen(digits: Any, sentences: Any, texts: Sequence[str]) -> Figure:
+    """Draw what the source learns from, and how sentences look to it afterwards.
+
+    Args:
+        digits: Pictures [N, 32, 32, 1].
+        sentences: Drawn sentences [M, H, W, 1].
+        texts: The M sentences.
+    """
+    figure = pyplot.figure(figsize=(8.8, 2.1), layout="constrained")
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1.75))
+    left, right = parts
+    left.suptitle("the source learns from these", fontsize=9.5, color=BLUE)
+    right.suptitle("and is shown these", fontsize=9.5, color=GREEN)
+    for axes, image in zip(np.ravel(left.subplots(2, 5)), digits):
+        pixels(axes, image)
+    for axes, image in zip(np.ravel(right.subplots(len(texts), 1)), sentences):
+        pixels(axes, image)
+    return figure
