@@ -210,10 +210,10 @@ class RetrievalConfig(RunConfig):
     pictures_label: str | None = option(None, "column of that data set that is learned")
     pictures_epochs: int = option(2, "epochs of training the picture tower")
     texts: str = option(
-        "names", "what the text tower read before: texts (names, text:PATH, csv:PATH) or preset:DIR of a BERT"
+        "names/listed", "what the text tower read before: texts (names, text:PATH, csv:PATH) or preset:DIR of a BERT"
     )
-    texts_epochs: int = option(2, "epochs of reading them, as a masked language model")
-    texts_max: int = option(8000, "at most this many texts an epoch (0: all)")
+    texts_epochs: int = option(1, "epochs of reading them, as a masked language model")
+    texts_max: int = option(0, "at most this many texts an epoch (0: all)")
     target: str = option(
         "glyphs/by_character", "pairs of pictures and texts: glyphs, captions:PATH, coco:PATH, csv:PATH"
     )
@@ -226,7 +226,7 @@ class RetrievalConfig(RunConfig):
     length: int = option(16, "word pieces of a text, its begin and end among them")
     dim: int = option(0, "width of the common space (0: the picture tower's own, which nothing then changes)")
     temperature: float = option(0.07, "where the learned temperature starts")
-    pairs: tuple[int, ...] = option((150, 500, 1200), "budgets: pictures with their texts in training")
+    pairs: tuple[int, ...] = option((150, 1200), "budgets: pictures with their texts in training")
     arms: tuple[str, ...] = option(
         ("transfer", "random", "random_f", "shuffled", "anchors", "native"),
         "what is run side by side",

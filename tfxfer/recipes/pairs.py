@@ -207,18 +207,22 @@ def anchors(pairs: Pairs) -> Outcome:
 
     The text side of an anchor is the mean of its picture's texts.
     """
-    pictures, grams = standardised(pairs.features), {s: rows.toarray() for s, rows in ngrams(pairs).items()}
+    pictures, grams = (
+        standardised(pairs.features),
+        {s: rows.astype(np.float32).toarray() for s, rows in ngrams(pairs).items()},
+    )
     firsts = np.flatnonzero(np.diff(pairs.owners("train"), prepend=-1))
     counts = np.diff(np.append(firsts, len(grams["train"])))
     texts = np.add.reduceat(grams["train"], firsts) / counts[:, None]  # [P, E]
-    best: tuple[float, dict[str, Any], np.ndarray] = (-math.inf, {}, np.zeros(0))
+    best: tuple[float, dict[str, Any], Anchors | None] = (-math.inf, {}, None)
     for k in sorted({min(k, len(texts)) for k in NEIGHBOURS}):
         for p in POWERS:
             bridge = Anchors(pictures["train"], texts, k=k, p=p)
             score = pairs.validate(bridge.K(pictures["validation"], grams["validation"]))
-            if score > best[0]:
-                best = score, {"k": k, "p": p}, bridge.K(pictures["test"], grams["test"])
-    return pairs.outcome(best[2], {"method": "ASIF over character n-grams", **best[1]})
+            best = max(best, (score, {"k": k, "p": p}, bridge), key=lambda row: row[0])
+    assert best[2] is not None  # there is at least one k
+    answered = best[2].K(pictures["test"], grams["test"])
+    return pairs.outcome(answered, {"method": "ASIF over character n-grams", **best[1]})
 
 
 def ngrams(pairs: Pairs) -> dict[str, Any]:

@@ -32,11 +32,11 @@ from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes.arms import fresh_copy
 from tfxfer.recipes.checks import retrieval_columns
 from tfxfer.recipes.feature import conclude, load_source, records_folder, run_arms
-from tfxfer.recipes.gallery import save
+from tfxfer.recipes.gallery import save, spaced
 from tfxfer.recipes.pairs import MEASURES, Pairs, Towers, anchors, native
 from tfxfer.recipes.pretrain import trained_language_model
 from tfxfer.recipes.runtime import prepare
-from tfxfer.recipes.task import SHOWN, png
+from tfxfer.recipes.task import png
 from tfxfer.runs import Run
 from tfxfer.transfer.feature import extract, extractor
 from tfxfer.transfer.graph import clone, fingerprint
@@ -44,6 +44,7 @@ from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
 from tfxfer.transfer.knowledge.text_towers import bert_tower
 
 TEXT = "caption"
+SHOWN = 8  # test pictures in the report, beside its gallery
 
 
 def run(config: RetrievalConfig) -> Path:
@@ -300,8 +301,7 @@ class Arms:
 
 def examples(data: Dataset, pairs: Pairs, how: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield test pictures with their texts, evenly spaced."""
-    count = len(pairs.ids["test"])
-    rows = np.unique(np.linspace(0, count - 1, min(SHOWN, count)).astype(int))
+    rows = spaced(len(pairs.ids["test"]), SHOWN)
     pictures = data.arrays("test", **how)["image"]
     for row in rows:
         yield {"index": int(row), "png": png(pictures[row]), "true": " · ".join(pairs.captions["test"][row])}

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def gallery(queries: Sequence[dict[str, Any]]) -> Figure:
             "png" (base64) and "right" (bool), best first.
     """
     most = max((len(query["found"]) for query in queries), default=1)
-    figure = Figure(figsize=(3.4 + 0.62 * most, 0.5 + 0.62 * len(queries)), layout="constrained")
+    figure = Figure(figsize=(3.4 + 0.62 * most, 0.5 + 0.66 * len(queries)), layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(0, most), ylim=(len(queries) - 0.5, -0.5))
     axes.set_xticks(np.arange(most) + 0.5, labels=[str(i + 1) for i in range(most)])
@@ -89,7 +90,7 @@ def gallery(queries: Sequence[dict[str, Any]]) -> Figure:
 
 def label(query: dict[str, Any]) -> str:
     """Return a query's text, and where its picture stands when it is not among those shown."""
-    text = shortened(query["text"], NAME)
+    text = "\n".join(wrap(shortened(query["text"], 2 * NAME), NAME))
     return text if any(one["right"] for one in query["found"]) else f"{text}\n(right one: place {query['rank']:,})"
 
 
