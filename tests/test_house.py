@@ -20,7 +20,7 @@ KNOWS = {  # part -> the parts it may import, besides the ground
     "fit": set(),
     "generate": {"generate"},
     "transfer": {"transfer", "models", "data", "generate"},
-    "teach": {"teach", "report"},
+    "teach": {"teach", "report", "evaluate"},
     "evaluate": {"evaluate"},
     "choose": {"choose", "evaluate"},
     "report": {"report", "evaluate"},

@@ -63,9 +63,12 @@ def stand_in(word, before, columns):
     """Make the tiny file or folder that a word of a command names, so that the cheap checks find one."""
     kind, _, name = word.partition(":")
     path = Path(name or word)
-    if kind in ("csv", "jsonl") and name:
+    if kind in ("csv", "captions", "jsonl") and name:
         path.parent.mkdir(parents=True, exist_ok=True)
-        table(path, columns) if kind == "csv" else path.write_text(str(dict.fromkeys(columns, "x")).replace("'", '"'))
+        table(path, columns) if kind != "jsonl" else path.write_text(str(dict.fromkeys(columns, "x")).replace("'", '"'))
+    elif kind == "text" and name:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a red circle\na blue square\n")
     elif kind == "folder" and name:
         (path / "a").mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4)).save(path / "a" / "1.png")

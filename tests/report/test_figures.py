@@ -124,7 +124,7 @@ def luminance(colour):
 @pytest.mark.parametrize("mode", [0, 1])
 def test_text_and_arms_are_legible_in_light_and_dark(mode):
     css = (Path(tfxfer.report.__file__).parent / "report.css").read_text(encoding="utf-8")
-    colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", re.findall(r":root \{(.*?)\}", css, re.S)[mode]))
+    colours = dict(re.findall(r"--([a-z_]+): (#[0-9a-f]{6});", re.findall(r":root \{(.*?)\}", css, re.S)[mode]))
     for name in ("ink", "muted", "good", "bad", "accent", *COLOURS):
         for ground in ("paper", "card"):
             a, b = sorted((luminance(colours[name]), luminance(colours[ground])))
