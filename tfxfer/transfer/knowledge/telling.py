@@ -111,7 +111,7 @@ class Teller:
     def _search(self, search: Search) -> Callable[[Any], Any]:
         if search not in self._searches:
 
-            @tf.function
+            @tf.function(autograph=False)  # an error in the request keeps its own words
             def found(grids: Any) -> Any:
                 memory = self.memory(grids)
                 step, cache = stepper(self.decoder, memory, search.num_beams, search.max_length)
