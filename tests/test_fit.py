@@ -18,10 +18,13 @@ PROGRAM = textwrap.dedent(
     import keras, numpy as np, tensorflow as tf
     from tfxfer.fit import cosine, train
 
-    def model():
+    def hiding(x):
+        return keras.ops.where(x == x, keras.ops.relu(x), 0.0)  # what some processors' ReLU does: NaN becomes 0
+
+    def model(activation="relu"):
         keras.utils.set_random_seed(0)
         inputs = keras.Input((8,))
-        x = keras.layers.Dense(16, activation="relu")(inputs)
+        x = keras.layers.Dense(16, activation=activation)(inputs)
         x = keras.layers.BatchNormalization()(x)
         x = keras.layers.Dropout(0.5, seed=3)(x)
         made = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
@@ -152,7 +155,7 @@ def test_kill_dash_nine_then_the_same_command_gives_the_same_weights(parts, tmp_
     ids=["in the loss", "behind a ReLU"],
 )
 def test_a_nan_stops_names_the_place_and_keeps_the_last_good_weights(parts, factor, message):
-    model, after = parts["model"](), {}
+    model, after = parts["model"]("relu" if factor[0] == 1 else parts["hiding"]), {}
     if factor[0] == 1:
         model.compile(parts["keras"].optimizers.Adam(1e-2), "mse")
 
