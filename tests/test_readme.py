@@ -91,6 +91,7 @@ def test_every_command_that_is_shown_is_accepted(document, line, somewhere, monk
     module, argv = words[2], words[3:]
     given = [value for option, value in pairwise(argv) if COLUMN_OPTIONS.match(option)]
     columns = list(dict.fromkeys([*(c for value in given for c in re.split("[+,]", value)), "text", "label"]))
+    columns += ["image", "question", "answer"] if argv[:1] == ["vqa"] else []
     for before, word in zip(["", *argv], argv):
         stand_in(word, before, columns)
     if "--help" in argv:
