@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfxfer.errors import UserError
 from tfxfer.generate import Generated, Search, beam_search, greedy, sample
+from tfxfer.generate.likeliest import FEW, likeliest, log_sum_exp, top_k
 
 START, END = 0, 1
 
@@ -21,7 +22,7 @@ def random_model(seed, batch, words=5, length=6):
 
 def step_of(tables):
     """The step function over those tables; its cache is the token before the last."""
-    tables = tf.constant(tables)
+    tables = tf.convert_to_tensor(tables)
 
     def step(tokens, position, cache):
         at = tf.gather(tables, position, axis=1)  # [B, V, V, V]
@@ -35,14 +36,16 @@ def cache_of(batch):
     return {"before": tf.fill([batch], START)}
 
 
-def log_probabilities(table, tokens):
-    """log P of each token of a sequence that starts with START, by NumPy."""
-    found, before, last = [], START, START
-    for position, token in enumerate(tokens):
-        logits = table[position, before, last].astype(np.float64)
-        found.append(logits[token] - np.log(np.exp(logits).sum()))
-        before, last = last, token
-    return found
+def normalised(table):
+    """log P of every token after every two, by NumPy."""
+    table = table.astype(np.float64)
+    return table - np.log(np.exp(table).sum(-1, keepdims=True))
+
+
+def log_probabilities(known, tokens):
+    """log P of each token of a sequence that starts with START, out of a normalised table."""
+    whole = (START, START, *tokens)
+    return [known[place, whole[place], whole[place + 1], token] for place, token in enumerate(tokens)]
 
 
 def as_list(found, picture, place=0):
@@ -52,7 +55,7 @@ def as_list(found, picture, place=0):
 
 def plain_beam_search(table, search, words):
     """The same search for one picture, written with lists: the oracle of the vectorised one."""
-    running, finished = [((), 0.0)], []
+    known, running, finished = normalised(table), [((), 0.0)], []
     for _ in range(search.max_length - 1):
         grown = []
         for tokens, score in running:
@@ -65,7 +68,8 @@ def plain_beam_search(table, search, words):
                 seen = [whole[i : i + n] for i in range(len(whole) - n)] if n else []
                 if n and len(whole) >= n and whole[-n:] in seen:
                     continue
-                grown.append((new, score + log_probabilities(table, new)[-1]))
+                before, last = (START, START, *tokens)[-2:]
+                grown.append((new, score + known[len(tokens), before, last, token]))
         grown.sort(key=lambda row: -row[1])
         running = []
         for rank, (tokens, score) in enumerate(grown[: 2 * search.num_beams]):
@@ -118,7 +122,8 @@ def test_enough_beams_find_the_true_optimum():
     ended = [t for n in (1, 2, 3) for t in itertools.product(range(words), repeat=n) if END not in t[:-1]]
     ended = [t for t in ended if t[-1] == END or len(t) == length - 1]
     for picture in range(200):
-        scores = {t: sum(log_probabilities(tables[picture], t)) / len(t) for t in ended}
+        known = normalised(tables[picture])
+        scores = {t: sum(log_probabilities(known, t)) / len(t) for t in ended}
         best = max(scores, key=scores.get)
         assert as_list(found, picture) == list(best)
         assert float(found.scores[picture, 0]) == pytest.approx(scores[best], abs=1e-4)
@@ -127,9 +132,10 @@ def test_enough_beams_find_the_true_optimum():
 def test_a_picture_is_answered_alike_alone_and_in_a_batch():
     tables = random_model(3, batch=12)
     for search in SEARCHES[1:5]:
-        together = beam_search(step_of(tables), cache_of(12), 12, search)
+        found = tf.function(lambda t, s=search: beam_search(step_of(t), cache_of(t.shape[0]), t.shape[0], s))
+        together = found(tf.constant(tables))
         for i in range(12):
-            alone = beam_search(step_of(tables[i : i + 1]), cache_of(1), 1, search)
+            alone = found(tf.constant(tables[i : i + 1]))
             np.testing.assert_array_equal(alone.tokens[0], together.tokens[i])
             np.testing.assert_allclose(alone.scores[0], together.scores[i], atol=1e-5)
 
@@ -179,6 +185,78 @@ def test_xla_finds_the_same(search):
     np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
 
 
+def step_that_sees(sizes):
+    """The step function over tables it is handed once a picture; it notes how many pictures it is asked about."""
+
+    def step(tokens, position, cache, seen):
+        sizes.append(tokens.shape[0])
+        return step_of(seen)(tokens, position, cache)
+
+    return step
+
+
+@pytest.mark.parametrize(("batch", "jit"), [(1, False), (2, False), (7, False), (24, False), (24, True)])
+def test_closed_pictures_leave_the_batch_and_nothing_changes(batch, jit):
+    tables = random_model(13, batch)
+    tables[: batch // 2, :, :, :, END] += 3  # these end early
+    for search in SEARCHES[3:5]:
+        sizes = []
+        step = step_that_sees(sizes)
+
+        def found(tables, halvings, step=step, search=search):
+            return beam_search(step, cache_of(batch), batch, search, seen=tables, halvings=halvings)
+
+        wanted = tf.function(found)(tf.constant(tables), 0)
+        assert set(sizes) == {batch}
+        found = tf.function(found, jit_compile=jit)(tf.constant(tables), 2)
+        np.testing.assert_array_equal(found.tokens, wanted.tokens)
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
+        assert set(sizes) == {1: {1}, 2: {2, 1}, 7: {7, 4, 2}, 24: {24, 12, 6}}[batch]
+
+
+def test_a_batch_stops_when_all_its_pictures_are_closed():
+    """Every token is an end: K sequences of one token are never displaced, and no second step is needed."""
+    tables = random_model(14, batch=4, length=30)
+    tables[..., END] += 50
+    sizes = []
+    search = Search(START, END, num_beams=1, max_length=30)
+    found = beam_search(step_that_sees(sizes), cache_of(4), 4, search, seen=tf.constant(tables))
+    assert sizes == [4] and found.lengths.numpy().tolist() == [[2]] * 4
+    sizes.clear()
+    greedy(step_that_sees(sizes), cache_of(4), 4, search, seen=tf.constant(tables))
+    assert sizes == [4]
+
+
+def test_one_graph_serves_all_batches_of_a_size():
+    found = tf.function(lambda t: beam_search(step_of(t), cache_of(3), 3, SEARCHES[1]))
+    for seed in range(3):
+        found(tf.constant(random_model(seed, batch=3)))
+    assert found.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("words", [30, FEW, FEW + 37, 30_522])
+def test_the_likeliest_of_many_words(words):
+    logits = np.random.default_rng(words).normal(0, 3, (2, 3, words)).astype(np.float32)
+    logits[0, 0, : words // 2] = -np.inf
+    for k in (1, 8, 30):
+        wanted = tf.math.top_k(logits, k)
+        for jit in (False, True):
+            best, at = tf.function(top_k, jit_compile=jit)(tf.constant(logits), k)
+            np.testing.assert_array_equal(best, wanted.values)
+            np.testing.assert_array_equal(at, wanted.indices)
+    np.testing.assert_allclose(log_sum_exp(logits)[..., 0], tf.reduce_logsumexp(logits, -1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("words", [30, FEW + 37])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_sum_that_is_no_number_is_seen(words, wrong):
+    logits = np.zeros((1, 3, words), np.float32)
+    logits[0, 1, words - 1] = wrong
+    logits[0, 2] = -np.inf
+    gains = likeliest(tf.constant(logits), tf.zeros([1, 3, 4], tf.int32), tf.constant(0), Search(START, END), 2)[0]
+    assert np.isnan(gains[0, 1:, 0]).all() and np.isfinite(gains[0, 0]).all()
+
+
 def test_greedy_takes_the_likeliest_token():
     tables = random_model(11, batch=16)
     found = greedy(step_of(tables), cache_of(16), 16, Search(START, END, max_length=6))
@@ -190,7 +268,7 @@ def test_greedy_takes_the_likeliest_token():
             if tokens[-1] == END:
                 break
         assert as_list(found, picture) == tokens
-        mean = sum(log_probabilities(tables[picture], tokens)) / len(tokens)
+        mean = sum(log_probabilities(normalised(tables[picture]), tokens)) / len(tokens)
         assert float(found.scores[picture, 0]) == pytest.approx(mean, abs=1e-4)
 
 
@@ -218,6 +296,51 @@ def test_samples_follow_the_nucleus_and_the_seed():
 def test_searches_that_cannot_be(options, message):
     with pytest.raises(UserError, match=message):
         Search(START, END, **options)
+
+
+@pytest.mark.parametrize("search_with", [beam_search, greedy])
+def test_logits_that_are_no_numbers_name_the_picture(search_with):
+    tables = random_model(4, batch=3)
+    search = Search(START, END, num_beams=2, max_length=5)
+
+    def found(t):
+        return search_with(step_of(t), cache_of(3), 3, search)
+
+    sound = tf.function(found)(tf.constant(tables))
+    tables[1, 1, START] = np.nan
+    with pytest.raises(UserError, match="logits of picture 1 are NaN"):
+        found(tf.constant(tables))
+    broken = tf.function(found)(tf.constant(tables))  # a graph cannot raise; it says so in the score
+    assert np.isnan(broken.scores[1]).all() and broken.lengths[1, 0] == 1
+    for row in (0, 2):
+        np.testing.assert_array_equal(broken.tokens[row], sound.tokens[row])
+        np.testing.assert_allclose(broken.scores[row], sound.scores[row])
+
+
+def test_fewer_sequences_than_are_asked_for():
+    """Two words of which none may come twice: 'END' is all that can be said."""
+    tables = random_model(2, batch=2, words=2, length=4)
+    search = Search(START, END, num_beams=3, max_length=4, no_repeat_ngram=1, num_return=3)
+    found = beam_search(step_of(tables), cache_of(2), 2, search)
+    assert found.lengths.numpy().tolist() == [[2, 1, 1]] * 2
+    assert np.isfinite(found.scores[:, 0]).all() and np.isneginf(found.scores[:, 1:]).all()
+    assert found.tokens.numpy()[:, :, 0].tolist() == [[START] * 3] * 2
+
+
+@pytest.mark.parametrize(("end", "length"), [(START, 2), (END, 4)], ids=["an end", "no end"])
+def test_a_vocabulary_of_one_word(end, length):
+    step = step_of(np.zeros((2, 4, 1, 1, 1), np.float32))
+    for search_with in (beam_search, greedy):
+        found = search_with(step, cache_of(2), 2, Search(0, end, num_beams=3, max_length=4))
+        assert found.lengths.numpy().tolist() == [[length]] * 2
+        assert found.scores.numpy().tolist() == [[0.0]] * 2  # it is certain
+
+
+def test_no_pictures_no_answers():
+    tables = random_model(2, batch=0)
+    for search_with in (beam_search, greedy):
+        found = search_with(step_of(tables), cache_of(0), 0, Search(START, END, max_length=6))
+        assert found.tokens.shape == (0, 1, 6) and found.scores.shape == (0, 1)
 
 
 def test_a_vocabulary_smaller_than_the_beam():

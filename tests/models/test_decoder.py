@@ -39,10 +39,10 @@ def all_at_once(decoder, tokens, memory):
 
 def test_one_token_at_a_time_as_all_at_once(decoder, memory):
     tokens = np.random.default_rng(2).integers(0, WORDS, (64, 9)).astype(np.int32)
-    step, cache = stepper(decoder, tf.constant(memory), 1, 9)
+    step, cache, seen = stepper(decoder, tf.constant(memory), 1, 9)
     found = []
     for position in range(9):
-        logits, cache = step(tf.constant(tokens[:, position : position + 1]), tf.constant(position), cache)
+        logits, cache = step(tf.constant(tokens[:, position : position + 1]), tf.constant(position), cache, seen)
         found.append(logits[:, 0].numpy())
     np.testing.assert_allclose(np.stack(found, 1), all_at_once(decoder, tokens, memory), atol=1e-4)
 
@@ -61,7 +61,7 @@ def test_later_tokens_and_other_pictures_change_nothing(decoder, memory):
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
 def test_a_beam_over_the_cache_is_a_beam_without_one(decoder, memory, penalty):
     search = Search(START, END, num_beams=3, max_length=8, length_penalty=penalty, num_return=3)
-    step, cache = stepper(decoder, tf.constant(memory), 3, 8)
+    step, cache, seen = stepper(decoder, tf.constant(memory), 3, 8)
 
     def whole(tokens, position, cache):
         """All tokens so far through the model again, at every step."""
@@ -72,20 +72,42 @@ def test_a_beam_over_the_cache_is_a_beam_without_one(decoder, memory, penalty):
         )
         return tf.reshape(tf.gather(logits, position, axis=1), [64, 3, WORDS]), history
 
-    a = beam_search(step, cache, 64, search, in_place=True)
+    a = beam_search(step, cache, 64, search, in_place=True, seen=seen)
     b = beam_search(whole, tf.zeros([64, 8], tf.int32), 64, search)
     np.testing.assert_array_equal(a.tokens, b.tokens)
     np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
 
 
 def test_greedy_over_the_cache_takes_the_likeliest_token(decoder, memory):
-    step, cache = stepper(decoder, tf.constant(memory), 1, 6)
-    found = greedy(step, cache, 64, Search(START, END, max_length=6), in_place=True).tokens.numpy()[:, 0]
+    step, cache, seen = stepper(decoder, tf.constant(memory), 1, 6)
+    found = greedy(step, cache, 64, Search(START, END, max_length=6), in_place=True, seen=seen).tokens.numpy()[:, 0]
     logits = all_at_once(decoder, found, memory)
     ended = np.cumsum(found == END, 1)
     for position in range(5):
         running = ended[:, position] == 0
         np.testing.assert_array_equal(found[running, position + 1], logits[running, position].argmax(-1))
+
+
+def test_the_memory_is_projected_once_a_picture(decoder, memory):
+    """Cross-attention's keys and values [B, H, M, d] know no hypotheses."""
+    _, cache, seen = stepper(decoder, tf.constant(memory), 3, 8)
+    assert [tuple(t.shape) for t in tf.nest.flatten(seen)] == [(64, 2, 5, 8)] * 4
+    assert [tuple(t.shape) for t in tf.nest.flatten(cache)] == [(64, 2, 8 * 3, 8)] * 4
+
+
+def test_rows_of_padding_are_finite_and_disturb_no_others(decoder, memory):
+    tokens = np.random.default_rng(4).integers(0, WORDS, (64, 9)).astype(np.int32)
+    there = np.ones_like(tokens)
+    there[::2] = 0
+    found = decoder({"token_ids": tokens, "padding_mask": there, "memory": memory}).numpy()
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[1::2], all_at_once(decoder, tokens, memory)[1::2], atol=1e-5)
+
+
+def test_a_batch_of_no_pictures(decoder, memory):
+    step, cache, seen = stepper(decoder, tf.constant(memory[:0]), 3, 8)
+    search = Search(START, END, num_beams=3, max_length=8)
+    assert beam_search(step, cache, 0, search, in_place=True, seen=seen).tokens.shape == (0, 1, 8)
 
 
 def test_it_is_saved_and_read_as_one_file(decoder, memory, tmp_path):
@@ -202,36 +224,56 @@ def test_logits_are_those_of_hugging_face(twins):
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0])
 @pytest.mark.parametrize("lean", [-3.0, 0.0, 3.0], ids=["late ends", "ends", "early ends"])
 def test_beams_are_those_of_hugging_face(twins, penalty, early_stopping, lean):
-    """64 random memories: the same tokens and scores, whether sentences end early, late or not at all."""
+    """Whether sentences end early, late or not at all."""
+    compare(twins, lean, Search(START, END, 0, 4, 14, length_penalty=penalty, early_stopping=early_stopping))
+
+
+@pytest.mark.oracle
+def test_beams_with_more_conditions_are_those_of_hugging_face(twins):
+    """Hugging Face counts the tokens before the end for `min_length`; here the end is one of them."""
+    compare(twins, 3.0, Search(START, END, 0, 4, 14, min_length=9), min_length=8)
+    compare(twins, 0.0, Search(START, END, 0, 4, 14, no_repeat_ngram=2), no_repeat_ngram_size=2)
+    compare(twins, 0.0, Search(START, END, 0, 4, 14, num_return=4), num_return_sequences=4)
+
+
+def compare(twins, lean, search, **more):
+    """64 random memories, the end token's bias moved by `lean`: the same tokens and scores."""
     import torch
     from transformers.modeling_outputs import BaseModelOutput
 
     theirs, ours = twins
-    seen = np.random.default_rng(7).normal(size=(64, 5, 16)).astype(np.float32)
+    memory = np.random.default_rng(7).normal(size=(64, 5, 16)).astype(np.float32)
     bias = theirs.state_dict()["cls.predictions.bias"].numpy().copy()
-    bias[END] += lean
-    ours.get_layer("head_bias").bias.assign(bias)
+    old = ours.get_layer("head_bias").bias.numpy()
+    bias[END] = old[END] + lean
     wrapped = with_encoder(theirs, torch.tensor(bias))
     found = wrapped.generate(
-        encoder_outputs=BaseModelOutput(torch.tensor(seen)),
-        num_beams=4,
-        max_length=14,
-        length_penalty=penalty,
-        early_stopping=early_stopping,
+        encoder_outputs=BaseModelOutput(torch.tensor(memory)),
+        num_beams=search.num_beams,
+        max_length=search.max_length,
+        length_penalty=search.length_penalty,
+        early_stopping=search.early_stopping,
         decoder_start_token_id=START,
         eos_token_id=END,
         pad_token_id=0,
         do_sample=False,
         return_dict_in_generate=True,
         output_scores=True,
+        **more,
     )
-    search = Search(START, END, num_beams=4, max_length=14, length_penalty=penalty, early_stopping=early_stopping)
-    step, cache = stepper(ours, tf.constant(seen), 4, 14)
-    mine = beam_search(step, cache, 64, search, in_place=True)
-    wanted = np.zeros((64, 14), int)
-    wanted[:, : found.sequences.shape[1]] = found.sequences.numpy()
-    np.testing.assert_array_equal(mine.tokens.numpy()[:, 0], wanted)
-    np.testing.assert_allclose(mine.scores.numpy()[:, 0], found.sequences_scores.numpy(), atol=1e-4)
+
+    @tf.function
+    def searched(memory):
+        step, cache, seen = stepper(ours, memory, search.num_beams, search.max_length)
+        return beam_search(step, cache, 64, search, in_place=True, seen=seen, halvings=1)
+
+    ours.get_layer("head_bias").bias.assign(bias)
+    mine = searched(tf.constant(memory))
+    ours.get_layer("head_bias").bias.assign(old)
+    rows, wanted = 64 * search.num_return, found.sequences.numpy()
+    wanted = np.pad(wanted, [(0, 0), (0, search.max_length - wanted.shape[1])])
+    np.testing.assert_array_equal(mine.tokens.numpy().reshape(rows, -1), wanted)
+    np.testing.assert_allclose(mine.scores.numpy().reshape(rows), found.sequences_scores.numpy(), atol=1e-4)
 
 
 def with_encoder(decoder, bias):

@@ -6,14 +6,19 @@ A step function answers with the next token's logits for every hypothesis:
 
 `tokens` are the last tokens, `position` their place (0 for the start token), and `cache` is any nested structure of
 tensors [B, K, …] that follows the hypotheses, such as self-attention keys and values. What does not depend on the
-hypotheses, such as the picture's cross-attention keys, belongs into the step function itself, once a picture.
+hypotheses, such as the picture's cross-attention keys, is kept once a picture: in the step function itself, or in
+`seen`, tensors [B, …] that the step is then handed as a keyword. Then a beam search may drop pictures that are closed
+from the batch (`halvings`), so that the last ones do not cost as much as all.
+
+    step(tokens, position, cache, seen={…}) -> (logits, cache)
+
 All shapes are fixed, so that one graph serves every call inside a `tf.function`, compiled by XLA or not.
 
 When hypotheses change places, the cache is gathered. Moving the keys and values of all layers at every step costs
 more than reading them, so a step may also write its cache in place (`in_place=True`). It is then told for every
 hypothesis in which of the K places each of its tokens was written:
 
-    step(tokens int32 [B, K], position int32 [], cache, places int32 [B, K, L]) -> (logits [B, K, V], cache)
+    step(tokens, position, cache, places=int32 [B, K, L]) -> (logits [B, K, V], cache)
 """
 
 from tfxfer.generate.beam import beam_search

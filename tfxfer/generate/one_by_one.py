@@ -6,16 +6,18 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfxfer.errors import UserError
-from tfxfer.generate.search import NEVER, Generated, Search, Step, allowed, lengths_of, put
+from tfxfer.generate.search import NEVER, Generated, Search, Step, allowed, answer, lengths_of, put
 
 
-def greedy(step: Step, cache: Any, batch_size: int, search: Search, *, in_place: bool = False) -> Generated:
+def greedy(
+    step: Step, cache: Any, batch_size: int, search: Search, *, in_place: bool = False, seen: Any = None
+) -> Generated:
     """Return the sequence that takes the most probable token at each step; the beam's settings do not count."""
 
     def best(logits: Any, position: Any) -> Any:
         return tf.argmax(logits, -1, tf.int32)
 
-    return _one_by_one(step, cache, batch_size, search, best, in_place)
+    return _one_by_one(step, cache, batch_size, search, best, in_place, seen)
 
 
 def sample(
@@ -28,6 +30,7 @@ def sample(
     top_p: float = 0.9,
     temperature: float = 1.0,
     in_place: bool = False,
+    seen: Any = None,
 ) -> Generated:
     """Return one random sequence a picture by nucleus sampling (Holtzman et al. 2020).
 
@@ -40,6 +43,7 @@ def sample(
         top_p: The fewest tokens whose probabilities sum to this are drawn from.
         temperature: Divides the logits; below 1 it sharpens.
         in_place: The step writes its cache in place, as in `beam_search`.
+        seen: What the step reads of each picture, as in `beam_search`.
     """
     if not 0 < top_p <= 1 or temperature <= 0:
         raise UserError(f"top_p {top_p} must be above 0 and at most 1, temperature {temperature} above 0")
@@ -53,7 +57,7 @@ def sample(
         kept = tf.where(logits >= least, logits, NEVER)
         return tf.random.stateless_categorical(kept, 1, at, tf.int32)[:, 0]
 
-    return _one_by_one(step, cache, batch_size, search, draw, in_place)
+    return _one_by_one(step, cache, batch_size, search, draw, in_place, seen)
 
 
 class _Single(NamedTuple):
@@ -65,14 +69,15 @@ class _Single(NamedTuple):
 
 
 def _one_by_one(
-    step: Step, cache: Any, batch_size: int, search: Search, choose: Callable[[Any, Any], Any], in_place: bool
+    step: Step, cache: Any, batch_size: int, search: Search, choose: Callable[..., Any], in_place: bool, seen: Any
 ) -> Generated:
     """Grow one sequence a picture; `choose` takes logits [B, V] and the position, and returns tokens [B]."""
 
     def grow(s: _Single) -> tuple[_Single]:
         last = tf.gather(s.tokens, s.position, axis=2)
-        places = [tf.zeros_like(s.tokens)] if in_place else []  # there is one place only
-        logits, new = step(last, s.position, s.cache, *places)
+        more = {"places": tf.zeros_like(s.tokens)} if in_place else {}  # there is one place only
+        more |= {"seen": seen} if seen is not None else {}
+        logits, new = step(last, s.position, s.cache, **more)
         gains = tf.nn.log_softmax(tf.cast(logits, tf.float32))
         token = choose(allowed(gains, s.tokens, s.position, search)[:, 0], s.position)
         gain = tf.gather(gains[:, 0], token, batch_dims=1)
@@ -105,4 +110,4 @@ def _one_by_one(
     )[0]
     lengths = lengths_of(state.tokens, search)
     scores = state.scores / tf.cast(lengths - 1, tf.float32) ** search.length_penalty
-    return Generated(state.tokens, scores, lengths)
+    return answer(state.tokens, scores, tf.math.is_nan(state.scores[:, 0]), search)

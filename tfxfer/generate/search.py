@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfxfer.errors import UserError
@@ -17,7 +18,9 @@ class Generated(NamedTuple):
 
     Attributes:
         tokens: int32 [B, R, L], from the start token on; padded after the end token.
-        scores: float [B, R], the sum of log-probabilities over the length to the power of the length penalty.
+        scores: float [B, R], the sum of log-probabilities over the length to the power of the length penalty. −∞ where
+            fewer than R sequences can be said at all, NaN where a picture's logits are no numbers; such sequences are
+            the start token alone.
         lengths: int32 [B, R], tokens with the start and, where there is one, the end token.
     """
 
@@ -95,6 +98,21 @@ def put(tokens: Any, position: Any, token: Any) -> Any:
     """Return tokens [B, M, L] with `token` [B, M] at a place."""
     here = tf.range(tokens.shape[2]) == position
     return tf.where(here, token[:, :, None], tokens)
+
+
+def answer(tokens: Any, scores: Any, broken: Any, search: Search) -> Generated:
+    """Return what was found, [B, R, L] and [B, R], with the marks of what was not; `broken` is bool [B].
+
+    Raises:
+        UserError: A picture is broken and can be named, because no graph is being made.
+    """
+    if tf.executing_eagerly() and bool(tf.reduce_any(broken)):
+        picture = int(tf.argmax(tf.cast(broken, tf.int32)))
+        raise UserError(f"the logits of picture {picture} are NaN or infinite; look at its memory and the weights")
+    scores = tf.where(broken[:, None], np.nan, tf.where(scores > NEVER / 2, scores, -np.inf))
+    nothing = ~tf.math.is_finite(scores)
+    tokens = tf.where(nothing[..., None] & (tf.range(search.max_length) > 0), search.pad_id, tokens)
+    return Generated(tokens, scores, tf.where(nothing, 1, lengths_of(tokens, search)))
 
 
 def lengths_of(tokens: Any, search: Search) -> Any:

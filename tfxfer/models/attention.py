@@ -4,11 +4,12 @@ Hypotheses are rows: x [B · K, D] of B pictures with K hypotheses each, so that
 matrices.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
+PART = 16  # positions: a cache is read as far as it is written, rounded up to about so many
 FAR = -1e9  # the score of a token that must not be seen
 
 
@@ -23,17 +24,21 @@ class Attention:
     def __init__(self, weights: Mapping[str, Any]) -> None:
         parts = ("query", "key", "value")
         _, self.heads, self.depth = weights["query/kernel"].shape
-        self.kernels = {p: tf.reshape(weights[f"{p}/kernel"], [-1, self.heads * self.depth]) for p in parts}
-        self.biases = {p: tf.reshape(weights[f"{p}/bias"], [-1]) for p in parts}
+        self._kernels = {p: tf.reshape(weights[f"{p}/kernel"], [-1, self.heads * self.depth]) for p in parts}
+        self._biases = {p: tf.reshape(weights[f"{p}/bias"], [-1]) for p in parts}
         output = weights["attention_output/kernel"]
         self.output = tf.reshape(output, [-1, output.shape[-1]]), weights["attention_output/bias"]
 
-    def project(self, x: Any, count: int, *parts: str) -> list[Any]:
-        """Return x [B · count, D] as queries, keys or values [B, H, count, d], as `parts` names them."""
-        kernel = tf.concat([self.kernels[part] for part in parts], 1)
-        bias = tf.concat([self.biases[part] for part in parts], 0)
-        flat = tf.reshape(tf.matmul(x, kernel) + bias, [-1, count, len(parts) * self.heads, self.depth])
-        return tf.split(tf.transpose(flat, [0, 2, 1, 3]), len(parts), axis=1)
+    def projection(self, *parts: str) -> tuple[Any, Any]:
+        """Return one kernel [D, n · H · d] and one bias for n of queries, keys and values; make it outside loops."""
+        return tf.concat([self._kernels[p] for p in parts], 1), tf.concat([self._biases[p] for p in parts], 0)
+
+    def project(self, x: Any, count: int, projection: tuple[Any, Any]) -> list[Any]:
+        """Return x [B · count, D] as what a projection is made for, each [B, H, count, d]."""
+        kernel, bias = projection
+        parts = kernel.shape[-1] // (self.heads * self.depth)
+        flat = tf.reshape(tf.matmul(x, kernel) + bias, [-1, count, parts * self.heads, self.depth])
+        return tf.split(tf.transpose(flat, [0, 2, 1, 3]), parts, axis=1)
 
     def look(self, queries: Any, keys: Any, values: Any, visible: Any = None) -> Any:
         """Return what queries [B, H, K, d] find among keys and values [B, H, N, d], as [B · K, D].
@@ -50,6 +55,27 @@ class Attention:
         mixed = tf.transpose(tf.matmul(tf.nn.softmax(scores), values), [0, 2, 1, 3])  # [B, K, H, d]
         kernel, bias = self.output
         return tf.matmul(tf.reshape(mixed, [-1, self.heads * self.depth]), kernel) + bias
+
+    def look_back(self, queries: Any, keys: Any, values: Any, visible: Any, row: Any) -> Any:
+        """Return what `look` does, without reading all of a long cache [B, H, N, d] while only its begin is written.
+
+        Args:
+            queries: As in `look`.
+            keys: As in `look`.
+            values: As in `look`.
+            visible: As in `look`; nothing after the K rows from `row` on is visible.
+            row: int [], first row that was written last.
+        """
+        rows, beams = keys.shape[2], queries.shape[2]
+        parts = max(1, rows // (PART * beams))
+        ends = [beams * -(-rows * (i + 1) // (beams * parts)) for i in range(parts)]
+
+        def first(end: int) -> Callable[[], Any]:
+            return lambda: self.look(queries, keys[:, :, :end], values[:, :, :end], visible[..., :end])
+
+        if parts == 1:
+            return self.look(queries, keys, values, visible)
+        return tf.switch_case(tf.reduce_sum(tf.cast(row >= ends, tf.int32)), [first(end) for end in ends])
 
 
 def own_tokens(position: Any, places: Any, beams: int, length: int) -> Any:

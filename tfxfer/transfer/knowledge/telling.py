@@ -114,8 +114,8 @@ class Teller:
             @tf.function(autograph=False)  # an error in the request keeps its own words
             def found(grids: Any) -> Any:
                 memory = self.memory(grids)
-                step, cache = stepper(self.decoder, memory, search.num_beams, search.max_length)
-                return beam_search(step, cache, BATCH, search, in_place=True)
+                step, cache, seen = stepper(self.decoder, memory, search.num_beams, search.max_length)
+                return beam_search(step, cache, BATCH, search, in_place=True, seen=seen)
 
             self._searches[search] = found
         return self._searches[search]
