@@ -14,7 +14,18 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("startup", "train", "render", "extract", "cached_features", "probe", "captions", "checkpoint")
+NAMES = (
+    "startup",
+    "train",
+    "render",
+    "extract",
+    "cached_features",
+    "probe",
+    "captions",
+    "checkpoint",
+    "generation",
+    "dual_encoder",
+)
 COMPARE = {"<=": operator.le, ">=": operator.ge}
 
 

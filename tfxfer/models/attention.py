@@ -26,6 +26,7 @@ class Attention:
         _, self.heads, self.depth = weights["query/kernel"].shape
         self._kernels = {p: tf.reshape(weights[f"{p}/kernel"], [-1, self.heads * self.depth]) for p in parts}
         self._biases = {p: tf.reshape(weights[f"{p}/bias"], [-1]) for p in parts}
+        self.query = self.projection("query")
         output = weights["attention_output/kernel"]
         self.output = tf.reshape(output, [-1, output.shape[-1]]), weights["attention_output/bias"]
 

@@ -212,7 +212,6 @@ class _Block:
         self.cross = Attention(_under("cross_attention", w)) if "cross_attention/query/kernel" in w else None
         names = ("self_attention", "feedforward", *(["cross_attention"] if self.cross else []))
         self.all_three = self.own.projection("query", "key", "value")
-        self.query = self.cross.projection("query") if self.cross else None
         self.norms = {
             name: _norm_of(w[f"{name}_layer_norm/gamma"], w[f"{name}_layer_norm/beta"], block.layer_norm_epsilon)
             for name in names
@@ -231,18 +230,16 @@ class _Block:
         """Return the block's output [B · K, D] and its cache with this token's keys and values."""
         queries, keys, values = self.own.project(x, beams, self.all_three)
         start = [0, 0, position * beams, 0]
-        own_keys, own_values = (keras.ops.slice_update(old, start, new) for old, new in zip(kept, (keys, values)))
-        kept = (own_keys, own_values)
+        kept = tuple(keras.ops.slice_update(old, start, new) for old, new in zip(kept, (keys, values)))
         if self.cross is None:  # the prefix comes before the words and is seen by all
             keys, values = (tf.concat(both, 2) for both in zip(seen, kept))
             visible = tf.pad(visible, [[0, 0]] * 3 + [[tf.shape(seen[0])[2], 0]], constant_values=True)
             x = self.norms["self_attention"](x + self.own.look(queries, keys, values, visible))
         else:
             x = self.norms["self_attention"](
-                x + self.own.look_back(queries, own_keys, own_values, visible, position * beams)
+                x + self.own.look_back(queries, kept[0], kept[1], visible, position * beams)
             )
-            assert self.query is not None
-            (queries,) = self.cross.project(x, beams, self.query)
+            (queries,) = self.cross.project(x, beams, self.cross.query)
             x = self.norms["cross_attention"](x + self.cross.look(queries, seen[0], seen[1]))
         inner = self.activation(tf.matmul(x, self.inner["kernel"]) + self.inner["bias"])
         return self.norms["feedforward"](x + tf.matmul(inner, self.outer["kernel"]) + self.outer["bias"]), kept

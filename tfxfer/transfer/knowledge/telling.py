@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfxfer.errors import UserError
 from tfxfer.generate import Search, beam_search
 from tfxfer.models.decoder import blocks_of, stepper
 from tfxfer.models.vocabulary import Vocabulary
@@ -53,6 +54,9 @@ class Teller:
             max_length: Longest caption in tokens, [CLS] and [SEP] among them.
             num_return: Captions a picture, the best first.
             options: Further settings of `tfxfer.generate.Search`, such as length_penalty and no_repeat_ngram.
+
+        Raises:
+            UserError: The search cannot be, or a picture's logits are no numbers.
         """
         words = self.words
         search = Search(
@@ -68,6 +72,12 @@ class Teller:
         tokens = np.concatenate([one.tokens.numpy() for one in found] or [np.zeros((0, num_return, max_length), int)])
         scores = np.concatenate([one.scores.numpy() for one in found] or [np.zeros((0, num_return))])
         tokens, scores = tokens[: len(grids)], scores[: len(grids)]
+        lost = np.flatnonzero(np.isnan(scores).any(1))
+        if len(lost):
+            raise UserError(
+                f"picture {lost[0]} has no caption, and {len(lost) - 1} others: the decoder's logits are NaN or infinite; "
+                "is the picture's map finite, and did the training end well?"
+            )
         return Told([words.texts(row) for row in tokens], scores, tokens)
 
     def log_likelihood(self, grids: np.ndarray, numbers: np.ndarray) -> np.ndarray:
