@@ -219,6 +219,14 @@ def test_no_pictures_give_no_captions(language, words):
     assert told.texts == [] and told.tokens.shape == (0, 1, 5)
 
 
+def test_a_map_that_is_no_number_is_named(language, words):
+    reader, _ = caption_reader(GRID, language)
+    maps = grids(3)
+    maps[1] = np.nan
+    with pytest.raises(UserError, match="picture 1 has no caption, and 0 others"):
+        Teller(reader, words).tell(maps, max_length=5)
+
+
 def test_longer_captions_than_positions_are_refused(language, words):
     reader, _ = caption_reader(GRID, language)
     with pytest.raises(UserError, match="has 24 positions for words"):

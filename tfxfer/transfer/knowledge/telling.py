@@ -75,8 +75,8 @@ class Teller:
         lost = np.flatnonzero(np.isnan(scores).any(1))
         if len(lost):
             raise UserError(
-                f"picture {lost[0]} has no caption, and {len(lost) - 1} others: the decoder's logits are NaN or infinite; "
-                "is the picture's map finite, and did the training end well?"
+                f"picture {lost[0]} has no caption, and {len(lost) - 1} others: their logits are NaN or infinite; is "
+                "the picture's map finite, and did the training end well?"
             )
         return Told([words.texts(row) for row in tokens], scores, tokens)
 
