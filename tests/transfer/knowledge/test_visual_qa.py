@@ -62,7 +62,8 @@ def test_the_terms_are_the_equation():
     w = {v.path.split("/", 1)[1]: np.asarray(v) for v in k.weights}
     words = np.stack([y[q][mask[q]].mean(0) for q in question])  # [B, E]
     f = np.maximum(x @ w["f/kernel"] + w["f/bias"], 0)[picture]  # [B, M, 8]
-    g = (words @ w["g/kernel"] + w["g/bias"])[:, None, :, None] * w["g_answers/kernel"][None, None]  # [B, 1, 8, A]
+    g = np.maximum(words @ w["g_hidden/kernel"] + w["g_hidden/bias"], 0) @ w["g/kernel"] + w["g/bias"]
+    g = g[:, None, :, None] * w["g_answers/kernel"][None, None]  # [B, 1, 8, A]
     np.testing.assert_allclose(fg, np.einsum("bmd,bxda->ba", f, g) / 5, atol=1e-5)
     seen = (x @ w["h/seen/kernel"] + w["h/seen/bias"])[picture]
     scale, shift = (words @ w[f"h/{n}/kernel"] + w[f"h/{n}/bias"] for n in ("scale", "shift"))
@@ -105,6 +106,23 @@ def test_it_learns_from_both_sides_and_its_file_answers_alike(h, tmp_path):
     looks = np.asarray(looks_of(model)(few))
     assert looks.shape == (4, 16) and looks.min() >= 0
     np.testing.assert_allclose(looks.sum(1), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("h", [None, "film", "cross_attention"])
+def test_words_work_together_not_turns_the_answer_whatever_is_asked_for(h):
+    """ "is there no disc?" needs picture, disc and no at once; words that only add up cannot answer it."""
+    things, keys = ("disc", "square", "star", "cross"), np.eye(4, dtype=np.float32)[:, None, None]  # [4, 1, 1, 4]
+    texts = [f"is there {word} {thing}?" for word in ("a", "no") for thing in things]
+    picture, asked = (place.ravel() for place in np.indices((4, len(texts))))
+    there = [(asked[i] % 4 == picture[i]) == (asked[i] < 4) for i in range(len(asked))]
+    keras.utils.set_random_seed(0)
+    seen = keras.Sequential([keras.Input((1, 1, 4)), keras.layers.Conv2D(4, 1, use_bias=False)])
+    seen.set_weights([np.eye(4, dtype=np.float32)[None, None]])
+    tower = small_tower(learn_vocabulary(texts, "words"), 6, "words", 32)
+    qa = VisualQA(seen, tower, ["no", "yes"], (1, 1, 4), h=h, dim=32, heads=2, dropout=0.0)
+    given = qa.asked(keys, picture, [texts[i] for i in asked], np.where(there, "yes", "no").tolist())
+    qa.fit(given, steps=300, batch_size=32, learning_rate=2e-2)
+    assert (qa.logits(given).argmax(1) == given.labels).mean() == 1.0
 
 
 def test_the_encoder_trains_when_it_is_asked_to_and_not_otherwise():

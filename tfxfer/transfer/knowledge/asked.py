@@ -112,8 +112,9 @@ INTERACTIONS: dict[str, type[keras.layers.Layer]] = {"film": FilmedPlaces, "cros
 class AskedKnowledge(keras.layers.Layer):
     """Compute the logits [B, A] of B questions about pictures.
 
-    f(X)·g(Y) is bilinear, of low rank (Kim et al. 2017): f(x) = relu(F·x), g_a(y) = P_a ⊙ G·y with a vector P_a for
-    each answer, so that its mean over the places is P_a·(mean f ⊙ G·y).
+    f(X)·g(Y) is bilinear, of low rank (Kim et al. 2017): f(x) = relu(F·x), g_a(y) = P_a ⊙ G·relu(W·y) with a vector P_a
+    for each answer, so that its mean over the places is P_a·(mean f ⊙ G·relu(W·y)). The hidden layers, W here and one
+    behind the attention, let words work together: what "not" does depends on what is asked for.
 
     Args:
         answers: Number of answers A.
@@ -148,22 +149,28 @@ class AskedKnowledge(keras.layers.Layer):
         self.answers, self.h_name, self.dim, self.heads = int(answers), h, dim, heads
         self.dot, self.dropout = dot, dropout
         self.f_projection = keras.layers.Dense(dim, activation="relu", name="f") if dot else None
+        self.g_hidden = keras.layers.Dense(dim, activation="relu", name="g_hidden") if dot else None
         self.g_projection = keras.layers.Dense(dim, name="g") if dot else None
         self.g_answers = keras.layers.Dense(answers, use_bias=False, name="g_answers") if dot else None
         options: dict[str, Any] = {"hidden": dim} | ({"heads": heads} if h == "cross_attention" else {})
         self.h = INTERACTIONS[h](**options, name="h") if h else None
         self.h_answers = keras.layers.Dense(answers, use_bias=False, name="h_answers") if h else None
+        attends = h == "cross_attention"
+        self.h_hidden = keras.layers.Dense(dim, activation="relu", name="h_hidden") if attends else None
         self.hide = keras.layers.Dropout(dropout, name="hide")
 
     def build(self, x_shape: Any, y_shape: Any) -> None:
         """Make the weights."""
-        if self.f_projection is not None and self.g_projection is not None and self.g_answers is not None:
+        if self.f_projection is not None:
             self.f_projection.build((None, None, x_shape[-1]))
-            self.g_projection.build((None, y_shape[-1]))
-            self.g_answers.build((None, self.dim))
+            self.g_hidden.build((None, y_shape[-1]))  # type: ignore[union-attr]
+            self.g_projection.build((None, self.dim))  # type: ignore[union-attr]
+            self.g_answers.build((None, self.dim))  # type: ignore[union-attr]
         if self.h is not None and self.h_answers is not None:
             self.h.build(x_shape, y_shape)
             self.h_answers.build((None, None, self.dim))
+        if self.h_hidden is not None:
+            self.h_hidden.build((None, self.dim))
 
     def call(
         self,
@@ -197,7 +204,8 @@ class AskedKnowledge(keras.layers.Layer):
             fg = self._dot(x, y, y_mask, picture, question, training)  # f(X)·g(Y)
         if self.h is not None and self.h_answers is not None and without != "h":
             found, _ = self.h(x, y, y_mask, picture, question)  # [B, M or T, H]
-            each = pooled(found, self._found_mask(y_mask, question))
+            each = pooled(found, rows(y_mask, question) if self.h_hidden is not None else None)  # [B, H]
+            each = each if self.h_hidden is None else self.h_hidden(each)
             h = self.h_answers(self.hide(each, training=training))  # h(X, Y), pooled
         return (fg, h) if return_terms else fg + h
 
@@ -222,23 +230,23 @@ class AskedKnowledge(keras.layers.Layer):
             over = ops.mean(attention, axis=1)  # [B, T, M]
             return pooled(over, rows(y_mask, question))
         k = 0.0
-        if self.f_projection is not None and self.g_projection is not None and self.g_answers is not None:
-            g = rows(self.g_projection(pooled(y, y_mask)), question)
-            k = ops.matmul(rows(self.f_projection(x), picture) * g[:, None], self.g_answers.kernel)  # [B, M, A]
+        if self.f_projection is not None:
+            g = rows(self.g(y, y_mask), question)[:, None]  # [B, 1, dim]
+            k = ops.matmul(rows(self.f_projection(x), picture) * g, self.g_answers.kernel)  # type: ignore[union-attr]
         if self.h is not None and self.h_answers is not None:
-            k = k + self.h_answers(self.h(x, y, y_mask, picture, question)[0])
+            k = k + self.h_answers(self.h(x, y, y_mask, picture, question)[0])  # [B, M, A]
         adds = ops.relu(ops.take_along_axis(k, ops.reshape(answer, (-1, 1, 1)), axis=-1)[..., 0])
         return adds / ops.maximum(ops.sum(adds, axis=-1, keepdims=True), 1e-9)
 
-    def _dot(self, x: Any, y: Any, y_mask: Any, picture: Any, question: Any, training: bool | None) -> Any:
-        assert self.f_projection is not None and self.g_projection is not None and self.g_answers is not None
-        f = rows(pooled(self.f_projection(x)), picture)  # [B, dim]
-        g = rows(self.g_projection(pooled(y, y_mask)), question)
-        return self.g_answers(self.hide(f * g, training=training))
+    def g(self, y: Any, y_mask: Any = None) -> Any:
+        """Return G·relu(W·y) of questions [U, T, E], float [U, dim]; times P_a it is g_a(Y)."""
+        assert self.g_hidden is not None and self.g_projection is not None  # `dot` is on
+        return self.g_projection(self.g_hidden(pooled(y, y_mask)))
 
-    def _found_mask(self, y_mask: Any, question: Any) -> Any:
-        """Return which rows of what h found count: tokens that are not padding; all places."""
-        return rows(y_mask, question) if self.h_name == "cross_attention" else None
+    def _dot(self, x: Any, y: Any, y_mask: Any, picture: Any, question: Any, training: bool | None) -> Any:
+        assert self.f_projection is not None and self.g_answers is not None
+        f = rows(pooled(self.f_projection(x)), picture)  # [B, dim]
+        return self.g_answers(self.hide(f * rows(self.g(y, y_mask), question), training=training))
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the layer."""
@@ -267,6 +275,10 @@ class _Ask(keras.layers.Layer):
     def __init__(self, knowledge: AskedKnowledge, ask: Callable[..., Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.knowledge, self.ask = knowledge, ask
+        self.supports_masking = True  # the mask is one of its inputs
+
+    def compute_mask(self, given: Any, mask: Any = None) -> None:
+        """Return None: what was asked for has no mask."""
 
     def call(self, given: Sequence[Any]) -> Any:
         """Return what was asked for."""

@@ -249,12 +249,13 @@ def small_grid(encoder: keras.Model, image_shape: tuple[int, int, int], trains: 
 
 
 def grids_by(grid: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from pictures uint8 [P, H, W, C] to their grids float32 [P, h, w, E], compiled once."""
-    signature = [tf.TensorSpec(grid.input.shape, tf.uint8)]
+    """Return a function from pictures [P, H, W, C] to their grids float32 [P, h, w, E], compiled once."""
+    kind = grid.input.dtype
+    signature = [tf.TensorSpec(grid.input.shape, kind)]
     call = tf.function(lambda batch: grid(batch, training=False), input_signature=signature)
 
     def grids(pictures: np.ndarray) -> np.ndarray:
-        parts = [call(tf.constant(pictures[i : i + BATCH])) for i in range(0, len(pictures), BATCH)]
+        parts = [call(tf.cast(pictures[i : i + BATCH], kind)) for i in range(0, len(pictures), BATCH)]
         return np.concatenate([np.asarray(part, np.float32) for part in parts])
 
     return grids
