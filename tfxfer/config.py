@@ -123,8 +123,14 @@ class StructureConfig(TaskConfig):
         ("none", "norms", "fpt", "all"),
     )
     source: str = option("auto", "what is to be transferred: a data set to learn, a trained model's spec, or auto")
+    source_epochs: int = option(1, "epochs of training the source; a second one did not better its validation")
     source_max: int = option(8000, "at most this many source examples an epoch (0: all)")
     target: str = option("auto", "the task that is to profit: a data set, or auto")
+    arms: tuple[str, ...] = option(
+        (),
+        "what is run side by side (default: all; of a language model that sees, all but finetune)",
+        ("transfer", "random", "scratch", "finetune", "native", "majority"),
+    )
     pooling: str = option("all", "which tokens of a carried body the head reads", ("all", "mean", "first", "last"))
     length: int = option(32, "tokens of a text that is read or foretold")
     cross_attention: str = option(
@@ -132,7 +138,7 @@ class StructureConfig(TaskConfig):
     )
     labels_per_class: tuple[int, ...] = option((5, 20, 100), "label budgets: examples a class in training")
     training_texts: tuple[int, ...] = option((50, 200, 1000), "encoder_to_decoder: budgets, texts in training")
-    updates: int = option(60, "steps of the arms that train a network, the same whatever the budget (0: --epochs)")
+    updates: int = option(45, "steps of the arms that train a network, the same whatever the budget (0: --epochs)")
     learning_rates: tuple[float, ...] = option(
         (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
         "grid of the arms that train a network: each climbs from its middle to the value that validates best",
@@ -226,19 +232,21 @@ class RetrievalConfig(RunConfig):
     length: int = option(16, "word pieces of a text, its begin and end among them")
     dim: int = option(0, "width of the common space (0: the picture tower's own, which nothing then changes)")
     temperature: float = option(0.07, "where the learned temperature starts")
-    pairs: tuple[int, ...] = option((150, 1200), "budgets: pictures with their texts in training")
+    pairs: tuple[int, ...] = option((150, 600), "budgets: pictures with their texts in training")
     arms: tuple[str, ...] = option(
-        ("transfer", "random", "random_f", "shuffled", "anchors", "native"),
+        ("transfer", "random", "random_g", "shuffled", "anchors", "native"),
         "what is run side by side",
-        ("transfer", "random", "random_f", "shuffled", "anchors", "native"),
+        ("transfer", "random", "random_f", "random_g", "shuffled", "anchors", "native"),
     )
-    controls_at: tuple[int, ...] = option((), "budgets at which random_f and shuffled run (default: the greatest)")
+    controls_at: tuple[int, ...] = option(
+        (), "budgets at which random_f, random_g and shuffled run (default: the greatest)"
+    )
     updates: int = option(
-        60, "steps of training at the greatest budget; fewer pairs make fewer, by the square root of their share"
+        45, "steps of training at the greatest budget; fewer pairs make fewer, by the square root of their share"
     )
     batch_size: int = option(64, "pairs a step: one right answer among so many")
     learning_rates: tuple[float, ...] = option(
-        (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        (3e-4, 1e-3, 3e-3),
         "grid of learning rates: at the greatest budget each arm climbs from its middle to what validates best",
     )
     max_validation: int = option(400, "at most this many validation pairs (0: all)")

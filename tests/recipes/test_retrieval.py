@@ -19,7 +19,7 @@ from tfxfer.recipes.gallery import guessing
 from tfxfer.recipes.pairs import Pairs, anchors, native
 from tfxfer.records import Comparison
 
-ARMS = {"transfer", "random", "random_f", "shuffled", "anchors", "native"}
+ARMS = {"transfer", "random", "random_g", "shuffled", "anchors", "native"}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def several(data_dir, samples, tmp_path_factory):
     rows = [f"{samples / 'captions' / 'pictures'}/{row},{'test' if row < '05' else 'train'}" for row in rows]
     (folder.parent / "c.csv").write_text("\n".join([f"{head},split", *rows]) + "\n", encoding="utf-8")
     words = ["--target", f"captions:{folder.parent / 'c.csv'}", "--pictures", "fresh:cnn"]
-    words += ["--arms", "transfer", "random", "anchors", "native", "--image-size", "24", "--length", "6"]
+    words += ["--arms", "transfer", "random_f", "random_g", "anchors", "native", "--image-size", "24", "--length", "6"]
     words += ["--data-dir", str(data_dir), "--run-dir", str(folder), "--smoke"]
     assert main(train.work, ["retrieval", *words]) == 0
     return folder

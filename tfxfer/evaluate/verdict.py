@@ -31,7 +31,9 @@ ARM_PHRASES = {
     "majority": "always guessing the most frequent class",
     "shuffled": "shuffled pairs",
     "blind": "blinded inputs",
-    "random_g": "a fresh question encoder",
+    "random_f": "a fresh picture encoder",
+    "random_g": "a fresh text encoder",
+    "anchors": "similarities to known pairs",
     "question_only": "the question without its picture",
     "prior": "the commonest answer to each question",
 }

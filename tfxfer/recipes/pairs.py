@@ -1,8 +1,9 @@
 """The arms of retrieval: pictures and their texts, and what is learned to find the one by the other.
 
-transfer   the text tower begins as a language model      random     with fresh weights
-random_f   as transfer, but the picture tower is fresh    shuffled   as transfer, but texts belong to other pictures
-anchors    nothing is trained: similarities to the pairs  native     ridge regression from character n-grams to pictures
+transfer   both towers carry what they learned            random     both are fresh; the picture tower stays so
+random_f   only the picture tower is fresh                random_g   only the text tower is fresh
+shuffled   as transfer, but texts belong to others        native     ridge regression from character n-grams to pictures
+anchors    nothing is trained: similarities to the pairs
 """
 
 import math

@@ -24,6 +24,7 @@ import numpy as np
 import tfxfer
 from tfxfer.cache import data_dir, key_of
 from tfxfer.config import RetrievalConfig, TaskConfig
+from tfxfer.data.ahead import ahead
 from tfxfer.data.dataset import Dataset
 from tfxfer.data.pictures import readable_errors
 from tfxfer.errors import UserError
@@ -53,7 +54,8 @@ def run(config: RetrievalConfig) -> Path:
     this = Run("retrieval", config)
     try:
         this.say(f"tfxfer {tfxfer.__version__} · retrieval · {prepare(config)} · {this.folder}")
-        data = load_pairs(config, this)  # before anything is trained for them
+        with ahead(config.texts, data_dir(config.data_dir)):
+            data = load_pairs(config, this)  # before anything is trained for them
         bert, words = load_language(config, this)
         size = (config.image_size or 64,) * 2
         phi = extractor(load_source(source_config(config), this, size))
@@ -257,15 +259,17 @@ class Arms:
     def arms(self) -> list[Arm]:
         """Return all arms."""
         controls = self.config.controls_at or (max(self.config.pairs),)
-        random = self.network("random", self.pairs.drawn, fresh=True)
-        shuffled = self.network("shuffled", lambda budget, seed: self.pairs.drawn(budget, seed).shuffled(seed))
-        blurred = self.network("random_f", lambda budget, seed: self.by_fresh_eyes(seed).drawn(budget, seed))
+        towers = {
+            "transfer": self.transfer,
+            "random": self.network("random", self.seen_afresh, fresh=True),
+            "random_f": self.network("random_f", self.seen_afresh),
+            "random_g": self.network("random_g", self.pairs.drawn, fresh=True),
+            "shuffled": self.network("shuffled", lambda budget, seed: self.pairs.drawn(budget, seed).shuffled(seed)),
+        }
         trained = [
-            Arm("transfer", self.transfer, recall=self.transfer.recall),
-            Arm("random", random, recall=random.recall),
+            Arm(name, tower, None if name in ("transfer", "random") else controls, recall=tower.recall)
+            for name, tower in towers.items()
         ]
-        trained += [Arm("random_f", blurred, controls, recall=blurred.recall)]
-        trained += [Arm("shuffled", shuffled, controls, recall=shuffled.recall)]
         plain = {"anchors": anchors, "native": native}
         return trained + [Arm(name, partial(self.answer, how)) for name, how in plain.items()]
 
@@ -293,6 +297,10 @@ class Arms:
         fresh = fresh_copy(self.phi, seed)
         fresh.trainable = False
         return replace(self.pairs, features=seen_by(fresh, self.data, self.config))
+
+    def seen_afresh(self, budget: int | None, seed: int) -> Pairs:
+        """Return the drawn pairs with the pictures as `by_fresh_eyes`."""
+        return self.by_fresh_eyes(seed).drawn(budget, seed)
 
     def answer(self, how: Any, budget: int | None, seed: int) -> Any:
         """Run an arm that needs no text tower."""

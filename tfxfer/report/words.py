@@ -40,7 +40,7 @@ ARMS = {
     "what that network had learned did not matter.",
     "anchors": "Nothing is trained: a picture and a text belong together when both resemble the same training pairs.",
     "blind": "The same network with its picture replaced by noise. If this does as well, it never looked.",
-    "random_g": "As transfer, but the network that reads the questions begins with fresh random weights.",
+    "random_g": "As transfer, but the network that reads the texts begins with fresh random weights.",
     "question_only": "The same network, and every picture is the mean one. If this does as well, it never looked.",
     "prior": "No network: the answer that training gave most often to the same question.",
 }
