@@ -18,8 +18,9 @@ $(VENV)/.installed: setup.cfg setup.py constraints.txt
 train: setup
 	$(BIN)/python -m tfxfer.train $(ARGS)
 
+# One process a core, a file of tests in one process: what a file prepares is prepared once.
 test: setup lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)

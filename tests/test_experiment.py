@@ -1,5 +1,6 @@
 """Arms side by side: failures stay visible, interrupted work is taken up, settings are chosen on validation."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -150,3 +151,31 @@ def test_arms_whose_answers_are_no_classes_are_kept_with_their_scores(tmp_path):
 def test_scores_that_are_missing_or_no_numbers_fail_the_arm(measure, values, said):
     found = compare(replace(experiment(scored(measure, np.array(values))), measures=("cider_d",)))
     assert {r.status for r in found.records} == {"failed"} and said in found.records[0].error
+
+
+def test_plain_arms_run_beside_the_networks_and_are_recorded_as_any(tmp_path):
+    where, started = {}, threading.Event()
+
+    def network(budget, seed):
+        where["transfer"] = threading.get_ident()
+        assert started.wait(10)  # the plain arm runs meanwhile, or this never ends well
+        return Outcome(answers(0.9, seed))
+
+    def plain(budget, seed):
+        where["native"] = threading.get_ident()
+        started.set()
+        return Outcome(answers(0.5, seed))
+
+    beside = experiment(Arm("transfer", network), Arm("native", plain, plain=True))
+    comparison = compare(beside, kept=tmp_path)
+    assert where["transfer"] != where["native"]
+    assert [r.key for r in comparison.records] == [r.key for r in compare(beside, kept=tmp_path).records]
+    assert not [r.error for r in comparison.records if r.status == "failed"] and len(comparison.records) == 8
+
+
+def test_the_users_mistake_in_a_plain_arm_ends_the_comparison_too():
+    def wrong(budget, seed):
+        raise UserError("class 'z' has 3 examples, fewer than 5")
+
+    with pytest.raises(UserError, match="fewer than 5"):
+        compare(experiment(arm("transfer", 0.9), Arm("native", wrong, plain=True)))

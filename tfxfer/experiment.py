@@ -8,6 +8,7 @@ import traceback
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class Arm:
         budgets: Label budgets this arm is run at; None for all of the experiment's.
         one_seed: One seed is enough: the answer is the same for every seed, or the arm is a control that costs much.
         recall: Told of each record that is taken up instead of run, in the order of the seeds.
+        plain: It trains no network, and runs in a thread beside those that do.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Arm:
     budgets: tuple[int | None, ...] | None = None
     one_seed: bool = False
     recall: Callable[[Record], None] | None = None
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,19 +111,26 @@ def compare(
         A `Comparison` with a verdict of `transfer` against every other arm.
     """
     jobs = _jobs(experiment)
+    places = [Path(kept) / f"{arm.name}-{budget or 'all'}-{seed}.npz" if kept else None for arm, budget, seed in jobs]
     records = []
-    for done, (arm, budget, seed) in enumerate(jobs, start=1):
-        place = Path(kept) / f"{arm.name}-{budget or 'all'}-{seed}.npz" if kept else None
-        record = _taken_up(place)
-        if record is None:
-            record = _run(arm, budget, seed, experiment)
-            if place and record.status == "ok":
-                _keep(record, place)
-        elif arm.recall:
-            arm.recall(record)
-        records.append(record)
-        if on_record:
-            on_record(record, done, len(jobs))
+    beside = ThreadPoolExecutor(1)  # TensorFlow and SciPy let go of Python's lock while they work
+    try:
+        found = [_taken_up(place) for place in places]
+        missing = [i for i, (arm, _, _) in enumerate(jobs) if arm.plain and found[i] is None]
+        plain = {i: beside.submit(_run, *jobs[i], experiment) for i in missing}
+        for i, (job, place, record) in enumerate(zip(jobs, places, found)):
+            arm = job[0]
+            if record is None:
+                record = plain[i].result() if i in plain else _run(*job, experiment)
+                if place and record.status == "ok":
+                    _keep(record, place)
+            elif arm.recall:
+                arm.recall(record)
+            records.append(record)
+            if on_record:
+                on_record(record, i + 1, len(jobs))
+    finally:
+        beside.shutdown(cancel_futures=True)
     comparison = Comparison(
         experiment.title,
         tuple(experiment.class_names),

@@ -1,13 +1,15 @@
 """Source models: one contract for all, and errors for specs that lead nowhere."""
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfxfer
 from tfxfer.errors import UserError
 from tfxfer.models import article_cnn, glyph_cnn, load_model
-from tfxfer.models.bert import mask_tokens
+from tfxfer.models.bert import mask_tokens, word_pieces
 
 
 def pictures(shape):
@@ -135,3 +137,16 @@ def test_masks_have_berts_shares_and_follow_their_seed():
     fate = np.array([masked[place] for place in chosen])
     before = np.array([tokens[place] for place in chosen])
     assert abs(np.mean(fate == 4) - 0.8) < 0.05 and abs(np.mean(fate == before) - 0.1) < 0.04
+
+
+@pytest.mark.parametrize("size", [2000, 30])
+def test_word_pieces_are_those_of_kerashubs_learner(size, tmp_path):
+    """Found without its search where the pieces do not fill the vocabulary, and by it where they do."""
+    letters = [chr(97 + i) for i in range(26)]
+    words = [a + b + a for a in letters[:20] for b in letters[:8]]
+    texts = [f"{words[i % 160]} {words[(7 * i) % 160]} LETTER" for i in range(1500)]
+    found = word_pieces(texts, size, tmp_path / "vocabulary.txt")
+    data = tf.data.Dataset.from_tensor_slices(texts).batch(100)
+    theirs = keras_hub.tokenizers.compute_word_piece_vocabulary(data, size, lowercase=True)
+    assert len(found) <= size and (tmp_path / "vocabulary.txt").read_text().split() == found
+    assert found == theirs if size == 30 else set(found) <= set(theirs)

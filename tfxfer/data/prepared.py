@@ -53,10 +53,15 @@ def from_tfds(spec: Spec, given: dict[str, str], folder: Path, seed: int, downlo
     return Dataset(name, class_names, parts, fingerprint_of(parts, class_names, digests or None), notes)
 
 
-def _prepared(spec: Spec, folder: Path, download: bool) -> Any:
+def built_in(spec: Spec, folder: Path) -> Any:
+    """Return the TFDS builder of a built-in set, prepared or not."""
     name, _, config = spec.name.partition("/")
-    if name in BUILT_IN:
-        builder = BUILDERS[name](data_dir=folder, **({"config": c} if (c := spec.config or config) else {}))
+    return BUILDERS[name](data_dir=folder, **({"config": c} if (c := spec.config or config) else {}))
+
+
+def _prepared(spec: Spec, folder: Path, download: bool) -> Any:
+    if spec.kind in BUILT_IN:
+        builder = built_in(spec, folder)
         if not builder.is_prepared():
             tfds.disable_progress_bar()
             with contextlib.redirect_stdout(io.StringIO()):  # it says "Downloading", and nothing is downloaded

@@ -10,6 +10,8 @@ import tensorflow as tf
 from tfxfer.cache import atomic_file
 from tfxfer.errors import UserError
 
+SELDOM = 10  # a piece occurs at least so often
+RESERVED = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
 Masking = Callable[[Any, Any], tuple[dict[str, Any], Any, Any]]
 
 
@@ -49,11 +51,17 @@ def small_bert(
 def word_pieces(texts: Sequence[str], vocabulary_size: int, path: str | Path) -> list[str]:
     """Learn a WordPiece vocabulary from texts and keep it in `path`; returns it (at most `vocabulary_size`)."""
     import keras_hub
+    from tensorflow_text.tools.wordpiece_vocab.bert_vocab_from_dataset import bert_vocab_from_dataset
 
     if not len(texts):
         raise UserError("cannot learn word pieces from no text at all")
     data = tf.data.Dataset.from_tensor_slices(list(texts)).batch(1024)
-    pieces = keras_hub.tokenizers.compute_word_piece_vocabulary(data, vocabulary_size, lowercase=True)
+    # The learner searches for the frequency that fills the vocabulary, from the highest down. Few texts have too few
+    # pieces at any, so the search ends at the lowest after a dozen vocabularies: that one is tried first.
+    lowest = {"lower_thresh": SELDOM, "upper_thresh": SELDOM}
+    pieces = bert_vocab_from_dataset(data, vocabulary_size, list(RESERVED), {"lower_case": True}, lowest)
+    if len(pieces) > vocabulary_size:
+        pieces = keras_hub.tokenizers.compute_word_piece_vocabulary(data, vocabulary_size, lowercase=True)
     with atomic_file(path) as temporary:
         temporary.write_text("\n".join(pieces) + "\n", encoding="utf-8")
     return pieces

@@ -64,8 +64,8 @@ def plan(source: keras.Model, task: Task, config: FeatureConfig, run: Run) -> Pl
         Arm("random", over.frozen("random", fresh)),
         Arm("scratch", over.whole("scratch", fresh), trained_at),
         Arm("finetune", over.whole("finetune", trained), trained_at),
-        Arm("native", partial(native, task)),
-        Arm("majority", partial(most_frequent, task), one_seed=True),
+        Arm("native", partial(native, task), plain=True),
+        Arm("majority", partial(most_frequent, task), one_seed=True, plain=True),
     )
     named = tuple(
         replace(arm, run=named_errors(arm.run, task), recall=getattr(arm.run, "recall", None)) for arm in arms

@@ -53,6 +53,9 @@ def resolved(config: StructureConfig) -> StructureConfig:
             change |= {name: value for name, value in usual.items() if name in ("target_label", "leave_out")}
     if config.model == "auto" and "source" in change:
         change["model"] = usual.get("model", "auto")
+    if not config.arms:
+        costly = "finetune" if config.transfer == "encoder_to_vision" else ""
+        change["arms"] = tuple(name for name in TaskConfig.arms if name != costly)
     if not config.image_size:
         change["image_size"] = usual.get("image_size", 0)
     return replace(config, **change)

@@ -20,8 +20,9 @@ import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.cache import atomic_file, key_of, write_json
+from tfxfer.cache import atomic_file, data_dir, key_of, write_json
 from tfxfer.config import KnowledgeConfig, TaskConfig
+from tfxfer.data.ahead import ahead
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes import looking
@@ -44,7 +45,8 @@ def run(config: KnowledgeConfig) -> Path:
     this = Run("knowledge", config)
     try:
         this.say(f"tfxfer {tfxfer.__version__} · knowledge transfer · {prepare(config)} · {this.folder}")
-        language, words = load_language(config, this)
+        with ahead(config.target, data_dir(config.data_dir)):
+            language, words = load_language(config, this)
         encoder = grid_of(load_encoder(config, this))
         pictures = Pictures.load(config, encoder, this)
         encoder = sized(encoder, pictures.images["train"].shape[1:], config.places)

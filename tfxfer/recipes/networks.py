@@ -17,6 +17,7 @@ from tfxfer.records import Record
 from tfxfer.runs import Run
 
 BUFFER = 10_000  # examples among which the next one is drawn
+TINY = 1e-7  # a probability below it counts as this much, as in Keras
 KEPT = 32 * 2**20  # bytes of first weights that are kept, and not built again for the next budget
 ModelOf = Callable[[int], keras.Model]  # seed -> a model: the trained one, or one with fresh weights
 
@@ -29,7 +30,8 @@ class Network:
 
     Args:
         build: seed -> functional model [B, …] -> probabilities [B, C], its trainable set already chosen.
-        data: (budget, seed) -> data set with `batches(split, size, keys=…, shuffle_seed=…, skip=…)`.
+        data: (budget, seed) -> data set with `batches(split, size, keys=…, shuffle_seed=…, skip=…)` and
+            `labels(split)`.
         key: Column that the model takes.
         reading: Further keyword arguments of `batches`, e.g. image_size.
         config: epochs or updates, batch_size, learning_rates and jit. The first seed of a budget sweeps the learning
@@ -59,6 +61,7 @@ class Network:
         self.twin: Network | None = None
         self.chosen: dict[int | None, float] = {}
         self._rows: tuple[Any, tf.data.Dataset] | None = None
+        self._asked: dict[str, tf.data.Dataset] = {}  # split -> inputs, decoded once for all trainings
         self._starts: dict[int, list[np.ndarray]] = {}
 
     @classmethod
@@ -85,8 +88,7 @@ class Network:
         trained = {"updates": updates} if updates else {"epochs": self.config.epochs}
         settings = {"learning_rate": rate, "validation": scores, **trained}
         trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-        inputs = self._pairs(data, "test").map(lambda x, y: x)
-        return Outcome(np.asarray(model.predict(inputs, verbose=0), np.float32), settings, trainable)
+        return Outcome(self._answers(model, data, "test"), settings, trainable)
 
     def recall(self, record: Record) -> None:
         """Go on with the learning rate that an earlier run's first seed chose."""
@@ -153,10 +155,17 @@ class Network:
             and (lambda row: report({**row, "learning_rate": rate, "labels_per_class": budget, "seed": seed})),
         )
         model.jit_compile = False  # the step is compiled; XLA would compile anew for each size of batch that is asked
-        scores = model.evaluate(self._pairs(data, "validation"), verbose=0, return_dict=True)
-        if not math.isfinite(scores["loss"]):
-            raise TfxferError(f"learning rate {rate:g} ended in a loss of {scores['loss']}")
-        return scores["accuracy"] - 1e-6 * scores["loss"], model.get_weights()
+        answers, labels = self._answers(model, data, "validation"), data.labels("validation")
+        loss = -float(np.log(np.maximum(answers[np.arange(len(labels)), labels], TINY)).mean())
+        if not math.isfinite(loss):
+            raise TfxferError(f"learning rate {rate:g} ended in a loss of {loss}")
+        return float(np.mean(answers.argmax(1) == labels)) - 1e-6 * loss, model.get_weights()
+
+    def _answers(self, model: keras.Model, data: Any, split: str) -> np.ndarray:
+        """Return probabilities float32 [N, C]; one function, traced once, answers validation and test."""
+        if split not in self._asked:  # a budget reduces training alone
+            self._asked[split] = self._pairs(data, split).map(lambda x, y: x).cache()
+        return np.asarray(model.predict(self._asked[split], verbose=0), np.float32)
 
     def _updates(self, data: Any, seed: int, updates: int) -> tf.data.Dataset:
         """Return `updates` batches of one size, for which XLA compiles one step; each pass has another order."""
@@ -201,6 +210,10 @@ class FeatureRows:
     def sizes(self) -> dict[str, int]:
         """Number of examples of each split."""
         return {split: len(labels) for split, (_, labels) in self.splits.items()}
+
+    def labels(self, split: str) -> np.ndarray:
+        """Return int [N], the class of every example of a split."""
+        return np.asarray(self.splits[split][1])
 
     def batches(
         self,

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 
 import tfxfer
+from tfxfer.cache import data_dir
 from tfxfer.config import StructureConfig
+from tfxfer.data.ahead import ahead
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.recipes.arms import Plan, fresh_copy, named_errors
 from tfxfer.recipes.baselines import most_frequent, native
@@ -45,9 +47,10 @@ def run(config: StructureConfig) -> Path:
         if config.transfer == "encoder_to_decoder":  # what it makes foretells texts and tells no classes
             speak(config, this)
             return this.folder
-        source = load_source(_source_config(config), this, (config.image_size or 32,) * 2)
+        with ahead(config.target, data_dir(config.data_dir)):
+            source = load_source(_source_config(config), this, (config.image_size or 32,) * 2)
         gives = WAYS[config.transfer].gives
-        task = load_target(config, source, this, at_least=max(config.labels_per_class), key=gives)
+        task = load_target(config, source, this, at_least=enough(config), key=gives)
         if config.transfer == "resize_input":
             task = replace(task, reading=task.reading | {"image_size": (config.image_size,) * 2})
         way = WAYS[config.transfer](source, task, config)
@@ -69,6 +72,15 @@ def run(config: StructureConfig) -> Path:
         return this.folder
     finally:
         this.close()
+
+
+def enough(config: StructureConfig) -> int:
+    """Return how many training labels a class must have: as many as the greatest budget asks for.
+
+    A smoke run keeps the diacritics of the whole experiment, a tenth of all that there are.
+    """
+    whole = StructureConfig.labels_per_class if config.smoke and config.target_label == "diacritic" else ()
+    return max(config.labels_per_class + whole)
 
 
 def _shrunk(config: StructureConfig) -> StructureConfig:
@@ -115,6 +127,7 @@ def arms(way: Way, task: Task, config: StructureConfig, this: Run) -> Plan:
     if "scratch" in way.whole:
         finetune.twin = scratch
     found += [Arm(name, run, at) for name, run in (("scratch", scratch), ("finetune", finetune)) if name in way.whole]
-    found += [Arm("native", partial(native, task)), Arm("majority", partial(most_frequent, task), one_seed=True)]
+    found += [Arm("native", partial(native, task), plain=True)]
+    found += [Arm("majority", partial(most_frequent, task), one_seed=True, plain=True)]
     named = (replace(a, run=named_errors(a.run, task), recall=getattr(a.run, "recall", None)) for a in found)
     return Plan(config.transfer, tuple(named), None, fingerprint(way.source), trained.final)

@@ -21,8 +21,9 @@ import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.cache import key_of
+from tfxfer.cache import data_dir, key_of
 from tfxfer.config import RetrievalConfig, TaskConfig, VqaConfig
+from tfxfer.data.ahead import ahead
 from tfxfer.data.dataset import Dataset
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.models.vocabulary import Vocabulary
@@ -48,7 +49,8 @@ def run(config: VqaConfig) -> Path:
     this = Run("vqa", config)
     try:
         this.say(f"tfxfer {tfxfer.__version__} · visual question answering · {prepare(config)} · {this.folder}")
-        language = None if config.texts == "small" else load_language(language_config(config), this)
+        with ahead(config.target, data_dir(config.data_dir)):
+            language = None if config.texts == "small" else load_language(language_config(config), this)
         dataset = load_target(config, this)
         encoder, shape = load_encoder(config, dataset, this)
         questions = load_questions(dataset, config, shape[:2], shape[2], this)
