@@ -95,6 +95,11 @@ def no_network(*address, **options):
     [
         ("03", "**The verdict turns.**"),
         ("03", "Knowledge of letters: helped. Knowledge of dots: no evidence."),
+        ("06", "> The model looks: accuracy"),
+        ("06", "> The model does not look at its pictures, as far as can be shown: accuracy"),
+        ("06", "- Seeing the picture helped: "),
+        ("06", "the score that would be published rises"),
+        ("06", "after the most lopsided training: The model does not look"),
         ("07", "The target computes what the source computes"),
     ],
 )
