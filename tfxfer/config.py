@@ -138,7 +138,7 @@ class StructureConfig(TaskConfig):
     )
     labels_per_class: tuple[int, ...] = option((5, 20, 100), "label budgets: examples a class in training")
     training_texts: tuple[int, ...] = option((50, 200, 1000), "encoder_to_decoder: budgets, texts in training")
-    updates: int = option(45, "steps of the arms that train a network, the same whatever the budget (0: --epochs)")
+    updates: int = option(60, "steps of the arms that train a network, the same whatever the budget (0: --epochs)")
     learning_rates: tuple[float, ...] = option(
         (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
         "grid of the arms that train a network: each climbs from its middle to the value that validates best",

@@ -139,6 +139,7 @@ class Network:
         """Train once from `start`; return validation accuracy (ties go to the smaller loss) and the weights."""
         model = self._compiled(seed)
         model.set_weights(start)
+        _draw_from(seed, model)
         for variable in model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
         report, updates = self.on_epoch, self.config.updates
@@ -184,6 +185,14 @@ class Network:
         keys = (self.key, "label")
         batches = data.batches(split, size, keys=keys, shuffle_seed=shuffle, skip=skip, **self.reading)
         return batches.map(lambda row: (row[self.key], row["label"]))
+
+
+def _draw_from(seed: int, model: keras.Model) -> None:
+    """Make the order of examples and dropout the same for a seed, whatever ran before in this process."""
+    keras.utils.set_random_seed(seed)
+    states = [v for v in model.variables if v.path.endswith("seed_generator_state")]
+    for i, state in enumerate(states):
+        state.assign(np.array([1000 * seed + i, 0], state.dtype))
 
 
 def warmed(rate: float, steps: int) -> Callable[[int], float]:
