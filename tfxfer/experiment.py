@@ -113,17 +113,22 @@ def compare(
     jobs = _jobs(experiment)
     places = [Path(kept) / f"{arm.name}-{budget or 'all'}-{seed}.npz" if kept else None for arm, budget, seed in jobs]
     records = []
+
+    def run(i: int) -> Record:
+        record = _run(*jobs[i], experiment)
+        place = places[i]
+        if place and record.status == "ok":
+            _keep(record, place)
+        return record
+
+    found = [_taken_up(place) for place in places]
+    missing = [i for i, (arm, _, _) in enumerate(jobs) if arm.plain and found[i] is None]
     beside = ThreadPoolExecutor(1)  # TensorFlow and SciPy let go of Python's lock while they work
     try:
-        found = [_taken_up(place) for place in places]
-        missing = [i for i, (arm, _, _) in enumerate(jobs) if arm.plain and found[i] is None]
-        plain = {i: beside.submit(_run, *jobs[i], experiment) for i in missing}
-        for i, (job, place, record) in enumerate(zip(jobs, places, found)):
-            arm = job[0]
+        plain = {i: beside.submit(run, i) for i in missing}
+        for i, ((arm, _, _), record) in enumerate(zip(jobs, found)):
             if record is None:
-                record = plain[i].result() if i in plain else _run(*job, experiment)
-                if place and record.status == "ok":
-                    _keep(record, place)
+                record = plain[i].result() if i in plain else run(i)
             elif arm.recall:
                 arm.recall(record)
             records.append(record)

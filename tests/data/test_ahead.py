@@ -13,8 +13,9 @@ SPEC = "languages/latin"
 
 
 def test_it_is_prepared_when_the_block_ends(tmp_path, data_dir):
+    assert not built_in(parse(SPEC), tmp_path / "tfds").is_prepared()
     with ahead(SPEC, tmp_path):
-        assert not (tmp_path / "sources").exists()
+        pass
     assert built_in(parse(SPEC), tmp_path / "tfds").is_prepared()
     here, there = (tfxfer.load(SPEC, data_dir=folder) for folder in (tmp_path, data_dir))
     assert here.fingerprint == there.fingerprint

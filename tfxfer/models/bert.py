@@ -56,8 +56,8 @@ def word_pieces(texts: Sequence[str], vocabulary_size: int, path: str | Path) ->
     if not len(texts):
         raise UserError("cannot learn word pieces from no text at all")
     data = tf.data.Dataset.from_tensor_slices(list(texts)).batch(1024)
-    # The learner searches for the frequency that fills the vocabulary, from the highest down. Few texts have too few
-    # pieces at any, so the search ends at the lowest after a dozen vocabularies: that one is tried first.
+    # KerasHub's learner searches for the frequency that fills the vocabulary, and learns a dozen on the way down. Few
+    # texts do not fill it at any: then the search ends here or one below, and this one vocabulary is enough.
     lowest = {"lower_thresh": SELDOM, "upper_thresh": SELDOM}
     pieces = bert_vocab_from_dataset(data, vocabulary_size, list(RESERVED), {"lower_case": True}, lowest)
     if len(pieces) > vocabulary_size:

@@ -18,6 +18,7 @@ from tfxfer.runs import Run
 
 BUFFER = 10_000  # examples among which the next one is drawn
 TINY = 1e-7  # a probability below it counts as this much, as in Keras
+HELD = 256 * 2**20  # bytes of validation or test inputs up to which they are held; more are read each time
 KEPT = 32 * 2**20  # bytes of first weights that are kept, and not built again for the next budget
 ModelOf = Callable[[int], keras.Model]  # seed -> a model: the trained one, or one with fresh weights
 
@@ -31,7 +32,7 @@ class Network:
     Args:
         build: seed -> functional model [B, …] -> probabilities [B, C], its trainable set already chosen.
         data: (budget, seed) -> data set with `batches(split, size, keys=…, shuffle_seed=…, skip=…)` and
-            `labels(split)`.
+            `labels(split)`. Validation and test are the same for every budget and seed.
         key: Column that the model takes.
         reading: Further keyword arguments of `batches`, e.g. image_size.
         config: epochs or updates, batch_size, learning_rates and jit. The first seed of a budget sweeps the learning
@@ -165,7 +166,10 @@ class Network:
     def _answers(self, model: keras.Model, data: Any, split: str) -> np.ndarray:
         """Return probabilities float32 [N, C]; one function, traced once, answers validation and test."""
         if split not in self._asked:  # a budget reduces training alone
-            self._asked[split] = self._pairs(data, split).map(lambda x, y: x).cache()
+            inputs = self._pairs(data, split).map(lambda x, y: x)
+            spec = inputs.element_spec
+            small = data.sizes[split] * math.prod(spec.shape[1:]) * spec.dtype.size <= HELD
+            self._asked[split] = inputs.cache() if small else inputs
         return np.asarray(model.predict(self._asked[split], verbose=0), np.float32)
 
     def _updates(self, data: Any, seed: int, updates: int) -> tf.data.Dataset:
