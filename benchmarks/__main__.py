@@ -25,6 +25,8 @@ NAMES = (
     "checkpoint",
     "generation",
     "dual_encoder",
+    "ending",
+    "reseeding",
 )
 COMPARE = {"<=": operator.le, ">=": operator.ge}
 

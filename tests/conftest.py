@@ -9,6 +9,7 @@ from tfxfer.cache import key_of
 
 ROOT = Path(__file__).parent.parent
 BUILDERS = ROOT / "tfxfer" / "data" / "builders"
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do: a test and its child round alike
 
 
 @pytest.fixture(scope="session")

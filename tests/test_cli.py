@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tfxfer import cli, train
-from tfxfer.config import FeatureConfig, check_values
+from tfxfer.config import FeatureConfig, KnowledgeConfig, check_values
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.runs import write_config
 
@@ -30,6 +30,16 @@ def test_lists_take_spaces_and_commas():
 def test_set_reaches_every_option():
     config = parse("--set", "epochs=5", "labels_per_class=[5,10]", "smoke=true", "--seeds", "2")
     assert (config.epochs, config.labels_per_class, config.smoke, config.seeds) == (5, (5, 10), True, 2)
+
+
+@pytest.mark.parametrize("argv", [["--no-evidence"], ["--set", "evidence=false"]])
+def test_what_is_on_can_be_switched_off_over_a_config_too(argv, tmp_path):
+    write_config(tmp_path / "config.yaml", KnowledgeConfig(evidence=True, download=True))
+    replayed = ["--config", str(tmp_path / "config.yaml"), *argv]
+    for words in (argv, replayed):
+        assert cli.parse(KnowledgeConfig, words, "test", "").evidence is False
+    assert cli.parse(KnowledgeConfig, replayed, "test", "").download is True
+    assert cli.parse(KnowledgeConfig, [*replayed, "--no-download"], "test", "").download is False
 
 
 @pytest.mark.parametrize(

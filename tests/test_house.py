@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tfxfer"
-GROUND = {"errors", "cache", "config", "version", "records"}  # known to all
+GROUND = {"errors", "cache", "streams", "config", "version", "records"}  # known to all
 KNOWS = {  # part -> the parts it may import, besides the ground
     "errors": set(),
     "version": set(),
     "cache": set(),
+    "streams": set(),
     "config": set(),
     "records": set(),
     "data": {"data"},
@@ -102,3 +103,9 @@ def test_test_files_have_names_of_their_own():
     """Two of one name stop pytest before its first test, and only where both are collected."""
     names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
     assert sorted(names) == sorted(set(names))
+
+
+def test_tensorflow_is_seeded_once():
+    """Seeding between two trainings makes every step start anew; `models.randomness.seeded` leaves TensorFlow alone."""
+    found = [path.name for path in PACKAGE.rglob("*.py") if ".set_random_seed(" in path.read_text("utf-8")]
+    assert found == ["runtime.py"]

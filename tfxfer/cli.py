@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 from tfxfer.errors import TfxferError, UserError, suggest
 
+NO = "no-"  # what switches an option off: --no-evidence
+
 
 def flag(name: str) -> str:
     """Return the command-line spelling of a config field.
@@ -38,10 +40,12 @@ def parser_for(config_class: type, prog: str, description: str) -> Any:
 
 def _argument(item: Field, hint: Any) -> dict[str, Any]:
     """Return the keyword arguments of `add_argument` for one field."""
+    from jsonargparse import ActionYesNo
+
     default = None if item.default is MISSING else item.default
     how: dict[str, Any] = {"default": default, "help": item.metadata.get("help", "")}
     if hint is bool:
-        return how | {"action": "store_true"}
+        return how | {"action": ActionYesNo(no_prefix=NO)}
     if typing.get_origin(hint) is tuple:
         one = typing.get_args(hint)[0]
         return how | {"type": one, "nargs": "+", "default": list(default or ())}
@@ -50,7 +54,9 @@ def _argument(item: Field, hint: Any) -> dict[str, Any]:
 
 def _readable(message: str, config_class: type) -> str:
     """Turn the parser's message into one that offers the nearest option for a name that does not exist."""
-    known = [flag(f.name) for f in fields(config_class)] + ["--config", "--set", "--help"]
+    hints = typing.get_type_hints(config_class)
+    off = [flag(NO + name) for name, hint in hints.items() if hint is bool]
+    known = [*(flag(name) for name in hints), *off, "--config", "--set", "--help"]
     for word in message.replace(",", " ").split():
         name = word.strip("'\".").split("=")[0]
         if name.startswith("--") and name not in known:
@@ -95,7 +101,7 @@ def _from_setting(word: str, config_class: type) -> list[str]:
     if hints[name] is bool:
         if value.lower() not in ("true", "false"):
             raise UserError(f"--set {word}: write true or false")
-        return [flag(name)] if value.lower() == "true" else []
+        return [flag(name) if value.lower() == "true" else flag(NO + name)]
     values = value.strip("[]()").split(",") if typing.get_origin(hints[name]) is tuple else [value]
     return [flag(name), *(v.strip() for v in values)]
 
@@ -139,6 +145,7 @@ def main(work: Callable[[Sequence[str]], None], argv: Sequence[str] | None = Non
     """Run a command; return its exit code: 0, 1 for a failure, 2 for the user's mistake, 130 when interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow's own choice on new processors only
     try:
         work(sys.argv[1:] if argv is None else argv)
         return 0

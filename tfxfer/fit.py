@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfxfer.cache import atomic_file
 from tfxfer.errors import TfxferError
+from tfxfer.streams import prompt
 
 Batches = Callable[[int, int], tf.data.Dataset]  # (epoch, batches to skip) -> (inputs, targets) batches
 
@@ -77,7 +78,7 @@ def train(
         if learning_rate:
             model.optimizer.learning_rate = learning_rate(epoch)
         fitted = model.fit(
-            batches(epoch, state.step),
+            prompt(batches(epoch, state.step)),
             epochs=1,
             verbose=0,
             shuffle=False,
@@ -88,7 +89,7 @@ def train(
             raise TfxferError("training got no batch: the training split is empty")
         state.check_weights(epoch)
         if validation is not None:
-            scores = model.evaluate(validation, verbose=0, return_dict=True)
+            scores = model.evaluate(prompt(validation), verbose=0, return_dict=True)
             logs |= {f"val_{name}": float(value) for name, value in scores.items()}
         row = {"epoch": epoch + 1, **logs, "seconds": round(time.perf_counter() - started, 3)}
         state.end_epoch(row)

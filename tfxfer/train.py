@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from tfxfer import cli
+from tfxfer.cache import data_dir
 from tfxfer.config import check_values
+from tfxfer.data.ahead import ahead, missing
 from tfxfer.errors import UserError, suggest
 from tfxfer.recipes import RECIPES
 
@@ -25,8 +27,13 @@ def work(argv: Sequence[str]) -> None:
     config = cli.parse(recipe.config, rest, f"python -m tfxfer.train {name}", recipe.summary)
     check_values(config)
     recipe.check(config)
-    cli.start_tensorflow()
-    importlib.import_module(recipe.module).run(config)
+    folder = data_dir(config.data_dir)
+    new = missing(recipe.data(config), folder)
+    if new:
+        print(f"preparing {', '.join(new)}, once, in {folder}", flush=True)
+    with ahead(new[1:], folder):  # the first is needed first: it is prepared here, as soon as TensorFlow has started
+        cli.start_tensorflow()
+        importlib.import_module(recipe.module).run(config)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfxfer.errors import TfxferError, UserError
+from tfxfer.streams import prompt
 
 _READ = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, add_tfds_id=False)
 
@@ -64,7 +65,7 @@ def _batches(
         stream = builder.as_dataset(split=split, shuffle_files=False, decoders=decoders, read_config=_READ)
         stream = stream.batch(batch_size)
     try:
-        yield from stream.prefetch(2).as_numpy_iterator()
+        yield from prompt(stream.prefetch(2)).as_numpy_iterator()
     except tf.errors.DataLossError as error:
         raise TfxferError(
             f"{builder.data_dir}: the prepared data are damaged; remove this folder and run the same command again"

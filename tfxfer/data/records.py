@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.data.rows import Fit, Rows
+from tfxfer.streams import prompt, shuffled
 
 SHUFFLE_BUFFER = 10_000  # encoded pictures held while shuffling a stream
 
@@ -57,7 +58,7 @@ class Records:
 
     def examples(self, keys: Iterable[str]) -> tf.data.Dataset:
         """Stream single examples in order."""
-        return self._finish(self._encoded_examples(list(keys)), None).prefetch(tf.data.AUTOTUNE)
+        return prompt(self._finish(self._encoded_examples(list(keys)), None).prefetch(tf.data.AUTOTUNE))
 
     def batches(
         self, keys: Iterable[str], batch_size: int, fit: Fit | None, shuffle_seed: int | None, skip: int
@@ -68,9 +69,9 @@ class Records:
             return self.facts.batches(keys, batch_size, fit, shuffle_seed, skip)
         stream = self._encoded_examples(keys)
         if shuffle_seed is not None:
-            stream = stream.shuffle(SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
+            stream = shuffled(stream, SHUFFLE_BUFFER, shuffle_seed, anew=False)
         stream = self._finish(stream.skip(skip * batch_size), fit)
-        return stream.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        return prompt(stream.batch(batch_size).prefetch(tf.data.AUTOTUNE))
 
     def _encoded_examples(self, keys: list[str]) -> tf.data.Dataset:
         if "image" not in keys:

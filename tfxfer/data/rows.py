@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfxfer.data.pictures import Facts, decode
 from tfxfer.errors import UserError, suggest
+from tfxfer.streams import prompt
 
 Fit = Callable[[tf.Tensor], tf.Tensor]  # uint8 [..., H, W, C] -> uint8 [..., h, w, c]
 
@@ -108,7 +109,7 @@ class Rows:
 
     def examples(self, keys: Iterable[str]) -> tf.data.Dataset:
         """Stream single examples in order."""
-        return self._read(self.index, list(keys), None).prefetch(tf.data.AUTOTUNE)
+        return prompt(self._read(self.index, list(keys), None).prefetch(tf.data.AUTOTUNE))
 
     def batches(
         self, keys: Iterable[str], batch_size: int, fit: Fit | None, shuffle_seed: int | None, skip: int
@@ -123,7 +124,7 @@ class Rows:
         else:
             rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
             stream = rows.map(lambda batch: self._gather(batch, keys, fit), num_parallel_calls=tf.data.AUTOTUNE)
-        return stream.prefetch(tf.data.AUTOTUNE)
+        return prompt(stream.prefetch(tf.data.AUTOTUNE))
 
     def _fitted(self, order: np.ndarray, keys: list[str], batch_size: int, fit: Fit | None) -> tf.data.Dataset:
         """Stream batches of picture files; pictures of one size are resized by the batch, which is faster."""
