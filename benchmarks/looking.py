@@ -20,9 +20,16 @@ from tfxfer.recipes.captioned import Pictures
 from tfxfer.recipes.language import load_language, texts_to_read
 from tfxfer.recipes.writers import Gallery
 from tfxfer.runs import Run
-from tfxfer.transfer.knowledge.captioner import grid_of, sized
+from tfxfer.transfer.knowledge.captioner import grid_of, sized, standardized
 
-PLAIN = {"word_dropout": 0.0, "label_smoothing": 0.0, "frozen": 0.0, "carried_rate": 1.0, "ranking": "decoder"}
+PLAIN = {
+    "word_dropout": 0.0,
+    "label_smoothing": 0.0,
+    "frozen": 0.0,
+    "carried_rate": 1.0,
+    "ranking": "decoder",
+    "evidence": False,
+}
 SETTINGS = {
     "plain": {},
     "plain, no reading": {"text_updates": 0},
@@ -35,7 +42,8 @@ SETTINGS = {
     "cross-attention copied": {"cross_attention": "copied"},
     "prefix": {"looking": "prefix"},
     "f·g ranks too": {"ranking": "both"},
-    "hidden 0.3, f·g ranks too": {"word_dropout": 0.3, "ranking": "both"},
+    "f·g beside h": {"evidence": True},
+    "f·g beside h and ranks, hidden 0.3": {"evidence": True, "word_dropout": 0.3, "ranking": "both"},
 }
 PAIRS = (150, 1200)
 HOW = {"pairs": PAIRS, "learning_rates": (3e-3,), "updates": 300, "max_validation": 400}
@@ -52,7 +60,10 @@ def main() -> None:
         texts = texts_to_read(config, this)
         for name, change in SETTINGS.items():
             settings = replace(config, **{**PLAIN, **change})
-            judged = held_out(pictures.gallery(sized(encoder, pictures.images["train"].shape[1:], settings.places)))
+            eyes = sized(encoder, pictures.images["train"].shape[1:], settings.places)
+            gallery = pictures.gallery(eyes)
+            eyes = standardized(eyes, gallery.grids["train"])
+            judged = held_out(gallery.through(eyes.get_layer("standardized")))
             read = texts if settings.text_updates else []
             arms, warm = knowledge.plan(language, words, read, judged, settings, this)
             cold = next(arm.run for arm in arms if arm.name == "random")

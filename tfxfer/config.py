@@ -52,7 +52,7 @@ class TaskConfig(RunConfig):
         "what is run side by side",
         ("transfer", "random", "scratch", "finetune", "native", "majority"),
     )
-    labels_per_class: tuple[int, ...] = option((5, 20, 50, 150), "label budgets: examples a class in training")
+    labels_per_class: tuple[int, ...] = option((5, 20, 80), "label budgets: examples a class in training")
     trained_at: tuple[int, ...] = option(
         (), "budgets at which scratch and finetune run (default: the one nearest to 20)"
     )
@@ -63,7 +63,7 @@ class TaskConfig(RunConfig):
         "grid of the arms that train a network: each climbs from its middle to the value that validates best",
     )
     batch_size: int = option(16, "examples a step when an arm trains a network")
-    max_validation: int = option(600, "at most this many validation examples (0: all)")
+    max_validation: int = option(400, "at most this many validation examples (0: all)")
     max_test: int = option(0, "at most this many test examples (0: all)")
 
 
@@ -71,6 +71,7 @@ class TaskConfig(RunConfig):
 class FeatureConfig(TaskConfig):
     """Feature transfer f(x) = W·φ(x) + b: a frozen source body, a linear head fitted on the target."""
 
+    source_max: int = option(14000, "at most this many source examples an epoch (0: all)")
     layer: str | None = option(None, "φ ends at this layer of the source (default: the one before its head)")
     bridge: str = option(
         "auto",
@@ -186,15 +187,18 @@ class KnowledgeConfig(RunConfig):
     prefix_length: int = option(4, "vectors of the prefix")
     places: int = option(4, "side of the map that words look at; the encoder's is averaged down to it (0: as it is)")
     cross_attention: str = option("fresh", "cross-attention starts fresh or as self-attention", ("fresh", "copied"))
+    evidence: bool = option(
+        True, "f(X)·g(y) beside the decoder's h: each word gets what the picture as a whole says for it"
+    )
     frozen: float = option(0.0, "share of the steps at the start in which the carried weights do not train (1: never)")
     carried_rate: float = option(1.0, "learning rate of the carried weights, as a share of the new ones'")
     word_dropout: float = option(0.3, "share of the words read that are hidden in training")
     label_smoothing: float = option(0.1, "ε of label smoothing")
-    updates: int = option(220, "steps of training at the greatest budget; others get the root of their share")
+    updates: int = option(140, "steps of training at the greatest budget; others get the root of their share")
     batch_size: int = option(16, "captions a step")
     learning_rates: tuple[float, ...] = option(
-        (3e-3, 1e-2),
-        "grid of learning rates: at the greatest budget each arm climbs from its middle to what validates best",
+        (3e-3,),
+        "learning rates: of several, each arm climbs at the greatest budget from their middle to what validates best",
     )
     length: int = option(16, "tokens of a caption in training and in the report, its begin and end among them")
     num_beams: int = option(4, "hypotheses of beam search")
@@ -231,6 +235,7 @@ class RetrievalConfig(RunConfig):
     image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
     length: int = option(16, "word pieces of a text, its begin and end among them")
     dim: int = option(0, "width of the common space (0: the picture tower's own, which nothing then changes)")
+    fitted: bool = option(True, "the last map of g begins where ridge regression puts the texts at their pictures")
     temperature: float = option(0.07, "where the learned temperature starts")
     pairs: tuple[int, ...] = option((150, 600), "budgets: pictures with their texts in training")
     arms: tuple[str, ...] = option(

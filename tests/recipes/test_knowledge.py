@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import here
 import numpy as np
 import pytest
 from PIL import Image
@@ -114,13 +115,16 @@ def test_the_command_that_scores_classes_says_what_it_cannot_score(run, samples,
     assert "this run's task is captions" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:CIDEr of one picture")
 def test_a_prefix_a_table_of_captions_and_own_texts(data_dir, samples, tmp_path):
     """Several captions a picture; the language comes from a text file; the picture becomes a prefix."""
     texts = tmp_path / "texts.txt"
     texts.write_text("".join(f"a {c} {s} on {b}\n" for c in ("red", "blue") for s in ("circle", "square", "cup")
                              for b in ("paper", "sand", "grass", "snow", "stone", "wood")))  # fmt: skip
-    done = command(
+    done = here.command(
         *(
+            "knowledge",
+            "--smoke",
             "--source",
             f"text:{texts}",
             "--encoder",
@@ -166,6 +170,6 @@ def test_a_request_that_cannot_work_is_refused_before_tensorflow_starts(change, 
     ],
 )
 def test_what_only_the_data_show_is_named_too(data_dir, tmp_path, words, message):
-    done = command("--run-dir", tmp_path / "run", *words, data_dir=data_dir)
+    done = here.command("knowledge", "--smoke", "--run-dir", tmp_path / "run", *words, data_dir=data_dir)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert message in " ".join(done.stderr.split())

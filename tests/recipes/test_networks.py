@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tfxfer.config import TaskConfig
+from tfxfer.recipes import networks
 from tfxfer.recipes.networks import FeatureRows, Network
 
 pytestmark = pytest.mark.tensorflow
@@ -45,3 +46,19 @@ def test_seeds_differ_and_answers_are_those_of_the_chosen_weights():
     assert np.abs(first - second).max() > 1e-3
     features = rows(4, 1).splits["test"][0]
     np.testing.assert_allclose(np.asarray(arm.final()(features)), second, atol=1e-6)
+
+
+def test_more_examples_than_can_be_held_are_mixed_all_the_same(monkeypatch):
+    """They are stored class by class; a buffer of the few that can be held would show one class after the other."""
+    labels = np.repeat(np.arange(3), 80)
+    features = np.eye(6, dtype="float32")[labels] + np.random.default_rng(0).normal(0, 0.3, (240, 6)).astype("float32")
+    sorted_rows = FeatureRows(dict.fromkeys(("train", "validation", "test"), (features, labels)))
+    monkeypatch.setattr(networks, "HELD", 4 * 24)  # four rows of six numbers
+    arm = network(epochs=1)
+    arm.data = lambda budget, seed: sorted_rows
+    assert arm._examples(sorted_rows)[1] == 4
+    seen = [labels.numpy() for _, labels in arm._batches(sorted_rows, 0, 10)]
+    assert all(len(set(batch)) > 1 for batch in seen)
+    first = arm(4, 1).probabilities
+    arm(4, 0)
+    np.testing.assert_array_equal(arm(4, 1).probabilities, first)

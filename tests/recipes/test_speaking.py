@@ -1,10 +1,8 @@
 """`--transfer encoder_to_decoder`: through the command with and without pictures, its n-gram rival, its refusals."""
 
 import json
-import os
-import subprocess
-import sys
 
+import here
 import numpy as np
 import pytest
 
@@ -20,10 +18,8 @@ WORDS = ("GREEK SMALL LETTER", "LATIN CAPITAL LETTER", "CYRILLIC SMALL LETTER")
 
 
 def command(*arguments, data_dir):
-    environment = os.environ | {"TFXFER_DATA": str(data_dir), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    words = [sys.executable, "-m", "tfxfer.train", "structure", "--smoke", "--transfer", "encoder_to_decoder"]
-    words += ["--seeds", "1"]
-    return subprocess.run([*words, *map(str, arguments)], capture_output=True, text=True, env=environment)
+    words = ("structure", "--smoke", "--transfer", "encoder_to_decoder", "--seeds", "1")
+    return here.command(*words, *arguments, data_dir=data_dir)
 
 
 @pytest.fixture(scope="module")

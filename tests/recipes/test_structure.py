@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import here
 import numpy as np
 import pytest
 from PIL import Image
@@ -108,7 +109,8 @@ def test_a_request_that_cannot_work_is_refused_before_tensorflow_starts(change, 
 
 
 def test_the_wrong_modality_is_refused(data_dir, tmp_path):
-    done = command("--source", "fresh:cnn", "--run-dir", tmp_path / "run", data_dir=data_dir)
+    words = ("structure", "--smoke", "--source", "fresh:cnn", "--run-dir", tmp_path / "run")
+    done = here.command(*words, data_dir=data_dir)
     assert done.returncode == 2
     assert "makes a model for images out of one for texts" in " ".join(done.stderr.split())
 

@@ -8,6 +8,7 @@ import keras
 
 from tfxfer.errors import UserError
 from tfxfer.models.cnn import article_cnn, glyph_cnn
+from tfxfer.models.randomness import seeded
 from tfxfer.models.saved import load_model
 from tfxfer.models.spec import ModelSpec, parse
 from tfxfer.models.vit import small_vit
@@ -41,7 +42,7 @@ def source(
     """
     parsed = parse(spec)
     if seed is not None:
-        keras.utils.set_random_seed(seed)
+        seeded(seed)
     return MODELS[parsed.kind](
         parsed, {"num_classes": num_classes or 10, "input_shape": input_shape, "download": download}
     )

@@ -31,6 +31,7 @@ class Vocabulary:
         self.pieces, self.lowercase = list(pieces), lowercase
         self.tokenizer = keras_hub.tokenizers.BertTokenizer(vocabulary=self.pieces, lowercase=lowercase)
         self.pad, self.unknown, self.start, self.end, self.mask = (self.pieces.index(token) for token in NEEDED)
+        self._known: dict[str, np.ndarray] = {}  # text -> its pieces: the same captions are asked for again and again
 
     @classmethod
     def read(cls, folder: str | Path) -> "Vocabulary":
@@ -53,12 +54,18 @@ class Vocabulary:
             raise UserError(f"a length of {length} leaves no room for a word between [CLS] and [SEP]; give 3 or more")
         found = np.full((len(texts), length), self.pad, np.int32)
         cut = 0
-        for row, text in enumerate(self.tokenizer(tf.constant(list(texts))) if len(texts) else []):
-            ids = np.asarray(text)
+        for row, ids in enumerate(self._split(texts)):
             cut += len(ids) > length - 2
             ids = np.concatenate([[self.start], ids[: length - 2], [self.end]])
             found[row, : len(ids)] = ids
         return found, cut
+
+    def _split(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the numbers of each text's pieces."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known |= {text: np.asarray(ids) for text, ids in zip(new, self.tokenizer(tf.constant(new)))}
+        return [self._known[text] for text in texts]
 
     def texts(self, numbers: np.ndarray) -> list[str]:
         """Return the texts of token numbers [N, L], without special tokens, up to the first end token."""

@@ -5,17 +5,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, StructureConfig, VqaConfig
-from tfxfer.recipes.checks import check_feature, check_knowledge, check_retrieval, check_structure
+from tfxfer.recipes.checks import check_feature, check_knowledge, check_retrieval, check_structure, resolved
 from tfxfer.recipes.vqa_checks import check_vqa
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A row of the table of recipes; `module` has `run(config) -> Path` and may import TensorFlow."""
+    """A row of the table of recipes.
+
+    Attributes:
+        config: Its dataclass.
+        summary: The first lines of its help.
+        check: Raises `UserError` for what can be seen to be wrong without TensorFlow.
+        data: Config -> specs of what it loads, in the order in which it needs them; None where an option is not given.
+        module: Has `run(config) -> Path` and may import TensorFlow.
+    """
 
     config: type
     summary: str
     check: Callable[[Any], None]
+    data: Callable[[Any], tuple[str | None, ...]]
     module: str
 
 
@@ -28,6 +37,7 @@ RECIPES: dict[str, Recipe] = {
             "beside its controls."
         ),
         check=check_feature,
+        data=lambda config: (config.source, config.target),
         module="tfxfer.recipes.feature",
     ),
     "structure": Recipe(
@@ -37,6 +47,7 @@ RECIPES: dict[str, Recipe] = {
             "characters sees pictures of letters and tells their diacritics, beside its controls."
         ),
         check=check_structure,
+        data=lambda config: (resolved(config).source, resolved(config).target),
         module="tfxfer.recipes.structure",
     ),
     "knowledge": Recipe(
@@ -46,6 +57,7 @@ RECIPES: dict[str, Recipe] = {
             "characters names pictures of characters it has never met, beside its controls."
         ),
         check=check_knowledge,
+        data=lambda config: (config.source, config.reading, config.encoder, config.target),
         module="tfxfer.recipes.knowledge",
     ),
     "retrieval": Recipe(
@@ -55,6 +67,7 @@ RECIPES: dict[str, Recipe] = {
             "another, by a locked picture tower and a text tower that read other names before, beside its controls."
         ),
         check=check_retrieval,
+        data=lambda config: (config.target, config.texts, config.pictures),
         module="tfxfer.recipes.retrieval",
     ),
     "vqa": Recipe(
@@ -65,6 +78,7 @@ RECIPES: dict[str, Recipe] = {
             "answered without the pictures."
         ),
         check=check_vqa,
+        data=lambda config: (config.texts, config.target, config.encoder),
         module="tfxfer.recipes.vqa",
     ),
 }

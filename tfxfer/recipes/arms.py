@@ -16,6 +16,7 @@ from tfxfer.config import FeatureConfig
 from tfxfer.data.pictures import readable_errors
 from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Outcome
+from tfxfer.models.randomness import seeded
 from tfxfer.recipes.baselines import most_frequent, native
 from tfxfer.recipes.over_features import OverFeatures
 from tfxfer.recipes.over_tokens import OverTokens
@@ -105,5 +106,5 @@ def _bridge(wants: str, gives: str, config: FeatureConfig) -> str:
 
 def fresh_copy(model: keras.Model, seed: int) -> keras.Model:
     """Return the same architecture with weights drawn anew from its own initialisers."""
-    keras.utils.set_random_seed(7919 + seed)  # away from the seeds of sources and heads
+    seeded(7919 + seed)  # away from the seeds of sources and heads
     return keras.models.clone_model(model)

@@ -15,7 +15,7 @@ UNITS: dict[str, dict[str, Any]] = {
     "words": {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"\S+"},
 }
 
-NEAR = 1e-3  # of the lowest loss: pixels are many and alike, and the last per mille costs most of the time
+NEAR = 1e-2  # of the lowest loss: pixels are many and alike, and the last per cent costs half of the time
 
 
 def native_text(

@@ -21,7 +21,6 @@ import tfxfer
 from tfxfer import report
 from tfxfer.cache import atomic_file, code_key, data_dir, key_of, write_json
 from tfxfer.config import FeatureConfig, RunConfig, TaskConfig
-from tfxfer.data.ahead import ahead
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import TfxferError, UserError, suggest
 from tfxfer.experiment import Experiment, compare
@@ -43,8 +42,7 @@ def run(config: FeatureConfig) -> Path:
     this = Run("feature", config)
     try:
         this.say(f"tfxfer {tfxfer.__version__} · feature transfer · {prepare(config)} · {this.folder}")
-        with ahead(config.target, data_dir(config.data_dir)):
-            source = load_source(config, this, (config.height, config.width))
+        source = load_source(config, this, (config.height, config.width))
         task = load_target(config, source, this)
         plan = arms.plan(source, task, config, this)
         experiment = Experiment(

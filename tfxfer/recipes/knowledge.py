@@ -20,9 +20,8 @@ import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.cache import atomic_file, data_dir, key_of, write_json
+from tfxfer.cache import atomic_file, key_of, write_json
 from tfxfer.config import KnowledgeConfig, TaskConfig
-from tfxfer.data.ahead import ahead
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes import looking
@@ -34,7 +33,7 @@ from tfxfer.recipes.runtime import prepare
 from tfxfer.recipes.writers import Gallery, Writer, neighbour
 from tfxfer.runs import Run
 from tfxfer.transfer.graph import fingerprint
-from tfxfer.transfer.knowledge.captioner import caption_reader, grid_of, sized, whole
+from tfxfer.transfer.knowledge.captioner import caption_reader, grid_of, sized, standardized, whole
 
 MEASURES = ("cider_d", "log_likelihood", "exact_match", "token_f1")
 
@@ -45,13 +44,14 @@ def run(config: KnowledgeConfig) -> Path:
     this = Run("knowledge", config)
     try:
         this.say(f"tfxfer {tfxfer.__version__} · knowledge transfer · {prepare(config)} · {this.folder}")
-        with ahead(config.target, data_dir(config.data_dir)):
-            language, words = load_language(config, this)
+        language, words = load_language(config, this)
         encoder = grid_of(load_encoder(config, this))
         pictures = Pictures.load(config, encoder, this)
         encoder = sized(encoder, pictures.images["train"].shape[1:], config.places)
         with this.phase("features"):
             gallery = pictures.gallery(encoder)
+            encoder = standardized(encoder, gallery.grids["train"])
+            gallery = gallery.through(encoder.get_layer("standardized"))
         count_long(gallery, words, config, this)
         texts = texts_to_read(config, this)
         arms, transfer = plan(language, words, texts, gallery, config, this)
@@ -91,6 +91,7 @@ def smoke(config: KnowledgeConfig) -> KnowledgeConfig:
     small |= {
         "text_updates": min(config.text_updates, 5),
         "updates": 5,
+        "batch_size": 8,  # of every number of pairs: one compilation
         "learning_rates": (1e-3,),
         "max_validation": 20,
         "max_test": 30,
@@ -142,6 +143,7 @@ def plan(
     how: dict[str, Any] = {
         "cross_attention": config.cross_attention,
         "prefix_length": config.prefix_length if config.looking == "prefix" else 0,
+        "evidence": config.evidence,
     }
     reader, weight_map = caption_reader(shape, language, **how, seed=config.seed)
     keep(weight_map, "", this)

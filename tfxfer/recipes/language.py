@@ -17,6 +17,7 @@ from tfxfer.config import KnowledgeConfig, TaskConfig
 from tfxfer.errors import UserError
 from tfxfer.fit import train
 from tfxfer.models import spec as model_spec
+from tfxfer.models.randomness import seeded
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes.feature import load_source
 from tfxfer.recipes.networks import warmed
@@ -54,7 +55,7 @@ def load_language(config: KnowledgeConfig, this: Run) -> tuple[keras.Model, Voca
 
 def fresh_language(language: keras.Model, seed: int) -> keras.Model:
     """Return the same language model with fresh weights."""
-    keras.utils.set_random_seed(7919 + seed)  # away from the seeds of sources and of what is new
+    seeded(7919 + seed)  # away from the seeds of sources and of what is new
     backbone = getattr(language, "backbone", language)
     fresh = type(backbone).from_config(backbone.get_config())
     return fresh if backbone is language else type(language)(fresh, preprocessor=None)

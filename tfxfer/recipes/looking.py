@@ -42,8 +42,7 @@ def _words(writer: Writer, gallery: Gallery, images: np.ndarray) -> list[dict]:
     if "prefix" in type(writer.reader.get_layer("memory")).__name__.lower():
         return []  # a prefix is all there is to see; no word looks anywhere
     rows = np.unique(np.linspace(0, len(images) - 1, DRAWN).astype(int))
-    config = writer.config
-    told = writer.teller.tell(gallery.grids["test"][rows], num_beams=config.num_beams, max_length=config.length)
+    told = writer.tell(gallery.grids["test"][rows])
     found = []
     for row, tokens in zip(rows, told.tokens[:, 0]):
         looks = writer.teller.looks(gallery.grids["test"][row], tokens)  # [T - 1, h, w]

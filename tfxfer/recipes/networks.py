@@ -12,14 +12,18 @@ from tfxfer.config import TaskConfig
 from tfxfer.errors import TfxferError
 from tfxfer.experiment import Outcome, sweep
 from tfxfer.fit import cosine, train
+from tfxfer.models.randomness import reseed, seeded
 from tfxfer.recipes.task import Task
 from tfxfer.records import Record
 from tfxfer.runs import Run
+from tfxfer.streams import prompt, shuffled
 
 BUFFER = 10_000  # examples among which the next one is drawn
 TINY = 1e-7  # a probability below it counts as this much, as in Keras
-HELD = 256 * 2**20  # bytes of validation or test inputs up to which they are held; more are read each time
+BATCH = 128  # examples read at once, and answered at once
+HELD = 256 * 2**20  # bytes of a split's inputs up to which they are held in memory; more are read each time
 KEPT = 32 * 2**20  # bytes of first weights that are kept, and not built again for the next budget
+Bridge = Callable[[tf.Tensor], tf.Tensor]
 ModelOf = Callable[[int], keras.Model]  # seed -> a model: the trained one, or one with fresh weights
 
 
@@ -31,13 +35,14 @@ class Network:
 
     Args:
         build: seed -> functional model [B, …] -> probabilities [B, C], its trainable set already chosen.
-        data: (budget, seed) -> data set with `batches(split, size, keys=…, shuffle_seed=…, skip=…)` and
-            `labels(split)`. Validation and test are the same for every budget and seed.
+        data: (budget, seed) -> data set with `batches(split, size, keys=…, shuffle_seed=…)`, `labels(split)` and
+            `sizes`. Validation and test are the same for every budget and seed.
         key: Column that the model takes.
         reading: Further keyword arguments of `batches`, e.g. image_size.
         config: epochs or updates, batch_size, learning_rates and jit. The first seed of a budget sweeps the learning
             rates, the others use the one that validated best.
-        on_epoch: Called with a row for each epoch.
+        on_training: Called with a row for each training.
+        bridge: What stands between column and model and does not train, applied once to every example.
         keep: The (budget, seed) whose weights `kept` holds afterwards.
 
     Attributes:
@@ -52,28 +57,31 @@ class Network:
         reading: dict[str, Any],
         config: TaskConfig,
         *,
-        on_epoch: Callable[[dict[str, Any]], None] | None = None,
+        on_training: Callable[[dict[str, Any]], None] | None = None,
+        bridge: Bridge | None = None,
         keep: tuple[int | None, int] | None = None,
     ) -> None:
         self.build, self.data, self.key, self.reading, self.config = build, data, key, reading, config
-        self.on_epoch, self.keep = on_epoch, keep
+        self.on_training, self.bridge, self.keep = on_training, bridge, keep
         self.model: keras.Model | None = None
         self.kept: list[np.ndarray] | None = None
         self.twin: Network | None = None
         self.chosen: dict[int | None, float] = {}
-        self._rows: tuple[Any, tf.data.Dataset] | None = None
+        self._rows: tuple[Any, tf.data.Dataset, int] | None = None
         self._asked: dict[str, tf.data.Dataset] = {}  # split -> inputs, decoded once for all trainings
         self._starts: dict[int, list[np.ndarray]] = {}
 
     @classmethod
-    def on(cls, task: Task, build: ModelOf, config: TaskConfig, run: Run, name: str) -> "Network":
+    def on(
+        cls, task: Task, build: ModelOf, config: TaskConfig, run: Run, name: str, bridge: Bridge | None = None
+    ) -> "Network":
         """Return an arm that trains what `build` builds on a task; `keep` is the greatest budget, the first seed."""
 
-        def on_epoch(row: dict[str, Any]) -> None:
+        def note(row: dict[str, Any]) -> None:
             run.metric("arm training", arm=name, **row)
 
         keep = (max(config.labels_per_class), config.seed)
-        return cls(build, task.train, task.key, task.reading, config, on_epoch=on_epoch, keep=keep)
+        return cls(build, task.train, task.key, task.reading, config, on_training=note, bridge=bridge, keep=keep)
 
     def __call__(self, budget: int | None, seed: int) -> Outcome:
         """Train, choose the learning rate on validation, and answer the test split."""
@@ -109,7 +117,7 @@ class Network:
         """Return the weights that a training with this seed starts from, the same for every budget."""
         if seed in self._starts:
             return self._starts[seed]
-        keras.utils.set_random_seed(seed)
+        seeded(seed)
         model = self.build(seed)
         if self.twin is None and self.model is None:
             self.model = model
@@ -124,9 +132,8 @@ class Network:
         if self.model is None:
             self.model = self.build(seed)
         if not self.model.compiled:
-            clip = 1.0 if self.config.updates else None  # few steps at a high rate: none of them may be a leap
             self.model.compile(
-                keras.optimizers.Adam(global_clipnorm=clip),
+                keras.optimizers.Adam(global_clipnorm=1.0),  # few steps at a high rate: none of them may be a leap
                 keras.losses.SparseCategoricalCrossentropy(),
                 metrics=["accuracy"],
                 jit_compile=self.config.jit,
@@ -140,21 +147,17 @@ class Network:
         """Train once from `start`; return validation accuracy (ties go to the smaller loss) and the weights."""
         model = self._compiled(seed)
         model.set_weights(start)
-        _draw_from(seed, model)
+        reseed(model, seed)
         for variable in model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
-        report, updates = self.on_epoch, self.config.updates
-        epochs = self.config.epochs
+        note, updates = self.on_training, self._length(data)
         train(
             model,
-            lambda epoch, skip: (
-                self._updates(data, seed, updates) if updates else self._pairs(data, "train", 1000 * seed + epoch, skip)
-            ),
-            1 if updates else epochs,
-            learning_rate=None if updates else cosine(rate, epochs),
-            step_rate=warmed(rate, updates) if updates else None,
-            on_epoch=report
-            and (lambda row: report({**row, "learning_rate": rate, "labels_per_class": budget, "seed": seed})),
+            lambda epoch, skip: self._batches(data, seed, updates),
+            1,
+            step_rate=warmed(rate, updates),
+            on_epoch=note
+            and (lambda row: note({**row, "learning_rate": rate, "labels_per_class": budget, "seed": seed})),
         )
         model.jit_compile = False  # the step is compiled; XLA would compile anew for each size of batch that is asked
         answers, labels = self._answers(model, data, "validation"), data.labels("validation")
@@ -165,38 +168,51 @@ class Network:
 
     def _answers(self, model: keras.Model, data: Any, split: str) -> np.ndarray:
         """Return probabilities float32 [N, C]; one function, traced once, answers validation and test."""
+        if self.twin is not None:
+            return self.twin._answers(model, data, split)
         if split not in self._asked:  # a budget reduces training alone
             inputs = self._pairs(data, split).map(lambda x, y: x)
-            spec = inputs.element_spec
-            small = data.sizes[split] * math.prod(spec.shape[1:]) * spec.dtype.size <= HELD
-            self._asked[split] = inputs.cache() if small else inputs
+            fits = data.sizes[split] <= _room(inputs.element_spec)
+            self._asked[split] = prompt(inputs.cache() if fits else inputs)
         return np.asarray(model.predict(self._asked[split], verbose=0), np.float32)
 
-    def _updates(self, data: Any, seed: int, updates: int) -> tf.data.Dataset:
+    def _length(self, data: Any) -> int:
+        """Return the number of steps of a training."""
+        steps = math.ceil(data.sizes["train"] / self.config.batch_size)
+        return self.config.updates or self.config.epochs * steps
+
+    def _batches(self, data: Any, seed: int, updates: int) -> tf.data.Dataset:
         """Return `updates` batches of one size, for which XLA compiles one step; each pass has another order."""
         size = min(self.config.batch_size, data.sizes["train"])
-        rows = self._cached(data).shuffle(min(data.sizes["train"], BUFFER), seed=seed)
+        rows, room = self._examples(data)
+        rows = shuffled(rows, min(data.sizes["train"], BUFFER, room), seed)
         return rows.repeat().batch(size, drop_remainder=True).take(updates).prefetch(tf.data.AUTOTUNE)
 
-    def _cached(self, data: Any) -> tf.data.Dataset:
-        """Return the training examples one by one; decoded once for all trainings of a budget and seed."""
+    def _examples(self, data: Any) -> tuple[tf.data.Dataset, int]:
+        """Return the training examples one by one, and how many of them may be held.
+
+        They are decoded once for all trainings of a budget and seed. Those that cannot all be held come in a random
+        order, for a buffer that is smaller than they are does not mix what is sorted.
+        """
         if self._rows is None or self._rows[0] is not data:
-            self._rows = data, self._pairs(data, "train").unbatch().cache()
-        return self._rows[1]
+            pairs = self._pairs(data, "train")
+            room = _room(pairs.element_spec[0])
+            fits = data.sizes["train"] <= room
+            rows = pairs.unbatch().cache() if fits else self._pairs(data, "train", shuffle_seed=0).unbatch()
+            self._rows = data, rows, room
+        return self._rows[1:]
 
-    def _pairs(self, data: Any, split: str, shuffle: int | None = None, skip: int = 0) -> tf.data.Dataset:
-        size = self.config.batch_size if split == "train" else 128
+    def _pairs(self, data: Any, split: str, shuffle_seed: int | None = None) -> tf.data.Dataset:
         keys = (self.key, "label")
-        batches = data.batches(split, size, keys=keys, shuffle_seed=shuffle, skip=skip, **self.reading)
-        return batches.map(lambda row: (row[self.key], row["label"]))
+        batches = data.batches(split, BATCH, keys=keys, shuffle_seed=shuffle_seed, **self.reading)
+        bridge = self.bridge or (lambda x: x)
+        return batches.map(lambda row: (bridge(row[self.key]), row["label"]))
 
 
-def _draw_from(seed: int, model: keras.Model) -> None:
-    """Make the order of examples and dropout the same for a seed, whatever ran before in this process."""
-    keras.utils.set_random_seed(seed)
-    states = [v for v in model.variables if v.path.endswith("seed_generator_state")]
-    for i, state in enumerate(states):
-        state.assign(np.array([1000 * seed + i, 0], state.dtype))
+def _room(batch: tf.TensorSpec) -> int:
+    """Return how many examples may be held in memory; the spec of a batch tells how large one is."""
+    each = math.prod(batch.shape[1:]) * batch.dtype.size  # 0 for strings, which are small
+    return max(1, HELD // max(1, each))
 
 
 def warmed(rate: float, steps: int) -> Callable[[int], float]:
@@ -235,12 +251,11 @@ class FeatureRows:
         *,
         keys: tuple[str, str],
         shuffle_seed: int | None = None,
-        skip: int = 0,
     ) -> tf.data.Dataset:
         """Return batches of features and labels, permuted by a seed."""
         features, labels = (np.asarray(part) for part in self.splits[split])
         if shuffle_seed is not None:
             order = np.random.default_rng(shuffle_seed).permutation(len(labels))
             features, labels = features[order], labels[order]
-        columns = {"features": features, "label": labels}
-        return tf.data.Dataset.from_tensor_slices(columns).batch(batch_size).skip(skip).prefetch(tf.data.AUTOTUNE)
+        rows = tf.data.Dataset.from_tensor_slices({"features": features, "label": labels})
+        return rows.batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -6,10 +6,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfxfer.cache import data_dir
 from tfxfer.config import FeatureConfig
 from tfxfer.experiment import Outcome
+from tfxfer.models.randomness import seeded
 from tfxfer.recipes.networks import FeatureRows, ModelOf, Network
 from tfxfer.recipes.task import Task
 from tfxfer.runs import Run
@@ -32,6 +34,7 @@ class OverFeatures:
     def __init__(self, source: keras.Model, task: Task, config: FeatureConfig, run: Run) -> None:
         self.task, self.config, self.run = task, config, run
         self.bridge = self._render(source.input.shape[-1]) if task.key == "text" else None
+        self.drawn = tf.function(self.bridge, reduce_retracing=True) if self.bridge else None  # traced once
         self.trained: list[Network] = []
 
     def _render(self, channels: int) -> RenderText:
@@ -57,26 +60,26 @@ class OverFeatures:
             f"{missing:,} hold a character the face cannot draw"
         )
 
-    def phi(self, model: keras.Model, trainable: bool = False) -> keras.Model:
-        """Return φ: raw input of the task -> features [B, D], frozen, or a copy of it that trains."""
-        return extractor(model, self.config.layer, input_bridge=self.bridge, trainable=trainable)
+    def phi(self, model: keras.Model) -> keras.Model:
+        """Return φ: raw input of the task -> features [B, D], frozen."""
+        return extractor(model, self.config.layer, input_bridge=self.bridge)
 
     def frozen(self, name: str, model_of: ModelOf) -> "FrozenArm":
         """Return an arm: W and b fitted on φ(x), φ frozen."""
         return FrozenArm(self, model_of)
 
     def whole(self, name: str, model_of: ModelOf) -> Network:
-        """Return an arm: bridge, body and a fresh linear head, trained together (finetune: from --unfreeze up)."""
+        """Return an arm: body and a fresh linear head, trained together (finetune: from --unfreeze up)."""
         unfreeze = self.config.unfreeze if name == "finetune" else None
 
         def build(seed: int) -> keras.Model:
-            body = self.phi(model_of(seed), trainable=True)
-            keras.utils.set_random_seed(seed)
+            body = extractor(model_of(seed), self.config.layer, trainable=True)
+            seeded(seed)
             head = keras.layers.Dense(len(self.task.class_names), activation="softmax", dtype="float32", name="head")
             model = keras.Model(body.input, head(body.output), name="network")
             return finetune(model, unfreeze) if unfreeze else model
 
-        arm = Network.on(self.task, build, self.config, self.run, name)
+        arm = Network.on(self.task, build, self.config, self.run, name, self.drawn)
         if unfreeze is None:  # the same network with other weights: one compilation serves both arms
             arm.twin = self.trained[0] if self.trained else None
             self.trained.append(arm)

@@ -6,6 +6,7 @@ import keras
 
 from tfxfer.config import FeatureConfig
 from tfxfer.errors import UserError
+from tfxfer.models.randomness import seeded
 from tfxfer.recipes.networks import ModelOf, Network
 from tfxfer.recipes.task import Task, takes
 from tfxfer.runs import Run
@@ -36,7 +37,7 @@ class OverTokens:
     def build(self, model_of: ModelOf, trainable: str, seed: int) -> keras.Model:
         """Return raw input -> bridge -> body -> probabilities, with a trainable set after Lu et al. 2021."""
         body = model_of(seed)
-        keras.utils.set_random_seed(seed)
+        seeded(seed)
         classes = len(self.task.class_names)
         if self.takes == "text":
             return image_to_text_body(

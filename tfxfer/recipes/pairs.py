@@ -174,6 +174,7 @@ class Towers:
             steps=self.updates(budget),
             batch_size=config.batch_size,
             learning_rate=rate,
+            fitted=config.fitted,
             seed=seed,
         )
         score = pairs.validate(towers.K(pairs.features["validation"], pairs.texts("validation")))

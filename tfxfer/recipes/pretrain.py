@@ -18,6 +18,7 @@ from tfxfer.data.pictures import readable_errors
 from tfxfer.errors import UserError
 from tfxfer.fit import cosine, train
 from tfxfer.models.bert import masked_lm, small_bert, word_pieces
+from tfxfer.models.randomness import seeded
 from tfxfer.models.saved import load_model
 from tfxfer.models.sources import source
 from tfxfer.models.vocabulary import Vocabulary
@@ -63,7 +64,7 @@ def _place(config: TaskConfig, dataset: Dataset) -> tuple[str, Path]:
     """Return the spec of the architecture, and the folder named after everything that decides the trained source."""
     spec = config.model if config.model != "auto" else _usual_model(dataset)
     settings = {"model": spec, "epochs": config.source_epochs, "max": config.source_max, "batch": BATCH}
-    settings |= {"rate": learning_rate(spec, config), "seed": config.seed, "precision": config.precision, "format": 1}
+    settings |= {"rate": learning_rate(spec, config), "seed": config.seed, "precision": config.precision, "format": 2}
     settings |= {"image_size": picture_size(config, dataset)} | ({"head": True} if spec == "fresh:bert" else {})
     return spec, data_dir(config.data_dir) / "sources" / key_of(settings, dataset.fingerprint)
 
@@ -184,7 +185,7 @@ def _text_training(spec: str, config: TaskConfig, dataset: Dataset, folder: Path
     if config.source_max:
         texts = texts[: config.source_max]
     pieces = word_pieces(texts, PIECES, folder / "vocabulary.txt")
-    keras.utils.set_random_seed(config.seed)
+    seeded(config.seed)
     backbone = small_bert(vocabulary_size=len(pieces))
     model, mask = masked_lm(backbone, pieces, TOKENS)
     model.compile(

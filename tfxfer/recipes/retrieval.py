@@ -24,11 +24,11 @@ import numpy as np
 import tfxfer
 from tfxfer.cache import data_dir, key_of
 from tfxfer.config import RetrievalConfig, TaskConfig
-from tfxfer.data.ahead import ahead
 from tfxfer.data.dataset import Dataset
 from tfxfer.data.pictures import readable_errors
 from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Experiment
+from tfxfer.models.randomness import seeded
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes.arms import fresh_copy
 from tfxfer.recipes.checks import retrieval_columns
@@ -54,8 +54,7 @@ def run(config: RetrievalConfig) -> Path:
     this = Run("retrieval", config)
     try:
         this.say(f"tfxfer {tfxfer.__version__} · retrieval · {prepare(config)} · {this.folder}")
-        with ahead(config.texts, data_dir(config.data_dir)):
-            data = load_pairs(config, this)  # before anything is trained for them
+        data = load_pairs(config, this)  # before anything is trained for them
         bert, words = load_language(config, this)
         size = (config.image_size or 64,) * 2
         phi = extractor(load_source(source_config(config), this, size))
@@ -275,7 +274,7 @@ class Arms:
 
     def build(self, bert: keras.Model, seed: int) -> DualEncoder:
         """Return a dual encoder over a BERT, the rest of it fresh."""
-        keras.utils.set_random_seed(seed)
+        seeded(seed)
         tower = bert_tower(bert, self.words.pieces, self.config.length, self.words.lowercase)
         return DualEncoder(self.phi, tower, dim=self.config.dim or None, temperature=self.config.temperature)
 

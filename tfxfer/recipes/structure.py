@@ -18,9 +18,7 @@ from typing import Any
 import numpy as np
 
 import tfxfer
-from tfxfer.cache import data_dir
 from tfxfer.config import StructureConfig
-from tfxfer.data.ahead import ahead
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.recipes.arms import Plan, fresh_copy, named_errors
 from tfxfer.recipes.baselines import most_frequent, native
@@ -47,8 +45,7 @@ def run(config: StructureConfig) -> Path:
         if config.transfer == "encoder_to_decoder":  # what it makes foretells texts and tells no classes
             speak(config, this)
             return this.folder
-        with ahead(config.target, data_dir(config.data_dir)):
-            source = load_source(_source_config(config), this, (config.image_size or 32,) * 2)
+        source = load_source(_source_config(config), this, (config.image_size or 32,) * 2)
         gives = WAYS[config.transfer].gives
         task = load_target(config, source, this, at_least=enough(config), key=gives)
         if config.transfer == "resize_input":

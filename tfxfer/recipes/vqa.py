@@ -21,11 +21,11 @@ import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.cache import data_dir, key_of
+from tfxfer.cache import key_of
 from tfxfer.config import RetrievalConfig, TaskConfig, VqaConfig
-from tfxfer.data.ahead import ahead
 from tfxfer.data.dataset import Dataset
 from tfxfer.experiment import Arm, Experiment
+from tfxfer.models.randomness import seeded
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes import answering
 from tfxfer.recipes.arms import fresh_copy
@@ -49,8 +49,7 @@ def run(config: VqaConfig) -> Path:
     this = Run("vqa", config)
     try:
         this.say(f"tfxfer {tfxfer.__version__} · visual question answering · {prepare(config)} · {this.folder}")
-        with ahead(config.target, data_dir(config.data_dir)):
-            language = None if config.texts == "small" else load_language(language_config(config), this)
+        language = None if config.texts == "small" else load_language(language_config(config), this)
         dataset = load_target(config, this)
         encoder, shape = load_encoder(config, dataset, this)
         questions = load_questions(dataset, config, shape[:2], shape[2], this)
@@ -197,7 +196,7 @@ class Arms:
 
     def build(self, encoder: keras.Model, bert: keras.Model | None, seed: int) -> VisualQA:
         """Return a model over an encoder and a BERT, the rest of it fresh."""
-        keras.utils.set_random_seed(seed)
+        seeded(seed)
         config = self.config
         h = None if config.interaction == "bilinear" else config.interaction
         sizes = {name: getattr(config, name) for name in ("dim", "heads", "dropout", "train_encoder")}

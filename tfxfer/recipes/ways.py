@@ -14,6 +14,7 @@ import numpy as np
 import tfxfer
 from tfxfer.config import StructureConfig
 from tfxfer.errors import UserError
+from tfxfer.models.randomness import seeded
 from tfxfer.recipes.task import Task, takes
 from tfxfer.transfer import structure
 from tfxfer.transfer.bridges.body import Body, classify, pool
@@ -156,7 +157,7 @@ class TextEncoder(Way):
         longest = encoder.get_layer("position_embedding").sequence_length
         if self.config.length > longest:
             raise UserError(f"--length {self.config.length}: the source has {longest} positions; give at most as many")
-        keras.utils.set_random_seed(seed)
+        seeded(seed)
         texts = keras.Input((), dtype="string", name="text")
         length = encoder.input["token_ids"].shape[1] or self.config.length
         ids = TextTokens(length, self.config.unit, self.vocabulary(), name="tokens")(texts)  # [B, T]
@@ -254,7 +255,7 @@ def with_head(model: keras.Model, num_classes: int, seed: int) -> keras.Model:
     inputs = input_of(model)
     calls, outputs = trace(model, inputs, frozen=False)
     features = pool(before_head(calls, outputs, model), "mean")
-    keras.utils.set_random_seed(seed)
+    seeded(seed)
     made = keras.Model(inputs, classify(features, num_classes), name=model.name)
     unfreeze(made)
     return made

@@ -20,10 +20,13 @@ from tfxfer.errors import TfxferError
 from tfxfer.evaluate.captions import captions as caption_scores
 from tfxfer.experiment import Outcome, sweep
 from tfxfer.fit import train
+from tfxfer.models.randomness import reseed
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes.networks import warmed
 from tfxfer.records import Record
-from tfxfer.transfer.knowledge.captioner import new_weights
+from tfxfer.transfer.knowledge.captioner import evidence_of, new_weights
+from tfxfer.transfer.knowledge.evidence import bags_of
+from tfxfer.transfer.knowledge.evidence import fit as fit_evidence
 from tfxfer.transfer.knowledge.reranking import CaptionMap, best_of, weight_by
 from tfxfer.transfer.knowledge.teaching import Lessons, batches, compiled, slower
 from tfxfer.transfer.knowledge.telling import Teller, Told
@@ -48,6 +51,10 @@ class Gallery:
         rows = np.random.default_rng(seed).permutation(len(self.grids["train"]))[:pairs]
         captions = [self.captions["train"][i] for i in rows]
         return Gallery(self.grids | {"train": self.grids["train"][rows]}, self.captions | {"train": captions})
+
+    def through(self, layer: keras.layers.Layer) -> "Gallery":
+        """Return the gallery with a layer applied to its maps."""
+        return replace(self, grids={split: np.asarray(layer(grids)) for split, grids in self.grids.items()})
 
     def blind(self) -> "Gallery":
         """Return the gallery in which every picture is the mean training picture."""
@@ -74,7 +81,7 @@ class Writer:
     """
 
     each_budget = False  # whether every budget chooses a learning rate of its own, or the greatest one for all
-    looks_back = 3  # times in a training that validation may choose its weights
+    looks_back = 2  # times in a training that validation may choose its weights
 
     def __init__(
         self,
@@ -93,6 +100,7 @@ class Writer:
         self.chosen: dict[int | None, tuple[float, dict[str, float]]] = {}  # pairs -> learning rate, what was tried
         self.taught: dict[tuple[int, int], list[np.ndarray]] = {}  # (pairs, seed) -> weights, until they are asked for
         self.captions = CaptionMap()
+        self._evidence: dict[tuple[int, int], np.ndarray] = {}  # (pairs, seed) -> f to begin with
         self.weight = 0.0  # λ of f·g
 
     def __call__(self, pairs: int | None, seed: int) -> Outcome:
@@ -173,11 +181,12 @@ class Writer:
         config, reader, gallery = self.config, self.reader, self.gallery(pairs, seed)
         start = self.start(seed)
         reader.set_weights(start)
+        lessons = Lessons.of(gallery.grids["train"], gallery.captions["train"], self.words, config.length)
+        self._begin_evidence(lessons, pairs, seed)
         if not reader.compiled:
             compiled(reader, sorted(new_weights(reader)), smoothing=config.label_smoothing)
         for variable in reader.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
-        lessons = Lessons.of(gallery.grids["train"], gallery.captions["train"], self.words, config.length)
         held = Lessons.of(gallery.grids["validation"], gallery.captions["validation"], self.words, config.length)
         updates = self.updates(pairs)
         schedule = slower(reader.optimizer, config.carried_rate, round(config.frozen * updates), warmed(rate, updates))
@@ -194,6 +203,16 @@ class Writer:
                 self.on_epoch({**row, "learning_rate": rate, "pairs": pairs, "seed": seed})
         return best
 
+    def _begin_evidence(self, lessons: Lessons, pairs: int, seed: int) -> None:
+        """Let f of f(X)·g(y) begin where it explains the training captions as bags of words."""
+        fg = evidence_of(self.reader)
+        if fg is None:
+            return
+        if (pairs, seed) not in self._evidence:
+            bags = bags_of(lessons.numbers, len(self.words.pieces), (self.words.pad, self.words.start))
+            self._evidence[pairs, seed] = fit_evidence(np.asarray(fg.g), mean(lessons.grids)[lessons.picture], bags)
+        fg.f.assign(self._evidence[pairs, seed])
+
     def updates(self, pairs: int) -> int:
         """Return the steps of a training: fewer pairs get fewer, by the square root of their share of the greatest."""
         return max(1, round(self.config.updates * math.sqrt(pairs / max(self.config.pairs))))
@@ -202,12 +221,13 @@ class Writer:
         """Teach one of `looks_back` parts of the updates; return its mean loss."""
         config = self.config
         steps = math.ceil(updates / self.looks_back)
-        first = part * steps
+        first, seed = part * steps, self.looks_back * seed + part
+        reseed(self.reader, seed)
         data = batches(
             lessons,
             self.words,
             config.batch_size,
-            seed=self.looks_back * seed + part,
+            seed=seed,
             word_dropout=config.word_dropout,
             updates=max(1, min(steps, updates - first)),
         )

@@ -221,4 +221,17 @@ def test_a_loss_that_is_no_number_stops_the_training():
     towers = DualEncoder(locked_tower(), small_tower(["red"], 4, dim=8))
     towers.text_tower.body.layers[-2].kernel.assign(np.full((8, 8), np.nan))
     with pytest.raises(TfxferError, match="the loss became nan in step 1"):
+        towers.fit(pictures(NAMES), NAMES, steps=3, jit=False, fitted=False)
+    with pytest.raises(TfxferError, match="the text tower gives vectors that are no numbers"):
         towers.fit(pictures(NAMES), NAMES, steps=3, jit=False)
+
+
+def test_the_last_map_of_g_begins_as_ridge_regression():
+    """By W = (Z'Z + λI)⁻¹ Z'F, at one of the strengths; a learning rate of next to nothing leaves it."""
+    keras.utils.set_random_seed(3)
+    towers, shown = DualEncoder(locked_tower(), small_tower(NAMES, 4, "words", dim=8)), pictures(NAMES)
+    towers.fit(shown, NAMES, steps=1, learning_rate=1e-12, jit=False)
+    z, f = np.asarray(towers.text_tower.body(towers.text_tower.numbers(NAMES))), towers.picture_vectors(shown)
+    found = np.asarray(towers.matrix.g_projection.kernel)
+    wanted = [np.linalg.solve(z.T @ z + 10.0**power * np.eye(8), z.T @ f) for power in range(-3, 5)]
+    assert min(np.abs(found - one).max() for one in wanted) < 1e-4

@@ -24,9 +24,15 @@ def label_efficiency(comparison: Comparison) -> Figure:
     The bands are the intervals of `evaluate.summary`. A budget of all labels stands at the right, as "all".
     """
     figure = Figure(figsize=(7.4, 4.4), layout="constrained")
-    axes = figure.subplots()
+    draw_efficiency(figure.subplots(), comparison)
+    return figure
+
+
+def draw_efficiency(axes: Axes, comparison: Comparison) -> None:
+    """Draw the lines of `label_efficiency` into axes of somebody's figure."""
     places = _budget_places(comparison.budgets)
     ends: list[tuple[float, str]] = []
+    singles: dict[float, list[tuple[float, str]]] = {}  # place -> arms that ran there only
     table = [row for row in summary(comparison) if row["score"] is not None]
     for arm in comparison.arms:
         rows = [row for row in table if row["arm"] == arm]
@@ -37,8 +43,7 @@ def label_efficiency(comparison: Comparison) -> Figure:
         style: dict[str, Any] = {"color": colour(arm), "marker": MARKERS.get(arm, "o")}
         if len(rows) == 1:
             axes.errorbar(x, y, [[y[0] - low[0]], [high[0] - y[0]]], capsize=3, **style)
-            beside: dict[str, Any] = {"xytext": (8, -3), "textcoords": "offset points", "color": colour(arm)}
-            axes.annotate(arm, (x[0], y[0]), parse_math=False, **beside)
+            singles.setdefault(x[0], []).append((y[0], arm))
         else:
             ends.append((y[-1], arm))
             axes.fill_between(x, low, high, color=colour(arm), alpha=0.16, linewidth=0, gid=f"band-{arm}")
@@ -53,7 +58,8 @@ def label_efficiency(comparison: Comparison) -> Figure:
     axes.grid(axis="y")
     axes.set(xlabel=f"{comparison.unit} (log scale)", ylabel=_on_test(comparison))
     _direct_labels(axes, max(places.values()) * 1.07, ends)
-    return figure
+    for place, arms in singles.items():
+        _direct_labels(axes, place * 1.07, arms)
 
 
 @rc_context(STYLE)

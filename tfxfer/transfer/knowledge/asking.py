@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfxfer.streams import prompt
+
 BATCH = 256  # pairs answered at a time
 ROUND = 32  # the number of pictures in a batch is a multiple of it
 
@@ -54,7 +56,7 @@ def batches(asked: Asked, rows: np.ndarray) -> tf.data.Dataset:
         sides = {"sight": tf.gather(sight, seen), "tokens": tf.gather(numbers, said)}
         return {**sides, "picture": picture, "question": question}, labels
 
-    return plan.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return prompt(plan.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
 
 
 def _each_once(values: np.ndarray, most: int, step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,15 +5,20 @@
     decoder   a BERT turned around by `encoder_to_decoder`: it reads the caption so far and looks at the memory
 
 In K = f(X)·g(Y) + h(X, Y) this is h: log p(caption | picture), in which every word looks at every place. f·g compares
-both as wholes (`DualEncoder`), and can rank what the decoder proposes.
+both as wholes: word by word beside the decoder's logits (`Evidence`), caption by caption in the ranking of what the
+decoder proposes (`CaptionMap`), or as two towers (`DualEncoder`).
 """
 
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfxfer.errors import UserError
 from tfxfer.models.decoder import causal_decoder, check_looks, prefix_of
+from tfxfer.models.randomness import seeded
+from tfxfer.transfer.knowledge.evidence import Evidence
+from tfxfer.transfer.knowledge.reranking import spread
 from tfxfer.transfer.structure import WeightMap, encoder_to_decoder
 
 
@@ -91,6 +96,20 @@ def grid_of(encoder: keras.Model) -> keras.Model:
     return keras.Model(encoder.input, maps[-1].output, name="encoder")
 
 
+def standardized(encoder: keras.Model, grids: np.ndarray) -> keras.Model:
+    """Return an encoder whose maps have, channel by channel, the mean 0 and the pictures' deviation 1.
+
+    What a frozen network's features have in common says nothing, and is most of them; their deviations differ widely.
+
+    Args:
+        encoder: Pictures to maps [B, h, w, E].
+        grids: Maps of training pictures [N, h, w, E]; the deviation is that of their means over the places.
+    """
+    mean, deviation = spread(grids.mean((1, 2)))
+    scale = keras.layers.Normalization(mean=mean.tolist(), variance=(deviation**2).tolist(), name="standardized")
+    return keras.Model(encoder.input, scale(encoder.output), name="encoder")
+
+
 def sized(encoder: keras.Model, image_shape: tuple[int, int, int], side: int = 0) -> keras.Model:
     """Return an encoder of `grid_of` for pictures of one size, its map averaged down to `side` x `side` places.
 
@@ -115,6 +134,7 @@ def caption_reader(
     *,
     cross_attention: str = "fresh",
     prefix_length: int = 0,
+    evidence: bool = False,
     seed: int = 0,
 ) -> tuple[keras.Model, WeightMap]:
     """Return a model that reads a grid and a caption so far, and the weight map that its decoder is made by.
@@ -124,16 +144,17 @@ def caption_reader(
         language_model: A KerasHub `BertBackbone` or `BertMaskedLM`, whose knowledge is carried.
         cross_attention: "fresh", or "copied" from self-attention; see `encoder_to_decoder`.
         prefix_length: Above 0, the picture becomes so many vectors before the words, and there is no cross-attention.
-        seed: Seed of the new keras.layers.
+        evidence: Add f(X)·g(y) to the decoder's logits h, with g the language model's word embeddings.
+        seed: Seed of the new layers.
 
     Returns:
         {"grid" [B, h, w, E], "token_ids" int [B, T], "padding_mask" int [B, T]} → logits [B, T, V], with the layers
-        "memory" and "decoder"; and the map, applied.
+        "memory", "causal_decoder" and perhaps "evidence"; and the map, applied.
 
     Raises:
         UserError: The language model is of another kind, or the decoder would not look.
     """
-    keras.utils.set_random_seed(seed)
+    seeded(seed)
     weight_map = encoder_to_decoder(
         language_model, cross_attention, target=_prefix_target(language_model, prefix_length), seed=seed
     )
@@ -143,7 +164,11 @@ def caption_reader(
     memory = PrefixMemory(prefix_length, dim, name="memory") if prefix_length else GridMemory(dim, name="memory")
     grid = keras.Input(grid_shape, name="grid")
     words = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
-    logits = decoder({**words, "memory": memory(grid)})
+    table = decoder.get_layer("token_embedding").embeddings
+    fg = Evidence(*table.shape, dtype="float32", name="evidence") if evidence else None
+    logits = _both_terms(decoder({**words, "memory": memory(grid)}), fg, grid)
+    if fg is not None:
+        fg.g.assign(table)
     return keras.Model({"grid": grid, **words}, logits, name="caption_reader"), weight_map
 
 
@@ -156,15 +181,27 @@ def whole(encoder: keras.Model, reader: keras.Model) -> keras.Model:
     """
     pictures = keras.Input(encoder.input.shape[1:], name="image")
     words = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
-    memory = reader.get_layer("memory")(encoder(pictures))
-    logits = reader.get_layer("causal_decoder")({**words, "memory": memory})
+    grid = encoder(pictures)
+    h = reader.get_layer("causal_decoder")({**words, "memory": reader.get_layer("memory")(grid)})
+    logits = _both_terms(h, evidence_of(reader), grid)
     return keras.Model({"image": pictures, **words}, logits, name="captioner")
 
 
 def new_weights(reader: keras.Model) -> set[str]:
-    """Return the paths of the weights that no language model has: the memory's, and cross-attention."""
-    memory = {v.path for v in reader.get_layer("memory").trainable_variables}
-    return memory | {v.path for v in reader.trainable_variables if "cross_attention" in v.path}
+    """Return the paths of the weights that no language model has: the memory's, f, and cross-attention."""
+    layers = [reader.get_layer("memory"), evidence_of(reader)]
+    own = {v.path for layer in layers if layer is not None for v in layer.trainable_variables}
+    return own | {v.path for v in reader.trainable_variables if "cross_attention" in v.path}
+
+
+def evidence_of(reader: keras.Model) -> Evidence | None:
+    """Return the layer f(X)·g(y) of a model of `caption_reader` or `whole`; None where h stands alone."""
+    return next((layer for layer in reader.layers if isinstance(layer, Evidence)), None)
+
+
+def _both_terms(h: Any, fg: Evidence | None, grid: Any) -> Any:
+    """Return K = f·g + h, logits [B, T, V]; h where it stands alone."""
+    return h if fg is None else keras.layers.Add(name="K")([h, fg(grid)])
 
 
 def _prefix_target(language_model: keras.Model, prefix_length: int) -> keras.Model | None:
@@ -182,4 +219,15 @@ def _small() -> keras.initializers.Initializer:
     return keras.initializers.TruncatedNormal(stddev=0.02)
 
 
-__all__ = ["GridMemory", "PrefixMemory", "caption_reader", "grid_of", "new_weights", "prefix_of", "sized", "whole"]
+__all__ = [
+    "GridMemory",
+    "PrefixMemory",
+    "caption_reader",
+    "evidence_of",
+    "grid_of",
+    "new_weights",
+    "prefix_of",
+    "sized",
+    "standardized",
+    "whole",
+]

@@ -16,7 +16,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxfer.errors import UserError
+from tfxfer.errors import TfxferError, UserError
+from tfxfer.models.randomness import reseed
+from tfxfer.streams import prompt
 from tfxfer.transfer.knowledge.contrastive import InfoNCE
 from tfxfer.transfer.knowledge.matrix import KnowledgeMatrix
 from tfxfer.transfer.knowledge.text_towers import TextTower
@@ -24,6 +26,8 @@ from tfxfer.transfer.knowledge.watching import Watch
 
 FAINT = 1e-3  # a feature that varies less than this share of the liveliest one is scaled as if it varied so much
 BATCH = 256  # rows encoded at a time
+MOST_FITTED = 4096  # texts that the last map of g is fitted on before the first step
+STRENGTHS = tuple(10.0**power for power in range(-3, 5))  # of that ridge regression
 log = logging.getLogger("tfxfer")
 
 
@@ -73,6 +77,7 @@ class DualEncoder:
         steps: int = 300,
         batch_size: int = 128,
         learning_rate: float = 1e-3,
+        fitted: bool = True,
         seed: int = 0,
         jit: bool = True,
     ) -> keras.callbacks.History:
@@ -86,7 +91,9 @@ class DualEncoder:
             steps: Batches to learn from, the same work whatever N is.
             batch_size: Pairs in a batch, so `batch_size` − 1 wrong answers for each right one.
             learning_rate: The largest; it rises over a sixth of the steps and falls as half a cosine.
-            seed: Seed of the order.
+            fitted: Let the last map of g begin where ridge regression puts the texts at their pictures. Where f has a
+                map of its own (`dim`), both begin at random all the same.
+            seed: Seed of the order and of dropout.
             jit: Compile with XLA; for a transformer on a CPU it takes about 0.4 of the time.
 
         Returns:
@@ -94,7 +101,7 @@ class DualEncoder:
 
         Raises:
             UserError: Pictures and texts make no pairs, show one thing only, or are not finite; a text is empty.
-            TfxferError: The loss is no number any more.
+            TfxferError: The loss, or what the text tower gives, is no number.
         """
         features = self.features(pictures)
         numbers = self.text_tower.numbers(texts)
@@ -103,14 +110,17 @@ class DualEncoder:
         if cut:
             log.info("%d of %d texts fill all %d tokens; what follows is not read", cut, len(texts), numbers.shape[1])
         self._learn_scale(features)
+        if fitted and self.matrix.f_projection is None:
+            self._fit_last_map(features, numbers, owners, seed)
         self._compile(jit)
+        reseed(self.trained, seed)
         size = min(batch_size, len(numbers))
         order = _order(len(numbers), steps * size, seed).reshape(steps, size)
         batches = tf.data.Dataset.from_tensor_slices(order).map(
             lambda at: _batch(at, tf.gather(owners, at), features, numbers, names)
         )
         watch = Watch(learning_rate, steps)
-        return self.trained.fit(batches.prefetch(tf.data.AUTOTUNE), verbose=0, shuffle=False, callbacks=[watch])
+        return self.trained.fit(prompt(batches.prefetch(tf.data.AUTOTUNE)), verbose=0, shuffle=False, callbacks=[watch])
 
     def features(self, pictures: Any) -> np.ndarray:
         """Return φ(x), float32 [N, D], of pictures [N, H, W, C]; features [N, D] are returned as they are."""
@@ -179,6 +189,18 @@ class DualEncoder:
         deviation = features.std(0, dtype=np.float64)
         deviation = np.maximum(deviation, max(FAINT * deviation.max(), 1e-12))
         self.standardise.set_weights([np.diag(1 / deviation), -features.mean(0, dtype=np.float64) / deviation])
+
+    def _fit_last_map(self, features: np.ndarray, numbers: np.ndarray, owners: np.ndarray, seed: int) -> None:
+        """Set W of g(y) = W·ψ(y) so that texts lie near their pictures f(x): ridge regression, its strength by GCV."""
+        from sklearn.linear_model import RidgeCV
+
+        some = np.random.default_rng(seed).permutation(len(numbers))[:MOST_FITTED]
+        wanted = np.asarray(self.matrix.f(self.standardise(features[owners[some]])), np.float32)  # [N, D]
+        read = _in_batches(self.text_tower.body, numbers[some])  # ψ(y) [N, E]
+        if not np.isfinite(read).all():
+            raise TfxferError("the text tower gives vectors that are no numbers; are its weights finite?")
+        ridge = RidgeCV(alphas=STRENGTHS, fit_intercept=False).fit(read, wanted)
+        self.matrix.g_projection.kernel.assign(ridge.coef_.T)  # type: ignore[union-attr]
 
     def _compile(self, jit: bool) -> None:
         """Compile once; a second training starts with a fresh optimizer and needs no second compilation."""

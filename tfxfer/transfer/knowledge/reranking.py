@@ -40,8 +40,7 @@ class CaptionMap:
 
         if not len(features) or not any(text.split() for each in captions for text in each):
             raise UserError("there are no pictures with captions to learn f·g from")
-        self.mean, deviation = features.mean(0), features.std(0)
-        self.deviation = np.maximum(deviation, max(FAINT * float(deviation.max()), 1e-12))
+        self.mean, self.deviation = spread(features)
         self.words = _word_pairs()
         rows = np.repeat(np.arange(len(captions)), [len(each) for each in captions])
         grams = self.words.fit_transform([text for each in captions for text in each])  # [M, G], sparse
@@ -76,6 +75,12 @@ class CaptionMap:
         made.words.idf_ = np.asarray(state["idf"])
         made.mean, made.deviation, made.weights = (np.asarray(state[n]) for n in ("mean", "deviation", "weights"))
         return made
+
+
+def spread(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the deviation [D] of features [N, D], by which they are standardised."""
+    deviation = features.std(0)
+    return features.mean(0), np.maximum(deviation, max(FAINT * float(deviation.max()), 1e-12))
 
 
 def best_of(h: np.ndarray, fg: np.ndarray, weight: float) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.streams import prompt, shuffled
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def batches(
     grids, count = tf.constant(lessons.grids), len(lessons.numbers)
     rows = tf.data.Dataset.from_tensor_slices((lessons.picture.astype(np.int64), lessons.numbers))
     if updates is not None:
-        rows = rows.shuffle(count, seed=seed).repeat()
+        rows = shuffled(rows, count, seed).repeat()
     rows = rows.batch(min(size, count) if updates is not None else size, drop_remainder=updates is not None)
 
     def inputs(place: Any, batch: Any) -> tuple[dict[str, Any], Any, Any]:
@@ -117,7 +118,7 @@ def batches(
         return given, numbers[:, 1:], tf.cast(there[:, 1:], tf.float32)
 
     found = rows.enumerate().map(inputs, num_parallel_calls=tf.data.AUTOTUNE)
-    return (found.take(updates) if updates is not None else found).prefetch(tf.data.AUTOTUNE)
+    return prompt((found.take(updates) if updates is not None else found).prefetch(tf.data.AUTOTUNE))
 
 
 def compiled(reader: keras.Model, new: Sequence[str], *, smoothing: float, jit: bool = True) -> TwoRates:

@@ -11,8 +11,10 @@ from tfxfer.errors import UserError
 from tfxfer.generate import Search, beam_search
 from tfxfer.models.decoder import blocks_of, stepper
 from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.transfer.knowledge.captioner import evidence_of
+from tfxfer.transfer.knowledge.evidence import with_evidence
 
-BATCH = 64
+BATCH = 100  # pictures at a time: hundreds, as validation and test mostly are, leave no row over
 
 
 class Told(NamedTuple):
@@ -40,6 +42,7 @@ class Teller:
     def __init__(self, reader: keras.Model, words: Vocabulary) -> None:
         self.reader, self.words = reader, words
         self.decoder, self.memory = reader.get_layer("causal_decoder"), reader.get_layer("memory")
+        self.evidence = evidence_of(reader)
         self._searches: dict[Search, Callable[[Any], Any]] = {}
         self._gains: Callable[..., Any] | None = None
 
@@ -88,7 +91,7 @@ class Teller:
             numbers: Token numbers of the captions, int32 [N, T].
         """
         if self._gains is None:
-            self._gains = tf.function(self._tokens_gains)
+            self._gains = tf.function(self._tokens_gains, jit_compile=True)
         sums = [self._gains(g, n).numpy() for g, n in zip(_padded(grids), _padded(numbers))]
         return np.concatenate(sums)[: len(grids)]
 
@@ -112,7 +115,8 @@ class Teller:
         return np.mean(np.stack(seen), axis=(0, 1)).reshape(len(numbers) - 1, *shape)
 
     def _tokens_gains(self, grids: Any, numbers: Any) -> Any:
-        there = tf.cast(numbers != self.words.pad, tf.int32)
+        # Padding is what stands behind the last word; an untrained decoder may write a [PAD] among its words
+        there = tf.cast(tf.cumsum(tf.cast(numbers != self.words.pad, tf.int32), 1, reverse=True) > 0, tf.int32)
         logits = self.reader({"grid": grids, "token_ids": numbers, "padding_mask": there}, training=False)
         gains = -tf.nn.sparse_softmax_cross_entropy_with_logits(numbers[:, 1:], logits[:, :-1])
         weights = tf.cast(there[:, 1:], tf.float32)
@@ -121,10 +125,12 @@ class Teller:
     def _search(self, search: Search) -> Callable[[Any], Any]:
         if search not in self._searches:
 
-            @tf.function(autograph=False)  # an error in the request keeps its own words
+            @tf.function(autograph=False, jit_compile=True)  # without autograph an error keeps its own words
             def found(grids: Any) -> Any:
                 memory = self.memory(grids)
                 step, cache, seen = stepper(self.decoder, memory, search.num_beams, search.max_length)
+                if self.evidence is not None:
+                    step, seen = with_evidence(step, seen, self.evidence(grids))
                 return beam_search(step, cache, BATCH, search, in_place=True, seen=seen)
 
             self._searches[search] = found

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.errors import UserError
+from tfxfer.models.randomness import reseed
 from tfxfer.transfer.graph import input_of, trace, unfreeze
 from tfxfer.transfer.knowledge.asked import AskedKnowledge
 from tfxfer.transfer.knowledge.asking import BATCH, Asked, batches, in_order, parts
@@ -154,7 +155,7 @@ class VisualQA:
             steps: Batches to learn from.
             batch_size: Pairs in a batch; a picture's questions come together.
             learning_rate: The largest; it rises over a sixth of the steps and falls as half a cosine.
-            seed: Seed of the order.
+            seed: Seed of the order and of dropout.
             jit: Compile with XLA; on a CPU, compiling costs more than the steps of one training save.
 
         Returns:
@@ -170,6 +171,7 @@ class VisualQA:
         if not self.train_encoder:
             self.learn_scale(asked.sight)
         self._compile(jit)
+        reseed(self.trained, seed)
         order = in_order(asked.picture[usable], steps * min(batch_size, len(usable)), seed)
         data = batches(asked, usable[order].reshape(steps, -1))
         watch = Watch(learning_rate, steps)

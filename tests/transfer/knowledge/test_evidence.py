@@ -1,0 +1,130 @@
+"""f(X)·g(y) beside a decoder's h: what the picture as a whole says for each word."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from tfxfer.errors import UserError
+from tfxfer.models.bert import masked_lm, small_bert
+from tfxfer.models.cnn import glyph_cnn
+from tfxfer.models.randomness import seeded
+from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.transfer.knowledge import caption_reader
+from tfxfer.transfer.knowledge.captioner import evidence_of, grid_of, new_weights, standardized, whole
+from tfxfer.transfer.knowledge.evidence import bags_of, fit
+from tfxfer.transfer.knowledge.telling import Teller
+
+pytestmark = pytest.mark.tensorflow
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "square", "circle"]
+GRID = (2, 2, 3)
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def reader():
+    seeded(0)
+    language = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
+    made = caption_reader(GRID, language, evidence=True)[0]
+    evidence_of(made).f.assign(RNG.normal(size=(3, 16)))
+    made.get_layer("causal_decoder").get_layer("head_bias").bias.assign(np.eye(len(PIECES))[0] * -30)  # no beam pads
+    return made
+
+
+def grids(count):
+    return RNG.normal(size=(count, *GRID)).astype("float32")
+
+
+def test_logits_are_h_and_fg(reader):
+    fg, rows = evidence_of(reader), grids(4)
+    words = {"token_ids": tf.constant([[2, 5, 7]] * 4), "padding_mask": tf.ones((4, 3), tf.int32)}
+    h = reader.get_layer("causal_decoder")({**words, "memory": reader.get_layer("memory")(rows)})
+    expected = rows.mean((1, 2)) @ np.asarray(fg.f) @ np.asarray(fg.g).T
+    logits = reader({"grid": tf.constant(rows), **words})
+    np.testing.assert_allclose(logits, np.asarray(h) + expected[:, None], atol=1e-4)
+
+
+def test_g_is_the_language_models_table_and_f_alone_is_new(reader):
+    fg = evidence_of(reader)
+    np.testing.assert_array_equal(fg.g, reader.get_layer("causal_decoder").get_layer("token_embedding").embeddings)
+    assert fg.f.path in new_weights(reader) and [v.path for v in fg.trainable_variables] == [fg.f.path]
+
+
+def test_at_first_f_says_nothing():
+    language = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
+    with_fg, without = (caption_reader(GRID, language, evidence=each, seed=1)[0] for each in (True, False))
+    asked = {"grid": grids(2), "token_ids": np.array([[2, 5]] * 2), "padding_mask": np.ones((2, 2), "int32")}
+    np.testing.assert_array_equal(with_fg(asked), without(asked))
+    assert evidence_of(without) is None
+
+
+def test_a_beams_score_is_the_likelihood_of_its_caption(reader):
+    teller, rows = Teller(reader, Vocabulary(PIECES)), grids(5)
+    told = teller.tell(rows, num_beams=3, max_length=7, num_return=2)
+    for place in (0, 1):
+        np.testing.assert_allclose(teller.log_likelihood(rows, told.tokens[:, place]), told.scores[:, place], atol=1e-4)
+
+
+def test_the_saved_model_says_the_same(reader, tmp_path):
+    encoder = grid_of(glyph_cnn(3))
+    maps = np.asarray(encoder(RNG.uniform(0, 255, (40, 32, 32, 1))))
+    encoder = standardized(encoder, maps)
+    language = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
+    made = caption_reader((8, 8, 128), language, evidence=True)[0]
+    evidence_of(made).f.assign(RNG.normal(size=(128, 16)))
+    whole(encoder, made).save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    pictures = RNG.uniform(0, 255, (3, 32, 32, 1)).astype("float32")
+    first = Teller(made, Vocabulary(PIECES)).tell(np.asarray(encoder(pictures)), max_length=6)
+    seen = np.asarray(again.get_layer("encoder")(pictures))
+    second = Teller(again, Vocabulary(PIECES)).tell(seen, max_length=6)
+    assert first.texts == second.texts
+    np.testing.assert_allclose(first.scores, second.scores, atol=1e-4)
+
+
+def test_fit_finds_the_least_loss():
+    """The oracle writes the loss in NumPy, in double precision, and takes its slopes by differences."""
+    g, means, bags = RNG.normal(size=(6, 2)), RNG.normal(size=(20, 3)), RNG.integers(0, 3, (20, 6)).astype(float)
+
+    def loss(flat, strength=2.0):
+        f = flat.reshape(3, 2)
+        gains = log_softmax(np.log(bags.sum(0) + 0.1) + means @ f @ g.T, axis=1)
+        return (-(bags * gains).sum() + strength * (f**2).sum()) / bags.sum()
+
+    best = minimize(loss, np.zeros(6), tol=1e-10)
+    found = fit(g, means, bags, strength=2.0)
+    assert loss(found.ravel()) == pytest.approx(best.fun, rel=1e-5)
+    np.testing.assert_allclose(found.ravel(), best.x, atol=5e-3)
+
+
+def test_a_decoder_that_has_not_trained_looks_by_f_alone(reader):
+    pictures = np.concatenate([np.full((20, *GRID), 1.0), np.full((20, *GRID), -1.0)]) + 0.1 * grids(40)
+    numbers = np.array([[2, 5, 7, 3]] * 20 + [[2, 6, 8, 3]] * 20)  # red square, blue circle
+    fg = evidence_of(reader)
+    fg.f.assign(fit(np.asarray(fg.g), pictures.mean((1, 2)), bags_of(numbers, len(PIECES), (0, 2)), strength=0.01))
+    told = Teller(reader, Vocabulary(PIECES)).tell(pictures[[0, -1]].astype("float32"), max_length=4).texts
+    said = [set(texts[0].split()) for texts in told]
+    assert said[0] and said[0] <= {"red", "square"} and said[1] and said[1] <= {"blue", "circle"}
+
+
+@pytest.mark.parametrize(
+    ("means", "bags", "message"),
+    [
+        (np.ones((2, 3)), np.zeros((2, 6)), "no caption has a word"),
+        (np.full((2, 3), np.nan), np.ones((2, 6)), "a feature is no number"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_named(means, bags, message):
+    with pytest.raises(UserError, match=message):
+        fit(RNG.normal(size=(6, 2)), means, bags)
+
+
+def test_maps_are_standardized_and_a_dead_channel_stays_quiet():
+    images = keras.Input((4, 4, 3))
+    maps = RNG.normal([5, 1, 2], [2, 0.1, 0], (200, 4, 4, 3)).astype("float32")
+    made = np.asarray(standardized(keras.Model(images, images * 1), maps)(maps)).mean((1, 2))
+    np.testing.assert_allclose(made.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(made.std(0)[:2], 1, atol=1e-3)
+    assert made.std(0)[2] < 1e-2

@@ -1,0 +1,112 @@
+"""What a picture as a whole says for each word: the term f(X)·g(y) inside a decoder, beside h.
+
+    f(X)   the mean of the picture's map, through one linear map                    [B, E] → [B, D]
+    g(y)   the word embedding that the language model came with; it does not train            [V, D]
+    K      logits = f(X)·g(y) + h(X, y so far, y), the same evidence at every place of the caption
+
+Cross-attention has to learn what to look for, step by step, and until then a decoder speaks well and does not look. f
+alone is a convex problem: the log-linear model of a caption's words as a bag, with g given. `fit` solves it in seconds,
+and training goes on from there.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxfer.errors import UserError
+
+STRENGTH = 3.0  # of the penalty |f|², against the nats of all words
+ITERATIONS = 30
+
+
+@keras.saving.register_keras_serializable("tfxfer")
+class Evidence(keras.layers.Layer):
+    """Turn maps [B, h, w, E] into f(X)·g(y) for every word, [B, 1, V]. At first f is zero and says nothing.
+
+    Args:
+        vocabulary_size: Words V.
+        dim: Width D of the word embeddings.
+    """
+
+    def __init__(self, vocabulary_size: int, dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vocabulary_size, self.dim = vocabulary_size, dim
+
+    def build(self, shape: Any) -> None:
+        """Make f [E, D] and the place of g [V, D]."""
+        self.f = self.add_weight(name="f", shape=(shape[-1], self.dim), initializer="zeros")
+        self.g = self.add_weight(name="g", shape=(self.vocabulary_size, self.dim), trainable=False)
+
+    def call(self, grid: Any) -> Any:
+        """Return the evidence of a picture for each word."""
+        mean = keras.ops.mean(grid, (1, 2))
+        return keras.ops.matmul(keras.ops.matmul(mean, self.f), keras.ops.transpose(self.g))[:, None]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the layer."""
+        return super().get_config() | {"vocabulary_size": self.vocabulary_size, "dim": self.dim}
+
+
+def fit(g: np.ndarray, means: np.ndarray, bags: np.ndarray, strength: float = STRENGTH) -> np.ndarray:
+    """Return f, float32 [E, D], that makes each picture's words likely: softmax(b + f(X)·g), by L-BFGS.
+
+    Args:
+        g: Word embeddings [V, D].
+        means: Mean features of N captions' pictures [N, E].
+        bags: How often each caption has each word, [N, V].
+        strength: Of the penalty |f|², against the nats of all words together.
+
+    Raises:
+        UserError: There is no word to learn from, or a feature is no number.
+    """
+    from scipy.optimize import minimize
+
+    if not bags.sum() or not np.isfinite(means).all():
+        why = "a feature is no number" if bags.sum() else "no caption has a word"
+        raise UserError(f"f·g cannot be learned: {why}")
+    given = [tf.constant(each, tf.float32) for each in (means, bags, g, strength)]
+
+    def at(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, slope = _loss_and_slope(tf.constant(flat.reshape(shape), tf.float32), *given)
+        return float(loss), slope.numpy().astype(np.float64).ravel()
+
+    shape = (means.shape[1], g.shape[1])
+    found = minimize(at, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS})
+    return found.x.reshape(shape).astype(np.float32)
+
+
+@tf.function(reduce_retracing=True)
+def _loss_and_slope(f: Any, x: Any, counts: Any, words: Any, strength: Any) -> tuple[Any, Any]:
+    """Return the mean nats of a word with the penalty, and its gradient by f [E, D]."""
+    often = tf.math.log(tf.reduce_sum(counts, 0) + 0.1)  # b stays what the words' frequencies say
+    total = tf.reduce_sum(counts)
+    with tf.GradientTape() as tape:
+        tape.watch(f)
+        gains = tf.nn.log_softmax(often + tf.matmul(tf.matmul(x, f), words, transpose_b=True))
+        loss = -tf.reduce_sum(counts * gains) / total + (strength / total) * tf.reduce_sum(f * f)
+    return loss, tape.gradient(loss, f)
+
+
+def bags_of(numbers: np.ndarray, vocabulary_size: int, ignore: Sequence[int]) -> np.ndarray:
+    """Return how often each row of token numbers [N, T] has each word, float32 [N, V], some left out.
+
+    >>> bags_of(np.array([[1, 3, 3, 2]]), 4, ignore=(1, 2)).tolist()
+    [[0.0, 0.0, 0.0, 2.0]]
+    """
+    bags = np.zeros((len(numbers), vocabulary_size), np.float32)
+    np.add.at(bags, (np.arange(len(numbers))[:, None], numbers), 1)
+    bags[:, list(ignore)] = 0
+    return bags
+
+
+def with_evidence(step: Callable[..., Any], seen: Any, fg: Any) -> tuple[Callable[..., Any], Any]:
+    """Return a decoder's step whose logits [B, K, V] are h plus f·g [B, 1, V], and what it then calls `seen`."""
+
+    def both(tokens: Any, position: Any, cache: Any, seen: Any, places: Any = None) -> tuple[Any, Any]:
+        logits, cache = step(tokens, position, cache, seen[0], places)
+        return logits + seen[1], cache
+
+    return both, (seen, fg)
