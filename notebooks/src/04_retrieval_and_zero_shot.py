@@ -96,7 +96,8 @@ def towers(texts, steps=STEPS):
     """Return a dual encoder that learned from the training pictures and these texts."""
     keras.utils.set_random_seed(0)
     made = DualEncoder(phi, small_tower(words, length=10))
-    made.fit(features["train"], texts, ids, steps=steps, batch_size=64, learning_rate=1e-2, jit=False)
+    how = {"batch_size": 64, "learning_rate": 1e-2, "jit": False}
+    made.fit(features["train"], texts, ids, steps=steps, fitted=False, **how)  # from random, so that we see it learn
     return made
 
 

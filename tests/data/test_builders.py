@@ -1,6 +1,5 @@
 """The built-in sets: what is in them, and that preparing them survives company and sudden death."""
 
-import doctest
 import errno
 import os
 import shutil
@@ -15,16 +14,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 import tfxfer
-from tfxfer.data.builders import facts
 from tfxfer.data.builders.faces import BASELINE, FONT_SIZE, drawable, face_files
 from tfxfer.data.builders.glyphs import TEST_FACES, VALIDATION_FACES
 from tfxfer.data.builders.languages import phrases
 from tfxfer.data.builders.names import Names
 from tfxfer.errors import TfxferError
-
-
-def test_docstrings():
-    assert doctest.testmod(facts).failed == 0
 
 
 @pytest.fixture(scope="module")

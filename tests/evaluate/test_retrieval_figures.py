@@ -1,4 +1,3 @@
-import doctest
 import importlib
 
 import numpy as np
@@ -111,8 +110,3 @@ def test_scores_by_query_have_the_figures_as_their_means():
 def test_what_cannot_be_ranked_is_named(arguments, message):
     with pytest.raises(UserError, match=message):
         retrieval(*arguments)
-
-
-def test_examples_in_docstrings():
-    result = doctest.testmod(module)
-    assert result.attempted and not result.failed

@@ -1,6 +1,5 @@
 """Figures of visual question answering, against hand-counted cases and scikit-learn."""
 
-import doctest
 import importlib
 
 import numpy as np
@@ -8,16 +7,12 @@ import pytest
 
 from tfxfer.errors import UserError
 from tfxfer.evaluate import vqa
+from tfxfer.evaluate.verdict import interval
 from tfxfer.evaluate.vqa import by_picture, majority_by_question
 
 module = importlib.import_module("tfxfer.evaluate.vqa")
 QUESTIONS = ["is it red?", "is it red?", "what color is it?", "what color is it?", "how many?"]
 TRUTHS = ["yes", "no", "red", "Teal", "3"]
-
-
-def test_examples_in_docstrings():
-    result = doctest.testmod(module)
-    assert result.attempted and not result.failed
 
 
 def test_a_case_counted_by_hand():
@@ -62,6 +57,23 @@ def test_scores_by_picture_keep_the_accuracy_and_are_as_many_as_pictures():
     assert scores.shape == (20,) and scores.mean() == pytest.approx(correct.mean())
     with pytest.raises(UserError, match="no picture without questions"):
         by_picture([True, False], [0, 2])
+
+
+def ratio_interval(correct, picture, draws=4000):
+    """Draw pictures with all their questions, divide right ones by questions: the plain bootstrap of a ratio."""
+    rng, pictures = np.random.default_rng(0), picture.max() + 1
+    drawn = rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=draws)  # [draws, P]
+    ratios = (drawn @ np.bincount(picture, weights=correct)) / (drawn @ np.bincount(picture))
+    return np.quantile(ratios, [0.025, 0.975])
+
+
+@pytest.mark.parametrize("skill", [0.3, 0.9, 1.0])
+def test_the_interval_by_picture_is_that_of_a_ratio(skill):
+    rng = np.random.default_rng(2)
+    picture = np.concatenate([np.arange(300), rng.integers(0, 60, 900)])  # a fifth of them have most of the questions
+    correct = (rng.random(1200) < skill).astype(float)
+    _, low, high = interval(by_picture(correct, picture))
+    np.testing.assert_allclose([low, high], ratio_interval(correct, picture), atol=0.004)
 
 
 @pytest.mark.parametrize(

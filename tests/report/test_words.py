@@ -1,14 +1,6 @@
-import doctest
-
 import pytest
 
 from tfxfer.report import words
-
-
-def test_examples_in_docstrings():
-    result = doctest.testmod(words)
-    assert result.attempted >= 3
-    assert not result.failed
 
 
 @pytest.mark.parametrize(

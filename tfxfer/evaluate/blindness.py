@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfxfer.errors import UserError
+from tfxfer.evaluate.verdict import signed
 
 RESAMPLES = 10_000
 SAME = 0.5  # share of identical answers from which they are said to be the same
@@ -60,7 +61,7 @@ def blindness(
 def _sentence(found: dict[str, Any], best: str, measure: str, what: str) -> str:
     means, other = found["means"], "another's picture" if best == "shuffled" else "a blank picture"
     figures = f"{measure} {means['pictures']:.3f} with its own picture, {means[best]:.3f} with {other}"
-    span = f"difference {found['gain']:+.3f}, 95 % interval {found['low']:+.3f} to {found['high']:+.3f}"
+    span = f"difference {signed(found['gain'])}, 95 % interval {signed(found['low'])} to {signed(found['high'])}"
     said = f"The model looks: {figures} ({span})."
     if not found["looks"]:
         said = f"The model does not look at its pictures, as far as can be shown: {figures} ({span})."

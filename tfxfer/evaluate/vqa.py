@@ -136,8 +136,10 @@ def majority_by_question(questions: Sequence[str], answers: Sequence[str], asked
 def by_picture(correct: ArrayLike, picture: ArrayLike) -> np.ndarray:
     """Return a score for each picture whose mean is the accuracy over all questions.
 
-    Questions about one picture stand or fall together, so a bootstrap has to draw pictures and not questions. The
-    score is the picture's right answers divided by the mean number of questions a picture.
+    Questions about one picture stand or fall together, so a bootstrap has to draw pictures and not questions. Pictures
+    have different numbers of them, which makes the accuracy a ratio of two sums; the scores are its linearisation,
+    accuracy + (right − accuracy · questions) / mean questions a picture, whose mean varies as the ratio does
+    (Cochran, Sampling Techniques, 3rd edition 1977, chapter 6). A single score may lie outside 0..1.
 
     Args:
         correct: bool [N], which questions were answered right.
@@ -147,13 +149,14 @@ def by_picture(correct: ArrayLike, picture: ArrayLike) -> np.ndarray:
         float [P].
 
     >>> by_picture([True, True, False, True], [0, 0, 0, 1]).tolist()
-    [1.0, 0.5]
+    [0.625, 0.875]
     """
     places, right = np.asarray(picture), np.asarray(correct, float)
     counts = np.bincount(places)
     if not len(places) or len(places) != len(right) or not counts.all():
         raise UserError("give one picture number for each question, and no picture without questions")
-    return np.bincount(places, weights=right) / counts.mean()
+    accuracy = right.mean()
+    return accuracy + (np.bincount(places, weights=right) - accuracy * counts) / counts.mean()
 
 
 def _by_name(names: Sequence[str], right: np.ndarray) -> dict[str, dict[str, Any]]:

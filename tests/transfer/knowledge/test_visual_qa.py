@@ -1,8 +1,5 @@
 """K over a picture's places and a question: its terms against NumPy, its pairs, its learning, and its file."""
 
-import doctest
-import importlib
-
 import keras
 import numpy as np
 import pytest
@@ -44,11 +41,6 @@ def tiny(h="cross_attention", train_encoder=False, answers=ANSWERS, seed=0):
     cnn = keras.Model(x, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(hidden)))
     tower = small_tower(learn_vocabulary(QUESTIONS, "words"), 8, "words", 16)
     return VisualQA(cnn, tower, answers, (16, 16, 1), h=h, dim=32, heads=2, train_encoder=train_encoder)
-
-
-def test_examples_in_docstrings():
-    result = doctest.testmod(importlib.import_module("tfxfer.transfer.knowledge.asking"))
-    assert result.attempted and not result.failed
 
 
 def test_the_terms_are_the_equation():

@@ -3,13 +3,23 @@
 - `KnowledgeMatrix`: the layer of the equation, K [B, C] over all pairs, its two terms readable one by one.
 - `DualEncoder`: f·g alone. A locked picture tower and a trained text tower; retrieval and zero-shot classes.
 - `VisualQA`: both terms over a picture's places and a question, pooled to an answer.
-- `caption_reader`: h as the likelihood of a caption. A picture's places and a BERT that looks at them.
+- `Captioner`: both terms in every word of a caption. A picture's places and a BERT that looks at them.
+- `caption_reader`: the network inside it, whose h is the likelihood of a caption.
 """
 
 from tfxfer.transfer.knowledge.captioner import caption_reader
+from tfxfer.transfer.knowledge.captioning import Captioner
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
 from tfxfer.transfer.knowledge.matrix import KnowledgeMatrix
 from tfxfer.transfer.knowledge.text_towers import bert_tower, small_tower
 from tfxfer.transfer.knowledge.visual_qa import VisualQA
 
-__all__ = ["DualEncoder", "KnowledgeMatrix", "VisualQA", "bert_tower", "caption_reader", "small_tower"]
+__all__ = [
+    "Captioner",
+    "DualEncoder",
+    "KnowledgeMatrix",
+    "VisualQA",
+    "bert_tower",
+    "caption_reader",
+    "small_tower",
+]

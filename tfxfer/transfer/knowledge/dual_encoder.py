@@ -21,10 +21,10 @@ from tfxfer.models.randomness import reseed
 from tfxfer.streams import prompt
 from tfxfer.transfer.knowledge.contrastive import InfoNCE
 from tfxfer.transfer.knowledge.matrix import KnowledgeMatrix
+from tfxfer.transfer.knowledge.reranking import spread
 from tfxfer.transfer.knowledge.text_towers import TextTower
 from tfxfer.transfer.knowledge.watching import Watch
 
-FAINT = 1e-3  # a feature that varies less than this share of the liveliest one is scaled as if it varied so much
 BATCH = 256  # rows encoded at a time
 MOST_FITTED = 4096  # texts that the last map of g is fitted on before the first step
 STRENGTHS = tuple(10.0**power for power in range(-3, 5))  # of that ridge regression
@@ -186,9 +186,8 @@ class DualEncoder:
 
     def _learn_scale(self, features: np.ndarray) -> None:
         """Set the fixed (x − mean) / deviation of the picture side; a projection learns its own scale all the same."""
-        deviation = features.std(0, dtype=np.float64)
-        deviation = np.maximum(deviation, max(FAINT * deviation.max(), 1e-12))
-        self.standardise.set_weights([np.diag(1 / deviation), -features.mean(0, dtype=np.float64) / deviation])
+        mean, deviation = spread(features)
+        self.standardise.set_weights([np.diag(1 / deviation), -mean / deviation])
 
     def _fit_last_map(self, features: np.ndarray, numbers: np.ndarray, owners: np.ndarray, seed: int) -> None:
         """Set W of g(y) = W·ψ(y) so that texts lie near their pictures f(x): ridge regression, its strength by GCV."""

@@ -78,9 +78,18 @@ class CaptionMap:
 
 
 def spread(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the deviation [D] of features [N, D], by which they are standardised."""
-    deviation = features.std(0)
-    return features.mean(0), np.maximum(deviation, max(FAINT * float(deviation.max()), 1e-12))
+    """Return the mean and the deviation float64 [D] of features [N, D], by which they are standardised.
+
+    >>> spread(np.array([[1.0, 5.0], [3.0, 5.0]]))[1].round(3).tolist()  # what does not vary is not blown up
+    [1.0, 0.001]
+    >>> spread(np.array([[0.1], [0.1], [0.1]]))[1].tolist()  # nor is rounding, where all are alike
+    [1.0]
+    """
+    mean, deviation = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    liveliest = float(deviation.max())
+    if liveliest <= 1e-6 * float(np.abs(mean).max()):
+        return mean, np.ones_like(deviation)
+    return mean, np.maximum(deviation, FAINT * liveliest)
 
 
 def best_of(h: np.ndarray, fg: np.ndarray, weight: float) -> np.ndarray:

@@ -21,11 +21,11 @@ from tfxfer.transfer.graph import input_of, trace, unfreeze
 from tfxfer.transfer.knowledge.asked import AskedKnowledge
 from tfxfer.transfer.knowledge.asking import BATCH, Asked, batches, in_order, parts
 from tfxfer.transfer.knowledge.captioner import GridMemory
+from tfxfer.transfer.knowledge.reranking import spread
 from tfxfer.transfer.knowledge.text_towers import TextTower
 from tfxfer.transfer.knowledge.watching import Watch
 
 SIDE = 8  # places that a grid has at most from side to side; finer maps are averaged
-FAINT = 1e-3  # a channel that varies less than this share of the liveliest one is scaled as if it varied so much
 
 
 class VisualQA:
@@ -211,9 +211,8 @@ class VisualQA:
 
     def learn_scale(self, grids: np.ndarray) -> None:
         """Set the fixed (x − mean) / deviation of each channel of the grids."""
-        variance = grids.var((0, 1, 2), dtype=np.float64)
-        variance = np.maximum(variance, max(FAINT**2 * variance.max(), 1e-12))
-        self.standardise.set_weights([grids.mean((0, 1, 2), dtype=np.float64), variance])
+        mean, deviation = spread(grids.reshape(-1, grids.shape[-1]))
+        self.standardise.set_weights([mean, deviation**2])
 
     def _compile(self, jit: bool) -> None:
         """Compile once; a second training starts with a fresh optimizer and needs no second compilation."""

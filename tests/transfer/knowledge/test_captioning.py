@@ -1,0 +1,145 @@
+"""`Captioner`: pictures and captions in, captions out; it looks, is saved, and says what it cannot use."""
+
+import inspect
+import logging
+
+import keras
+import numpy as np
+import pytest
+
+from tfxfer.config import KnowledgeConfig
+from tfxfer.errors import UserError
+from tfxfer.models import load_model
+from tfxfer.models.bert import masked_lm, small_bert
+from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.transfer.knowledge import Captioner
+from tfxfer.transfer.knowledge.captioner import new_weights
+
+pytestmark = pytest.mark.tensorflow
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "bright", "dark", "left", "right", "side", "a"]
+
+
+def pictures(count=60, seed=0):
+    """Pictures whose left or right is lit, brightly or not, and what they are called: two captions each.
+
+    How bright it is can be told from the mean of a map, where it is from its places only.
+    """
+    rng = np.random.default_rng(seed)
+    left, bright = rng.random((2, count)) < 0.5
+    images = rng.integers(0, 40, (count, 16, 16, 1))
+    images[left, :, :8] += 60
+    images[~left, :, 8:] += 60
+    images[bright] *= 2
+    called = [("left" if one else "right", "bright" if two else "dark") for one, two in zip(left, bright)]
+    return images.astype(np.uint8), [[f"a {light} {side} side", f"{side} side {light}"] for side, light in called]
+
+
+@pytest.fixture(scope="module")
+def words():
+    return Vocabulary(PIECES)
+
+
+def tiny(words, seed=0, **how):
+    keras.utils.set_random_seed(seed)
+    x = keras.Input((16, 16, 1))
+    hidden = keras.layers.Conv2D(8, 4, strides=4, activation="relu")(keras.layers.Rescaling(1 / 255)(x))  # 4 x 4 places
+    cnn = keras.Model(x, keras.layers.Dense(3)(keras.layers.Flatten()(hidden)))
+    language = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
+    return Captioner(cnn, language, words, (16, 16, 1), **how)
+
+
+HOW = {"steps": 10, "learning_rate": 1e-2, "length": 8, "word_dropout": 0.0, "label_smoothing": 0.0, "jit": False}
+
+
+def test_it_says_what_is_there_and_looks_where_it_is(words, tmp_path):
+    captioner = tiny(words)
+    images, captions = pictures()
+    captioner.fit(images, captions, **HOW | {"steps": 300})
+    unseen, truth = pictures(20, seed=1)
+    told = captioner.tell(unseen, max_length=8)
+    assert np.mean([one[0] in wanted for one, wanted in zip(told.texts, truth)]) > 0.9
+    own = captioner.log_likelihood(unseen, [each[0] for each in truth], 8)
+    other = captioner.log_likelihood(unseen[:, :, ::-1], [each[0] for each in truth], 8)
+    assert np.mean(own > other + 0.1) > 0.9
+    looked = captioner.looks(unseen[0], truth[0][0], 8)
+    assert looked.shape == (5, 4, 4)
+    np.testing.assert_allclose(looked.sum((1, 2)), 1, rtol=1e-5)
+    captioner.model().save(tmp_path / "model.keras")
+    given = {"image": unseen[:3], "token_ids": np.full((3, 4), words.start), "padding_mask": np.ones((3, 4), int)}
+    kept = load_model(tmp_path / "model.keras")(given)
+    np.testing.assert_allclose(kept, captioner.model()(given), atol=1e-5)
+
+
+def test_a_prefix_is_taught_too_and_has_no_places_to_show(words):
+    captioner = tiny(words, prefix_length=2, evidence=False)
+    images, captions = pictures(20)
+    assert np.isfinite(captioner.fit(images, captions, **HOW | {"steps": 5}).history["loss"][0])
+    assert np.shape(captioner.tell(images[:3], num_beams=2, num_return=2).texts) == (3, 2)
+    with pytest.raises(UserError, match="reads a prefix has no cross-attention"):
+        captioner.looks(images[0], captions[0][0])
+
+
+def test_the_same_seed_teaches_the_same_and_a_second_training_goes_on(words):
+    images, captions = pictures(20)
+    first, second = tiny(words), tiny(words)
+    losses = [one.fit(images, captions, **HOW).history["loss"][0] for one in (first, second)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    before = first.encoder.get_weights()
+    assert first.fit(images[:10], captions[:10], **HOW).history["loss"][0] < losses[0]
+    for old, new in zip(before, first.encoder.get_weights()):
+        np.testing.assert_array_equal(old, new)  # the scale stays that of the first pictures
+
+
+@pytest.mark.parametrize("frozen", [1.0, 0.0])
+def test_a_frozen_decoder_learns_with_its_new_weights_alone(words, frozen):
+    captioner = tiny(words)
+    new = new_weights(captioner.reader)
+    before = {v.path: v.numpy() for v in captioner.reader.trainable_variables}
+    captioner.fit(*pictures(20), **HOW | {"steps": 4}, frozen=frozen)
+    changed = {v.path for v in captioner.reader.trainable_variables if (before[v.path] != v.numpy()).any()}
+    assert changed & new and bool(changed - new) == (not frozen)
+
+
+def test_captions_that_are_cut_are_counted(words, caplog):
+    with caplog.at_level(logging.INFO, "tfxfer"):
+        tiny(words).fit(*pictures(10), **HOW | {"steps": 1, "length": 5})
+    assert "10 of 20 captions are longer than 5 tokens and are cut" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("captions", "how", "message"),
+    [
+        (["a side"] * 3, {}, "4 pictures and captions for 3"),
+        (["a side", " ", "a side", "a side"], {}, "picture 1 has no caption"),
+        ([["a side"], [], ["a side"], ["a side"]], {}, "picture 1 has no caption"),
+        (["a side"] * 4, {"length": 99}, "has 24 positions for words"),
+    ],
+)
+def test_what_cannot_be_learned_is_named(words, captions, how, message):
+    with pytest.raises(UserError, match=message):
+        tiny(words).fit(pictures(4)[0], captions, **how)
+
+
+def test_pictures_that_cannot_be_told_are_named(words):
+    captioner = tiny(words)
+    images = pictures(3)[0].astype(np.float32)
+    images[1, 2, 3] = np.nan
+    with pytest.raises(UserError, match="picture 1 has values that are no numbers, as have 0 others"):
+        captioner.tell(images)
+    with pytest.raises(UserError, match="there are no pictures"):
+        captioner.tell(images[:0])
+
+
+def test_a_vocabulary_of_another_model_is_refused():
+    with pytest.raises(UserError, match="knows 11 word pieces, the vocabulary 12"):
+        tiny(Vocabulary([*PIECES, "more"]))
+
+
+def test_it_teaches_as_the_command_does():
+    """What both can set has one default."""
+    own = {name: each.default for name, each in inspect.signature(Captioner.fit).parameters.items()}
+    for name in ("batch_size", "length", "word_dropout", "label_smoothing", "frozen", "carried_rate"):
+        assert own[name] == getattr(KnowledgeConfig, name), name
+    made = inspect.signature(Captioner).parameters
+    for name in ("places", "cross_attention", "evidence"):
+        assert made[name].default == getattr(KnowledgeConfig, name), name

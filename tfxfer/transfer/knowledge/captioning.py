@@ -1,0 +1,249 @@
+"""A picture encoder and a BERT that says what it sees, taught from pairs: the logit of a word y is f(X)·g(y) + h(X, y).
+
+    X     pictures as maps of a locked encoder, standardised; computed once, so a step costs words only   [B, h, w, E]
+    h     the BERT made a decoder, which looks at every place of the map for every word          `caption_reader`
+    f·g   what the picture as a whole says for a word; f begins where it explains the captions best     `Evidence`
+
+`python -m tfxfer.train knowledge` runs the same beside its controls; alone it cannot tell what BERT was good for.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfxfer.errors import UserError
+from tfxfer.models.decoder import prefix_of
+from tfxfer.models.randomness import reseed
+from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.transfer.knowledge.captioner import caption_reader, evidence_of, grid_of, new_weights, sized, whole
+from tfxfer.transfer.knowledge.evidence import bags_of
+from tfxfer.transfer.knowledge.evidence import fit as fit_evidence
+from tfxfer.transfer.knowledge.reranking import spread
+from tfxfer.transfer.knowledge.teaching import Lessons, TwoRates, batches, compiled
+from tfxfer.transfer.knowledge.telling import Teller, Told
+from tfxfer.transfer.knowledge.visual_qa import grids_by
+from tfxfer.transfer.knowledge.watching import Watch
+
+log = logging.getLogger("tfxfer")
+
+
+class Captioner:
+    """A locked picture encoder and a decoder that is warm-started from a BERT.
+
+    Args:
+        encoder: A convolutional picture model; its last map is what the decoder looks at. It does not train.
+        language_model: A KerasHub `BertBackbone` or `BertMaskedLM`, whose weights are carried over.
+        words: Its vocabulary.
+        image_shape: (H, W, C) of the pictures.
+        places: Side of the map that words look at; the encoder's is averaged down to it (0: as it is).
+        cross_attention: "fresh", or "copied" from self-attention.
+        prefix_length: Above 0, the picture becomes so many vectors before the words, and there is no cross-attention
+            (ClipCap, Mokady et al. 2021).
+        evidence: Whether f·g stands beside h.
+        seed: Seed of the new layers.
+
+    Attributes:
+        encoder: Pictures [B, H, W, C] → standardised maps [B, h, w, E].
+        reader: {"grid", "token_ids", "padding_mask"} → logits [B, T, V]; what `fit` trains.
+        weight_map: What of the decoder came from where.
+
+    Raises:
+        UserError: The encoder has no map, or language model and vocabulary do not belong together.
+
+    Example:
+        >>> captioner = Captioner(cnn, bert, words, (32, 32, 1))                        # doctest: +SKIP
+        >>> captioner.fit(pictures, [["a red square", "a square"], ["a circle"]])       # doctest: +SKIP
+        >>> captioner.tell(more_pictures, num_beams=4, max_length=50).texts             # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        language_model: keras.Model,
+        words: Vocabulary,
+        image_shape: tuple[int, int, int],
+        *,
+        places: int = 4,
+        cross_attention: str = "fresh",
+        prefix_length: int = 0,
+        evidence: bool = True,
+        seed: int = 0,
+    ) -> None:
+        table = getattr(language_model, "backbone", language_model).get_layer("token_embedding").input_dim
+        if table != len(words.pieces):
+            raise UserError(f"the language model knows {table} word pieces, the vocabulary {len(words.pieces)}")
+        grid = sized(grid_of(encoder), image_shape, places)
+        fixed = {"center": False, "scale": False, "epsilon": 1e-12, "trainable": False}
+        self._standardise = keras.layers.BatchNormalization(**fixed, name="standardise")
+        self.encoder = keras.Model(grid.input, self._standardise(grid.output), name="encoder")
+        self._unscaled, self._scaled = grids_by(grid), grids_by(self.encoder)
+        self.words = words
+        self.reader, self.weight_map = caption_reader(
+            self.encoder.output.shape[1:],
+            language_model,
+            cross_attention=cross_attention,
+            prefix_length=prefix_length,
+            evidence=evidence,
+            seed=seed,
+        )
+        self._teller, self._taught = Teller(self.reader, words), False
+
+    def fit(
+        self,
+        pictures: np.ndarray,
+        captions: Sequence[Sequence[str] | str],
+        *,
+        steps: int = 150,
+        batch_size: int = 16,
+        learning_rate: float = 3e-3,
+        length: int = 16,
+        word_dropout: float = 0.3,
+        label_smoothing: float = 0.1,
+        frozen: float = 0.0,
+        carried_rate: float = 1.0,
+        seed: int = 0,
+        jit: bool = True,
+    ) -> keras.callbacks.History:
+        """Learn from pictures and all their captions, by teacher forcing.
+
+        The first call also sets the scale of the maps, and f of f·g where it explains the captions as bags of words.
+
+        Args:
+            pictures: uint8 or float [N, H, W, C].
+            captions: For each picture its captions, or its only one.
+            steps: Batches to learn from.
+            batch_size: Captions in a batch.
+            learning_rate: The largest; it rises over a sixth of the steps and falls as half a cosine.
+            length: Tokens of a caption, its begin and end among them; longer ones are cut, and counted in the log.
+            word_dropout: Share of the caption so far that is hidden from the decoder, so that the picture must give it.
+            label_smoothing: ε.
+            frozen: Share of the steps at the start in which the carried weights do not train (1: never).
+            carried_rate: Learning rate of the carried weights, as a share of the new ones'.
+            seed: Seed of the order and of the hidden words.
+            jit: Compile with XLA; it costs ten seconds or more and then saves half of each step.
+
+        Returns:
+            Keras' history, of one epoch: the mean loss in nats.
+
+        Raises:
+            UserError: A picture has no caption or is no number, or the decoder has fewer positions than `length`.
+            TfxferError: The loss is no number any more.
+        """
+        given = _listed(captions, len(pictures))
+        self._check_length(length)
+        if not self._taught:
+            mean, deviation = spread(self._unscaled(pictures).mean((1, 2)))
+            self._standardise.set_weights([mean, deviation**2])
+        lessons = Lessons.of(self.maps(pictures), given, self.words, length)
+        cut = self.words.numbers([text for each in given for text in each], length)[1]
+        if cut:
+            log.info("%d of %d captions are longer than %d tokens and are cut", cut, len(lessons.numbers), length)
+        fg = evidence_of(self.reader)
+        if fg is not None and not self._taught:
+            bags = bags_of(lessons.numbers, len(self.words.pieces), (self.words.pad, self.words.start))
+            fg.f.assign(fit_evidence(np.asarray(fg.g), lessons.grids.mean((1, 2))[lessons.picture], bags))
+        optimizer = self._compile(label_smoothing, jit)
+        reseed(self.reader, seed)
+        rows = batches(lessons, self.words, batch_size, seed=seed, word_dropout=word_dropout, updates=steps)
+        watch = [Watch(learning_rate, steps), _Carried(optimizer, carried_rate, round(frozen * steps))]
+        self._taught = True
+        return self.reader.fit(rows, verbose=0, shuffle=False, callbacks=watch)
+
+    def maps(self, pictures: np.ndarray) -> np.ndarray:
+        """Return what the decoder looks at, float32 [N, h, w, E].
+
+        Raises:
+            UserError: There are no pictures, or one has values that are no numbers; some networks hide them.
+        """
+        if not len(pictures):
+            raise UserError("there are no pictures")
+        given = np.asarray(pictures)
+        found = self._scaled(given)
+        for values in (given, found):
+            lost = np.flatnonzero(~np.isfinite(values).all((1, 2, 3)))
+            if len(lost):
+                raise UserError(
+                    f"picture {lost[0]} has values that are no numbers, as have {len(lost) - 1} others; are the "
+                    "pictures and the encoder's weights finite?"
+                )
+        return found
+
+    def tell(self, pictures: np.ndarray, *, num_beams: int = 4, max_length: int | None = None, **options: Any) -> Told:
+        """Return captions of pictures by beam search; see `Teller.tell`, of which these are the options.
+
+        Args:
+            pictures: [N, H, W, C].
+            num_beams: Hypotheses kept at each step.
+            max_length: Longest caption in tokens; 50, or as many as the decoder has positions for.
+            options: num_return, length_penalty, no_repeat_ngram and further settings of `tfxfer.generate.Search`.
+        """
+        longest = min(50, self._room()) if max_length is None else max_length
+        return self._teller.tell(self.maps(pictures), num_beams=num_beams, max_length=longest, **options)
+
+    def log_likelihood(self, pictures: np.ndarray, captions: Sequence[str], length: int = 16) -> np.ndarray:
+        """Return float [N]: the mean log-probability of a caption's tokens, in nats; one caption a picture."""
+        given = _listed(captions, len(pictures))
+        self._check_length(length)
+        return self._teller.log_likelihood(
+            self.maps(pictures), self.words.numbers([each[0] for each in given], length)[0]
+        )
+
+    def looks(self, picture: np.ndarray, caption: str, length: int = 16) -> np.ndarray:
+        """Return where each token of a caption was looking when it was chosen, float [T − 1, h, w]; not for prefixes.
+
+        Raises:
+            UserError: The decoder reads a prefix and looks at no places.
+        """
+        if prefix_of(self.reader.get_layer("causal_decoder")):
+            raise UserError("a decoder that reads a prefix has no cross-attention to show")
+        numbers = self.words.numbers([caption], length)[0][0]
+        return self._teller.looks(self.maps(picture[None])[0], numbers[numbers != self.words.pad])
+
+    def model(self) -> keras.Model:
+        """Return all as one model to save: {"image" [B, H, W, C], "token_ids", "padding_mask"} → logits [B, T, V]."""
+        return whole(self.encoder, self.reader)
+
+    def _compile(self, smoothing: float, jit: bool) -> TwoRates:
+        """Compile once; a second training starts with a fresh optimizer and needs no second compilation."""
+        done = self.reader.compiled and self.reader.jit_compile == jit and self.reader.loss.smoothing == smoothing
+        if not done:
+            compiled(self.reader, sorted(new_weights(self.reader)), smoothing=smoothing, jit=jit)
+        for variable in self.reader.optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        return self.reader.optimizer
+
+    def _room(self) -> int:
+        decoder = self.reader.get_layer("causal_decoder")
+        return int(decoder.get_layer("position_embedding").sequence_length - prefix_of(decoder))
+
+    def _check_length(self, length: int) -> None:
+        if length > self._room():
+            raise UserError(
+                f"length {length}: the decoder has {self._room()} positions for words; give at most so many"
+            )
+
+
+class _Carried(keras.callbacks.Callback):
+    """Lets the carried weights learn at their own share of the rate, and not at all in the first `frozen` steps."""
+
+    def __init__(self, optimizer: TwoRates, share: float, frozen: int) -> None:
+        super().__init__()
+        self.optimizer, self.share, self.frozen = optimizer, share, frozen
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Set the share of this step."""
+        self.optimizer.carried.assign(0.0 if batch < self.frozen else self.share)
+
+
+def _listed(captions: Sequence[Sequence[str] | str], pictures: int) -> list[list[str]]:
+    """Return a list of captions for each picture, or say which has none."""
+    given = [[each] if isinstance(each, str) else list(each) for each in captions]
+    if len(given) != pictures:
+        raise UserError(f"{pictures} pictures and captions for {len(given)} are no pairs")
+    empty = next((i for i, each in enumerate(given) if not each or not all(text.strip() for text in each)), None)
+    if empty is not None:
+        raise UserError(f"picture {empty} has no caption, or an empty one")
+    return given
