@@ -5,6 +5,7 @@ import re
 import shlex
 import types
 from contextlib import nullcontext
+from functools import partialmethod
 from itertools import pairwise
 from pathlib import Path
 
@@ -166,17 +167,26 @@ EXAMPLES = [block for language, block in FENCE.findall((ROOT / "README.md").read
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[f"example {i + 1}" for i in range(len(EXAMPLES))])
 def test_the_example_runs(example, data_dir, tmp_path, monkeypatch):
-    """On an untrained source: the words are the README's, and the answers are probabilities of its classes."""
+    """On an untrained source: the words are the README's, the answers are probabilities of its classes or texts."""
     import numpy as np
 
     import tfxfer
+    from tfxfer.transfer.knowledge import Captioner
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFXFER_DATA", str(data_dir))
+    monkeypatch.setattr(Captioner, "fit", partialmethod(Captioner.fit, steps=2, jit=False))
+    if "preset:./my-bert" in example:
+        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmno"]
+        tfxfer.source("fresh:bert", num_classes=len(pieces), seed=0).save_to_preset("my-bert")
+        Path("my-bert", "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
     for file in re.findall(r"file:([\w./-]+\.keras)", example):
         tfxfer.source("fresh:bert" if "bert" in file else "fresh:cnn", num_classes=20, seed=0).save(file)
     names = {}
     exec(compile(example, "README.md", "exec"), names)
+    if "captions" in names:
+        assert np.shape(names["captions"]) == (8, 1) and all(isinstance(each[0], str) for each in names["captions"])
+        return
     if "phrases" in names:
         given, classes = np.array(["Österreich", ""], object), len(names["phrases"].class_names)
     else:
