@@ -65,7 +65,8 @@ class WeightMap:
             for tensor in tensors_of(source)
             if (label, tensor.path) not in read
         ]
-        titles = {label: source.title for label, source in sources.items()} | {TARGET: target.title}
+        titles = {label: source.title for label, source in sources.items()}
+        titles[TARGET] = f"{target.title}, changed" if target.title in titles.values() else target.title
         return cls(tuple(rows), tuple(unread), target.skipped, titles, dict(sources), target)
 
     @property
