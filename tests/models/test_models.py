@@ -10,6 +10,7 @@ import tfxfer
 from tfxfer.errors import UserError
 from tfxfer.models import article_cnn, glyph_cnn, load_model
 from tfxfer.models.bert import mask_tokens, word_pieces
+from tfxfer.models.spec import check
 
 
 def pictures(shape):
@@ -111,6 +112,34 @@ def test_no_weights_are_downloaded_without_leave(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(UserError, match="--download"):
         tfxfer.source("keras:MobileNetV2", input_shape=(32, 32, 3))
+
+
+FILES = {
+    "MobileNet": "mobilenet_1_0_224_tf_no_top.h5",
+    "MobileNetV2": "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+    "MobileNetV3Small": "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+    "NASNetMobile": "nasnet_mobile_no_top.h5",
+    "EfficientNetB0": "efficientnetb0_notop.h5",
+    "EfficientNetV2B0": "efficientnetv2-b0_notop.h5",
+    "ConvNeXtTiny": "convnext_tiny_notop.h5",
+    "ResNet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "ResNet50V2": "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "InceptionResNetV2": "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+}
+
+
+@pytest.mark.parametrize("network", FILES)
+def test_weights_that_are_there_are_found_under_the_names_that_keras_gives(network, tmp_path, monkeypatch):
+    """A file is taken for its own network and for no other."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / FILES[network]).touch()
+    for name in FILES:
+        if name == network:
+            assert check(f"keras:{name}", download=False).name == name
+        else:
+            with pytest.raises(UserError, match="--download"):
+                check(f"keras:{name}", download=False)
 
 
 def test_a_broken_model_file_is_named(tmp_path):

@@ -155,9 +155,11 @@ def test_a_prefix_a_table_of_captions_and_own_texts(data_dir, samples, tmp_path)
         ({"controls_at": (7,)}, "--controls-at"),
         ({"arms": ("random",)}, "'transfer' is the method under study"),
         ({"source": "preset:nowhere", "source_text": "t"}, "--source-text"),
+        ({"encoder": "keras:VGG16"}, "give --download"),
     ],
 )
-def test_a_request_that_cannot_work_is_refused_before_tensorflow_starts(change, message):
+def test_a_request_that_cannot_work_is_refused_before_tensorflow_starts(change, message, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(UserError, match=message):
         check_knowledge(KnowledgeConfig(**change))
 

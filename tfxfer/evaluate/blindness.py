@@ -60,7 +60,8 @@ def blindness(
 
 def _sentence(found: dict[str, Any], best: str, measure: str, what: str) -> str:
     means, other = found["means"], "another's picture" if best == "shuffled" else "a blank picture"
-    figures = f"{measure} {means['pictures']:.3f} with its own picture, {means[best]:.3f} with {other}"
+    own, others = (f"{means[kind]:.3f}".replace("-", "−") for kind in ("pictures", best))
+    figures = f"{measure} {own} with its own picture, {others} with {other}"
     span = f"difference {signed(found['gain'])}, 95 % interval {signed(found['low'])} to {signed(found['high'])}"
     said = f"The model looks: {figures} ({span})."
     if not found["looks"]:

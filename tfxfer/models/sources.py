@@ -1,6 +1,5 @@
 """`source(spec)`: the model whose knowledge is to be moved, from wherever it comes."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from tfxfer.errors import UserError
 from tfxfer.models.cnn import article_cnn, glyph_cnn
 from tfxfer.models.randomness import seeded
 from tfxfer.models.saved import load_model
-from tfxfer.models.spec import ModelSpec, parse
+from tfxfer.models.spec import ModelSpec, check, parse
 from tfxfer.models.vit import small_vit
 
 
@@ -66,26 +65,12 @@ def _application(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
     shape = want["input_shape"] or (224, 224, 3)
     if shape[2] != 3:
         raise UserError(f"model spec '{spec.source}': keras.applications want 3 channels, not {shape[2]}")
-    if not spec.fresh and not want["download"]:
-        _require_cached(spec)
+    check(spec.source, want["download"])
     build = getattr(keras.applications, spec.name)
     body = build(include_top=False, pooling="avg", weights=None if spec.fresh else "imagenet", input_shape=shape)
     pictures = keras.Input(shape, name="image")
     prepared = Preprocess(spec.name, name="preprocess")(pictures)
     return keras.Model(pictures, body(prepared), name=spec.name.lower())
-
-
-def _require_cached(spec: ModelSpec) -> None:
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-    stem = spec.name.lower().replace("net", "").replace("v", "")
-    found = [
-        p for p in folder.glob("*notop*") if stem in p.name.lower().replace("net", "").replace("v", "").replace("_", "")
-    ]
-    if not found:
-        raise UserError(
-            f"model spec '{spec.source}': its ImageNet weights are not in {folder}, and nothing is downloaded unless "
-            f"you ask for it: give --download (or download=True), or use keras:{spec.name}/fresh"
-        )
 
 
 @keras.saving.register_keras_serializable("tfxfer")

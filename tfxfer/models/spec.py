@@ -1,5 +1,6 @@
 """What the spec of a source model means, and the checks that need no TensorFlow."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +74,37 @@ def parse(spec: str) -> ModelSpec:
         if not (path / "config.json").is_file():
             raise UserError(f"model spec '{spec}': {path} has no config.json, so it is not a model's folder")
     return ModelSpec(spec, kind, name)
+
+
+def check(spec: str, download: bool) -> ModelSpec:
+    """Return what a model spec names, after `parse` and a look for weights that would have to be downloaded.
+
+    Raises:
+        UserError: As `parse`, or ImageNet weights are not on this machine and `download` is False.
+    """
+    parsed = parse(spec)
+    if parsed.kind != "keras" or parsed.fresh or download:
+        return parsed
+    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    if not any(_holds(file.name, parsed.name) for file in folder.glob("*.h5")):
+        raise UserError(
+            f"model spec '{spec}': its ImageNet weights are not in {folder}, and nothing is downloaded unless "
+            f"you ask for it: give --download (or download=True), or use keras:{parsed.name}/fresh"
+        )
+    return parsed
+
+
+def _holds(file: str, network: str) -> bool:
+    """Return whether a file of keras.applications holds a network's weights without its head.
+
+    >>> _holds("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", "MobileNetV2")
+    True
+    >>> _holds("resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5", "ResNet50")
+    False
+    """
+    given, wanted = (name.lower().translate(str.maketrans("", "", "_-.")) for name in (file, network))
+    given = given.removeprefix("weights")
+    return given.startswith(wanted) and given[len(wanted)] != "v" and "notop" in given
 
 
 def _model_file(spec: str, kind: str, path: Path) -> Path:
