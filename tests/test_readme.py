@@ -87,13 +87,16 @@ def stand_in(word, before, columns):
         write_config(path, FeatureConfig())
 
 
+COLUMNS = {"vqa": ["image", "question", "answer"], "knowledge": ["image", "caption"], "retrieval": ["image", "caption"]}
+
+
 @pytest.mark.parametrize(("document", "line"), COMMANDS, ids=map(": ".join, COMMANDS))
 def test_every_command_that_is_shown_is_accepted(document, line, somewhere, monkeypatch):
     words = COMMANDS[document, line]
     module, argv = words[2], words[3:]
     given = [value for option, value in pairwise(argv) if COLUMN_OPTIONS.match(option)]
     columns = list(dict.fromkeys([*(c for value in given for c in re.split("[+,]", value)), "text", "label"]))
-    columns += ["image", "question", "answer"] if argv[:1] == ["vqa"] else []
+    columns += COLUMNS.get("".join(argv[:1]), [])
     for before, word in zip(["", *argv], argv):
         stand_in(word, before, columns)
     if "--help" in argv:

@@ -195,6 +195,11 @@ def make(word, difference, low, high, seeds=3, b="random", seeds_b=None):
             "(95 % interval −0.010 to +0.018, 1 seed, so the luck of the seed is not in the interval, "
             "1,300 test examples).",
         ),
+        (
+            make("no evidence", 0.0, 0.0, 0.0),
+            "No evidence that transfer helped or hurt: the same accuracy as random weights in each of 1,300 test "
+            "examples.",
+        ),
     ],
 )
 def test_sentences(one, expected):

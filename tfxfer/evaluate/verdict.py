@@ -80,6 +80,8 @@ class Verdict:
         }.get(self.word, f"No evidence that {a} helped or hurt")
         over = "over" if self.difference >= 0 else "against"
         place = f", {where}" if where else ""
+        if self.difference == self.low == self.high == 0:
+            return f"{opening}: the same {metric} as {b} in each of {self.examples:,} test examples{place}."
         return (
             f"{opening}: {signed(self.difference)} {metric} {over} {b}{place} "
             f"({self.level * 100:g} % interval {signed(self.low)} to {signed(self.high)}, "
