@@ -60,6 +60,16 @@ def test_summary_rows_hold_the_plain_means():
     )
 
 
+def test_the_interval_of_a_ratio_stays_a_share():
+    """By picture, a score may lie above 1, and few seeds make a wide interval."""
+    scores = [{"question_accuracy": np.full(N, mean)} for mean in (0.995, 1.0)]
+    records = [Record("transfer", 5, seed, scores=each, answers=["x"] * N) for seed, each in enumerate(scores)]
+    records[0].scores["question_accuracy"][0] = 1.4
+    c = Comparison("demo", (), LABELS, tuple(records), measures=("question_accuracy",))
+    (row,) = evaluate.summary(c)
+    assert row["high"] == 1.0 and row["low"] < 0.99
+
+
 def test_verdicts_cover_every_other_arm_and_budget_and_name_the_primary_one():
     rows = evaluate.verdicts(usual())
     assert [(r["b"], r["labels_per_class"]) for r in rows] == [

@@ -28,6 +28,7 @@ MEASURES = {  # name -> what people call it
     "exact_match": "exact match",
     "question_accuracy": "accuracy",
 }
+RATIOS = ("question_accuracy",)  # shares whose single scores may lie outside 0..1
 
 
 def measure_name(measure: str) -> str:
@@ -171,6 +172,8 @@ def _row(
     good = [r for r in records if r.status == "ok"]
     scores = comparison.scores(arm, budget, measure)  # [S, N]
     mean, low, high = interval(scores, level=level, seed=seed) if scores.size else (None, None, None)
+    if (measure or comparison.measures[0]) in RATIOS and low is not None and high is not None:
+        low, high = max(low, 0.0), min(high, 1.0)
     errors = [r.error or "no reason was recorded" for r in records if r.status != "ok"]
     return {
         "arm": arm,
