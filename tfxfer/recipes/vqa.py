@@ -39,8 +39,9 @@ from tfxfer.runs import Run
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.graph import clone, fingerprint
 from tfxfer.transfer.knowledge.asking import Asked
+from tfxfer.transfer.knowledge.encoding import by_batches
 from tfxfer.transfer.knowledge.text_towers import TextTower, bert_tower, small_tower
-from tfxfer.transfer.knowledge.visual_qa import VisualQA, grids_by, small_grid
+from tfxfer.transfer.knowledge.visual_qa import VisualQA, small_grid
 
 
 def run(config: VqaConfig) -> Path:
@@ -240,7 +241,7 @@ class Arms:
         lessons = self.lessons(budget, seed)
         if self.config.train_encoder:  # then the model reads pixels, and its own encoder begins fresh
             return lessons
-        grids = grids_by(small_grid(self.encoder_of(seed, fresh=True), self.shape))
+        grids = by_batches(small_grid(self.encoder_of(seed, fresh=True), self.shape))
         images = {split: asked.images for split, asked in lessons.questions.items()}
         return replace(lessons, asked={s: a._replace(sight=grids(images[s])) for s, a in lessons.asked.items()})
 

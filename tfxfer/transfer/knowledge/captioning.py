@@ -19,12 +19,12 @@ from tfxfer.models.decoder import prefix_of
 from tfxfer.models.randomness import reseed
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.transfer.knowledge.captioner import caption_reader, evidence_of, grid_of, new_weights, sized, whole
+from tfxfer.transfer.knowledge.encoding import by_batches
 from tfxfer.transfer.knowledge.evidence import bags_of
 from tfxfer.transfer.knowledge.evidence import fit as fit_evidence
 from tfxfer.transfer.knowledge.reranking import spread
 from tfxfer.transfer.knowledge.teaching import Lessons, TwoRates, batches, compiled
 from tfxfer.transfer.knowledge.telling import Teller, Told
-from tfxfer.transfer.knowledge.visual_qa import grids_by
 from tfxfer.transfer.knowledge.watching import Watch
 
 log = logging.getLogger("tfxfer")
@@ -79,7 +79,7 @@ class Captioner:
         fixed = {"center": False, "scale": False, "epsilon": 1e-12, "trainable": False}
         self._standardise = keras.layers.BatchNormalization(**fixed, name="standardise")
         self.encoder = keras.Model(grid.input, self._standardise(grid.output), name="encoder")
-        self._unscaled, self._scaled = grids_by(grid), grids_by(self.encoder)
+        self._unscaled, self._scaled = by_batches(grid), by_batches(self.encoder)
         self.words = words
         self.reader, self.weight_map = caption_reader(
             self.encoder.output.shape[1:],

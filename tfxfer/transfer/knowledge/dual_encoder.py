@@ -20,6 +20,7 @@ from tfxfer.errors import TfxferError, UserError
 from tfxfer.models.randomness import reseed
 from tfxfer.streams import prompt
 from tfxfer.transfer.knowledge.contrastive import InfoNCE
+from tfxfer.transfer.knowledge.encoding import by_batches
 from tfxfer.transfer.knowledge.matrix import KnowledgeMatrix
 from tfxfer.transfer.knowledge.reranking import spread
 from tfxfer.transfer.knowledge.text_towers import TextTower
@@ -56,6 +57,7 @@ class DualEncoder:
         if len(phi.output.shape) != 2:
             raise UserError(f"φ must give one row of features a picture, [B, D], not {list(phi.output.shape)}")
         self.phi, self.text_tower = phi, text_tower
+        self._pictures = by_batches(phi)
         width = int(phi.output.shape[-1])
         features = keras.Input((width,), name="features")
         tokens = keras.Input((text_tower.tokens.length,), dtype="int32", name="tokens")
@@ -129,7 +131,9 @@ class DualEncoder:
             if given.shape[1] != self.phi.output.shape[-1]:
                 raise UserError(f"φ gives features [N, {self.phi.output.shape[-1]}], not {list(given.shape)}")
             return given.astype(np.float32, copy=False)
-        return _in_batches(self.phi, given)
+        if not len(given):
+            raise UserError("there are no pictures to encode")
+        return self._pictures(given)
 
     def picture_vectors(self, pictures: Any) -> np.ndarray:
         """Return f(X), float32 [N, dim], of pictures [N, H, W, C] or their features [N, D]."""

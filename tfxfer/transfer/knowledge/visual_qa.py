@@ -19,8 +19,9 @@ from tfxfer.errors import UserError
 from tfxfer.models.randomness import reseed
 from tfxfer.transfer.graph import input_of, trace, unfreeze
 from tfxfer.transfer.knowledge.asked import AskedKnowledge
-from tfxfer.transfer.knowledge.asking import BATCH, Asked, batches, in_order, parts
+from tfxfer.transfer.knowledge.asking import Asked, batches, in_order, parts
 from tfxfer.transfer.knowledge.captioner import GridMemory
+from tfxfer.transfer.knowledge.encoding import by_batches
 from tfxfer.transfer.knowledge.reranking import spread
 from tfxfer.transfer.knowledge.text_towers import TextTower
 from tfxfer.transfer.knowledge.watching import Watch
@@ -135,7 +136,7 @@ class VisualQA:
         """Return what K sees of pictures uint8 [P, H, W, C]: their grids, or they themselves if the encoder trains."""
         if self.train_encoder:
             return np.asarray(pictures)
-        self._grids = self._grids or grids_by(self.grid)
+        self._grids = self._grids or by_batches(self.grid)
         return self._grids(pictures)
 
     def fit(
@@ -247,19 +248,6 @@ def small_grid(encoder: keras.Model, image_shape: tuple[int, int, int], trains: 
     if max(window) > 1:
         grid = keras.layers.AveragePooling2D(window, padding="same", name="fewer_places")(grid)
     return keras.Model(pictures, grid, name="grid")
-
-
-def grids_by(grid: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from pictures [P, H, W, C] to their grids float32 [P, h, w, E], compiled once."""
-    kind = grid.input.dtype
-    signature = [tf.TensorSpec(grid.input.shape, kind)]
-    call = tf.function(lambda batch: grid(batch, training=False), input_signature=signature)
-
-    def grids(pictures: np.ndarray) -> np.ndarray:
-        parts = [call(tf.cast(pictures[i : i + BATCH], kind)) for i in range(0, len(pictures), BATCH)]
-        return np.concatenate([np.asarray(part, np.float32) for part in parts])
-
-    return grids
 
 
 def sequence_of(tower: TextTower) -> keras.Model:

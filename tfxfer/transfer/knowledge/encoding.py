@@ -1,0 +1,26 @@
+"""What a locked picture model makes of many pictures, a batch at a time."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+BATCH = 64  # pictures at a time
+
+
+def by_batches(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from pictures [N, H, W, C] to what a model gives of them, float32 [N, …], compiled once.
+
+    Called outside a graph, a Keras model keeps what each of its layers gave until it is done: more than 20 GiB for 256
+    pictures of 224x224 in MobileNetV2. Inside one, what is not needed any more is freed.
+    """
+    kind = model.input.dtype
+    signature = [tf.TensorSpec(model.input.shape, kind)]
+    call = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
+
+    def found(pictures: np.ndarray) -> np.ndarray:
+        parts = [call(tf.cast(pictures[i : i + BATCH], kind)) for i in range(0, len(pictures), BATCH)]
+        return np.concatenate([np.asarray(part, np.float32) for part in parts])
+
+    return found
