@@ -192,7 +192,7 @@ class KnowledgeConfig(RunConfig):
     )
     frozen: float = option(0.0, "share of the steps at the start in which the carried weights do not train (1: never)")
     carried_rate: float = option(1.0, "learning rate of the carried weights, as a share of the new ones'")
-    word_dropout: float = option(0.3, "share of the words read that are hidden in training")
+    word_dropout: float = option(0.0, "share of the words read that are hidden in training")
     label_smoothing: float = option(0.1, "ε of label smoothing")
     updates: int = option(140, "steps of training at the greatest budget; others get the root of their share")
     batch_size: int = option(16, "captions a step")

@@ -100,7 +100,7 @@ class Captioner:
         batch_size: int = 16,
         learning_rate: float = 3e-3,
         length: int = 16,
-        word_dropout: float = 0.3,
+        word_dropout: float = 0.0,
         label_smoothing: float = 0.1,
         frozen: float = 0.0,
         carried_rate: float = 1.0,
