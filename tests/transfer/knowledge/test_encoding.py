@@ -10,11 +10,16 @@ from tfxfer.transfer.knowledge.encoding import BATCH, by_batches
 pytestmark = pytest.mark.tensorflow
 
 
+@pytest.mark.parametrize("listed", [False, True], ids=["a picture", "a list of one"])
 @pytest.mark.parametrize("count", [1, BATCH, 2 * BATCH + 3])
-def test_batches_change_nothing(count):
+def test_batches_change_nothing(count, listed):
     model = glyph_cnn(5)
+    if listed:
+        model = keras.Model([model.input], model.output)
     pictures = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 1), dtype=np.uint8)
-    np.testing.assert_allclose(by_batches(model)(pictures), model(pictures, training=False), atol=1e-5)
+    np.testing.assert_allclose(
+        by_batches(model)(pictures), model([pictures] if listed else pictures, training=False), atol=1e-5
+    )
 
 
 def test_no_layer_sees_more_than_a_batch_and_python_runs_once():

@@ -1,6 +1,7 @@
 """What a locked picture model makes of many pictures, a batch at a time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,9 +16,12 @@ def by_batches(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     Called outside a graph, a Keras model keeps what each of its layers gave until it is done: more than 20 GiB for 256
     pictures of 224x224 in MobileNetV2. Inside one, what is not needed any more is freed.
     """
-    kind = model.input.dtype
-    signature = [tf.TensorSpec(model.input.shape, kind)]
-    call = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
+    (only,) = model.inputs
+    kind = only.dtype
+
+    @tf.function(input_signature=[tf.TensorSpec(only.shape, kind)])
+    def call(batch: Any) -> Any:
+        return model(keras.tree.map_structure(lambda _: batch, model.input), training=False)  # perhaps a list of one
 
     def found(pictures: np.ndarray) -> np.ndarray:
         parts = [call(tf.cast(pictures[i : i + BATCH], kind)) for i in range(0, len(pictures), BATCH)]
