@@ -101,10 +101,10 @@ def check_knowledge(config: KnowledgeConfig) -> None:
     ]
     for name, spec, columns in learned:
         if model_spec.is_model(spec):
-            model_spec.check(spec, config.download)
             given = next((column for column, value in columns.items() if value), None)
             if given:
                 raise UserError(f"--{name}-{given}: {spec} is a trained model and learns no data; leave it out")
+            model_spec.check(spec, config.download)
         else:
             data_spec.check(spec, **where, **columns)
     data_spec.check(config.target, **where, image=config.target_image, caption=config.target_caption)
@@ -132,14 +132,14 @@ def check_retrieval(config: RetrievalConfig) -> None:
     where: dict[str, Any] = {"data_dir": config.data_dir, "download": config.download}
     data_spec.check(config.target, **(where | retrieval_columns(config)))
     if model_spec.is_model(config.pictures):
-        model_spec.check(config.pictures, config.download)
         if config.pictures_label:
             raise UserError(f"--pictures-label: {config.pictures} is a trained model; leave it out")
+        model_spec.check(config.pictures, config.download)
     else:
         data_spec.check(config.pictures, **where, label=config.pictures_label)
     if not model_spec.is_model(config.texts):
         data_spec.check(config.texts, **where)
-    elif model_spec.check(config.texts, config.download).kind != "preset":
+    elif model_spec.parse(config.texts).kind != "preset":
         raise UserError(f"--texts {config.texts}: give a data set of texts, or preset:DIR, the folder of a BERT")
     if min(config.pairs) < 2 or config.batch_size < 2:
         raise UserError("--pairs and --batch-size must be 2 or more: with one pair there is nothing to tell apart")
@@ -161,12 +161,12 @@ def check_task(config: TaskConfig) -> None:
     where: dict[str, Any] = {"data_dir": config.data_dir, "download": config.download}
     data_spec.check(config.target, **(where | target_columns(config)))
     if model_spec.is_model(config.source):
-        model_spec.check(config.source, config.download)
         if config.source_label:
             raise UserError(f"--source-label: {config.source} is a trained model and learns no labels; leave it out")
+        model_spec.check(config.source, config.download)
     else:
         data_spec.check(config.source, **where, label=config.source_label)
-    if config.model != "auto" and not model_spec.check(config.model, config.download).fresh:
+    if config.model != "auto" and not model_spec.parse(config.model).fresh:
         raise UserError(f"--model {config.model}: has weights already; give it as --source instead")
     if not set(config.trained_at) <= set(config.labels_per_class):
         raise UserError(

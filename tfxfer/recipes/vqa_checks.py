@@ -64,11 +64,11 @@ def _check_texts(config: VqaConfig, where: dict[str, Any]) -> None:
     fresh = config.texts == "small"
     if not fresh and not model_spec.is_model(config.texts):
         data_spec.check(config.texts, **where)
-    elif not fresh and model_spec.check(config.texts, config.download).kind != "preset":
+    elif not fresh and model_spec.parse(config.texts).kind != "preset":
         raise UserError(
             f"--texts {config.texts}: give a data set of texts, preset:DIR (the folder of a BERT), or small"
         )
-    nothing = fresh and model_spec.is_model(config.encoder) and model_spec.check(config.encoder, config.download).fresh
+    nothing = fresh and model_spec.is_model(config.encoder) and model_spec.parse(config.encoder).fresh
     if nothing and "random" in config.arms:
         raise UserError(
             f"--encoder {config.encoder} --texts small: both are fresh, so nothing is transferred and random is the "
