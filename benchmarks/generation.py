@@ -56,11 +56,11 @@ def beam(decoder, search):
 
         def step(tokens, position, cache, seen, places):
             logits, cache = decode(tokens, position, cache, seen[0], places)
-            more = rise(tf.cast(position, tf.float32), seen[1])[:, None, None]
-            return logits + more * tf.one_hot(END, WORDS), cache
+            more = rise(tf.cast(position, tf.float32), seen[1])[:, None]
+            return logits + tf.one_hot(END, WORDS)[:, None, None] * more, cache  # [V, B, K]
 
         seen = (memory_seen, lengths)
-        return beam_search(step, cache, PICTURES, search, in_place=True, seen=seen, halvings=2)
+        return beam_search(step, cache, PICTURES, search, in_place=True, words_first=True, seen=seen, halvings=2)
 
     return found
 

@@ -1,5 +1,6 @@
 """Beam search: against brute force, against a plain reimplementation, and whatever the batch or the cache."""
 
+import functools
 import itertools
 import math
 
@@ -173,6 +174,21 @@ def test_a_cache_written_in_place_and_read_by_places_changes_nothing():
         np.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
 
 
+def test_logits_with_the_words_first_change_nothing():
+    tables = random_model(7, batch=8)
+    plain = step_of(tables)
+
+    def turned(tokens, position, cache):
+        logits, cache = plain(tokens, position, cache)
+        return tf.transpose(logits, [2, 0, 1]), cache
+
+    for search in SEARCHES:
+        for way in (beam_search, greedy, functools.partial(sample, seed=(1, 2))):
+            a, b = way(plain, cache_of(8), 8, search), way(turned, cache_of(8), 8, search, words_first=True)
+            np.testing.assert_array_equal(a.tokens, b.tokens)
+            np.testing.assert_array_equal(a.scores, b.scores)
+
+
 @pytest.mark.parametrize("search", SEARCHES[::3], ids=str)
 def test_xla_finds_the_same(search):
     tables = random_model(8, batch=6)
@@ -238,21 +254,22 @@ def test_one_graph_serves_all_batches_of_a_size():
 def test_the_likeliest_of_many_words(words):
     logits = np.random.default_rng(words).normal(0, 3, (2, 3, words)).astype(np.float32)
     logits[0, 0, : words // 2] = -np.inf
+    first = tf.transpose(logits, [2, 0, 1])  # as a search has them
     for k in (1, 8, 30):
         wanted = tf.math.top_k(logits, k)
         for jit in (False, True):
-            best, at = tf.function(top_k, jit_compile=jit)(tf.constant(logits), k)
+            best, at = tf.function(top_k, jit_compile=jit)(first, k)
             np.testing.assert_array_equal(best, wanted.values)
             np.testing.assert_array_equal(at, wanted.indices)
-    np.testing.assert_allclose(log_sum_exp(logits)[..., 0], tf.reduce_logsumexp(logits, -1), rtol=1e-6)
+    np.testing.assert_allclose(log_sum_exp(first), tf.reduce_logsumexp(logits, -1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("words", [30, FEW + 37])
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_sum_that_is_no_number_is_seen(words, wrong):
-    logits = np.zeros((1, 3, words), np.float32)
-    logits[0, 1, words - 1] = wrong
-    logits[0, 2] = -np.inf
+    logits = np.zeros((words, 1, 3), np.float32)
+    logits[words - 1, 0, 1] = wrong
+    logits[:, 0, 2] = -np.inf
     gains = likeliest(tf.constant(logits), tf.zeros([1, 3, 4], tf.int32), tf.constant(0), Search(START, END), 2)[0]
     assert np.isnan(gains[0, 1:, 0]).all() and np.isfinite(gains[0, 0]).all()
 

@@ -43,7 +43,7 @@ def test_one_token_at_a_time_as_all_at_once(decoder, memory):
     found = []
     for position in range(9):
         logits, cache = step(tf.constant(tokens[:, position : position + 1]), tf.constant(position), cache, seen)
-        found.append(logits[:, 0].numpy())
+        found.append(logits[..., 0].numpy().T)
     np.testing.assert_allclose(np.stack(found, 1), all_at_once(decoder, tokens, memory), atol=1e-4)
 
 
@@ -72,7 +72,7 @@ def test_a_beam_over_the_cache_is_a_beam_without_one(decoder, memory, penalty):
         )
         return tf.reshape(tf.gather(logits, position, axis=1), [64, 3, WORDS]), history
 
-    a = beam_search(step, cache, 64, search, in_place=True, seen=seen)
+    a = beam_search(step, cache, 64, search, in_place=True, words_first=True, seen=seen)
     b = beam_search(whole, tf.zeros([64, 8], tf.int32), 64, search)
     np.testing.assert_array_equal(a.tokens, b.tokens)
     np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
@@ -80,7 +80,9 @@ def test_a_beam_over_the_cache_is_a_beam_without_one(decoder, memory, penalty):
 
 def test_greedy_over_the_cache_takes_the_likeliest_token(decoder, memory):
     step, cache, seen = stepper(decoder, tf.constant(memory), 1, 6)
-    found = greedy(step, cache, 64, Search(START, END, max_length=6), in_place=True, seen=seen).tokens.numpy()[:, 0]
+    found = greedy(
+        step, cache, 64, Search(START, END, max_length=6), in_place=True, words_first=True, seen=seen
+    ).tokens.numpy()[:, 0]
     logits = all_at_once(decoder, found, memory)
     ended = np.cumsum(found == END, 1)
     for position in range(5):
@@ -89,10 +91,10 @@ def test_greedy_over_the_cache_takes_the_likeliest_token(decoder, memory):
 
 
 def test_the_memory_is_projected_once_a_picture(decoder, memory):
-    """Cross-attention's keys and values [B, H, M, d] know no hypotheses."""
+    """Cross-attention's keys [B, H, d, M] and values [B, H, M, d] know no hypotheses."""
     _, cache, seen = stepper(decoder, tf.constant(memory), 3, 8)
-    assert [tuple(t.shape) for t in tf.nest.flatten(seen)] == [(64, 2, 5, 8)] * 4
-    assert [tuple(t.shape) for t in tf.nest.flatten(cache)] == [(64, 2, 8 * 3, 8)] * 4
+    assert [tuple(t.shape) for t in tf.nest.flatten(seen)] == [(64, 2, 8, 5), (64, 2, 5, 8)] * 2
+    assert [tuple(t.shape) for t in tf.nest.flatten(cache)] == [(64, 2, 8, 8 * 3), (64, 2, 8 * 3, 8)] * 2
 
 
 def test_rows_of_padding_are_finite_and_disturb_no_others(decoder, memory):
@@ -107,7 +109,7 @@ def test_rows_of_padding_are_finite_and_disturb_no_others(decoder, memory):
 def test_a_batch_of_no_pictures(decoder, memory):
     step, cache, seen = stepper(decoder, tf.constant(memory[:0]), 3, 8)
     search = Search(START, END, num_beams=3, max_length=8)
-    assert beam_search(step, cache, 0, search, in_place=True, seen=seen).tokens.shape == (0, 1, 8)
+    assert beam_search(step, cache, 0, search, in_place=True, words_first=True, seen=seen).tokens.shape == (0, 1, 8)
 
 
 def test_it_is_saved_and_read_as_one_file(decoder, memory, tmp_path):
@@ -265,7 +267,7 @@ def compare(twins, lean, search, **more):
     @tf.function
     def searched(memory):
         step, cache, seen = stepper(ours, memory, search.num_beams, search.max_length)
-        return beam_search(step, cache, 64, search, in_place=True, seen=seen, halvings=1)
+        return beam_search(step, cache, 64, search, in_place=True, words_first=True, seen=seen, halvings=1)
 
     ours.get_layer("head_bias").bias.assign(bias)
     mine = searched(tf.constant(memory))

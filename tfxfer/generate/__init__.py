@@ -19,6 +19,9 @@ more than reading them, so a step may also write its cache in place (`in_place=T
 hypothesis in which of the K places each of its tokens was written:
 
     step(tokens, position, cache, places=int32 [B, K, L]) -> (logits [B, K, V], cache)
+
+A search goes over the words from [V, B, K], where groups of words lie together and a product of the word table [V, D]
+and the hypotheses puts them. A step that has its logits so already says `words_first=True` and spares turning them.
 """
 
 from tfxfer.generate.beam import beam_search

@@ -6,18 +6,35 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfxfer.errors import UserError
-from tfxfer.generate.search import NEVER, Generated, Search, Step, allowed, answer, lengths_of, put
+from tfxfer.generate.search import (
+    NEVER,
+    Generated,
+    Search,
+    Step,
+    allowed,
+    answer,
+    lengths_of,
+    put,
+    words_first_of,
+)
 
 
 def greedy(
-    step: Step, cache: Any, batch_size: int, search: Search, *, in_place: bool = False, seen: Any = None
+    step: Step,
+    cache: Any,
+    batch_size: int,
+    search: Search,
+    *,
+    in_place: bool = False,
+    words_first: bool = False,
+    seen: Any = None,
 ) -> Generated:
     """Return the sequence that takes the most probable token at each step; the beam's settings do not count."""
 
     def best(logits: Any, position: Any) -> Any:
-        return tf.argmax(logits, -1, tf.int32)
+        return tf.argmax(logits, 0, tf.int32)
 
-    return _one_by_one(step, cache, batch_size, search, best, in_place, seen)
+    return _one_by_one(step, cache, batch_size, search, best, in_place, words_first, seen)
 
 
 def sample(
@@ -30,6 +47,7 @@ def sample(
     top_p: float = 0.9,
     temperature: float = 1.0,
     in_place: bool = False,
+    words_first: bool = False,
     seen: Any = None,
 ) -> Generated:
     """Return one random sequence a picture by nucleus sampling (Holtzman et al. 2020).
@@ -43,13 +61,14 @@ def sample(
         top_p: The fewest tokens whose probabilities sum to this are drawn from.
         temperature: Divides the logits; below 1 it sharpens.
         in_place: The step writes its cache in place, as in `beam_search`.
+        words_first: The step's logits are [V, B, K], as in `beam_search`.
         seen: What the step reads of each picture, as in `beam_search`.
     """
     if not 0 < top_p <= 1 or temperature <= 0:
         raise UserError(f"top_p {top_p} must be above 0 and at most 1, temperature {temperature} above 0")
 
     def draw(logits: Any, position: Any) -> Any:
-        logits = logits / temperature
+        logits = tf.transpose(logits) / temperature  # [B, V]
         ordered = tf.sort(logits, direction="DESCENDING")
         before = tf.cumsum(tf.nn.softmax(ordered), axis=-1, exclusive=True)  # probability of the likelier tokens
         least = tf.reduce_min(tf.where(before < top_p, ordered, tf.float32.max), -1, keepdims=True)
@@ -57,7 +76,7 @@ def sample(
         kept = tf.where(logits >= least, logits, NEVER)
         return tf.random.stateless_categorical(kept, 1, at, tf.int32)[:, 0]
 
-    return _one_by_one(step, cache, batch_size, search, draw, in_place, seen)
+    return _one_by_one(step, cache, batch_size, search, draw, in_place, words_first, seen)
 
 
 class _Single(NamedTuple):
@@ -69,18 +88,25 @@ class _Single(NamedTuple):
 
 
 def _one_by_one(
-    step: Step, cache: Any, batch_size: int, search: Search, choose: Callable[..., Any], in_place: bool, seen: Any
+    step: Step,
+    cache: Any,
+    batch_size: int,
+    search: Search,
+    choose: Callable[..., Any],
+    in_place: bool,
+    words_first: bool,
+    seen: Any,
 ) -> Generated:
-    """Grow one sequence a picture; `choose` takes logits [B, V] and the position, and returns tokens [B]."""
+    """Grow one sequence a picture; `choose` takes logits [V, B] and the position, and returns tokens [B]."""
 
     def grow(s: _Single) -> tuple[_Single]:
         last = tf.gather(s.tokens, s.position, axis=2)
         more = {"places": tf.zeros_like(s.tokens)} if in_place else {}  # there is one place only
         more |= {"seen": seen} if seen is not None else {}
         logits, new = step(last, s.position, s.cache, **more)
-        gains = tf.nn.log_softmax(tf.cast(logits, tf.float32))
-        token = choose(allowed(gains, s.tokens, s.position, search)[:, 0], s.position)
-        gain = tf.gather(gains[:, 0], token, batch_dims=1)
+        gains = tf.nn.log_softmax(words_first_of(logits, words_first), axis=0)  # [V, B, 1]
+        token = choose(allowed(gains, s.tokens, s.position, search)[..., 0], s.position)
+        gain = tf.gather(tf.transpose(gains[..., 0]), token, batch_dims=1)
         token = tf.where(s.ended, search.pad_id, token)
         return (
             _Single(

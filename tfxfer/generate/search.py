@@ -68,18 +68,23 @@ class Search:
             raise UserError(f"min_length {self.min_length} is above max_length {self.max_length}")
 
 
+def words_first_of(logits: Any, words_first: bool) -> Any:
+    """Return a step's logits as float32 [V, B, K]."""
+    return tf.cast(logits if words_first else tf.transpose(logits, [2, 0, 1]), tf.float32)
+
+
 def allowed(logits: Any, tokens: Any, position: Any, search: Search) -> Any:
-    """Take away the tokens that must not come next, [B, K, V]: an end that is too early, an n-gram that was there."""
-    words = tf.shape(logits)[-1]
+    """Take away the tokens that must not come next, [V, B, K]: an end that is too early, an n-gram that was there."""
+    words = tf.shape(logits)[0]
     if search.min_length:
         early = (tf.range(words) == search.end_id) & (position + 2 < search.min_length)
-        logits = tf.where(early, NEVER, logits)
+        logits = tf.where(early[:, None, None], NEVER, logits)
     n = search.no_repeat_ngram
     return tf.where(_would_repeat(tokens, position, n, words), NEVER, logits) if n else logits
 
 
 def _would_repeat(tokens: Any, position: Any, n: int, words: Any) -> Any:
-    """Return bool [B, K, V]: the tokens that would complete an n-gram that is there already."""
+    """Return bool [V, B, K]: the tokens that would complete an n-gram that is there already."""
     length = tokens.shape[2]
     places = tf.range(length)
     same = places >= n - 1  # [L]: the token at this place ends an n-gram …
@@ -91,7 +96,7 @@ def _would_repeat(tokens: Any, position: Any, n: int, words: Any) -> Any:
     same &= position + 1 >= n - 1
     batch, beams = tf.shape(tokens)[0], tf.shape(tokens)[1]
     at = tf.meshgrid(tf.range(batch), tf.range(beams), places, indexing="ij")[:2]  # each [B, K, L]
-    return tf.scatter_nd(tf.stack([*at, tokens], -1), tf.cast(same, tf.int32), [batch, beams, words]) > 0
+    return tf.scatter_nd(tf.stack([tokens, *at], -1), tf.cast(same, tf.int32), [words, batch, beams]) > 0
 
 
 def put(tokens: Any, position: Any, token: Any) -> Any:

@@ -1,7 +1,7 @@
 """Attention for one token at a time: what came before is kept as keys and values, and only read.
 
-Hypotheses are rows: x [B · K, D] of B pictures with K hypotheses each, so that every projection is one product of two
-matrices.
+Hypotheses are columns: x [D, B · K] of B pictures with K hypotheses each. Every projection is one product of a kernel
+[n, D] and x, which XLA's CPU computes faster than a few rows times a kernel [D, n]. Keys are upright, [B, H, d, N].
 """
 
 from collections.abc import Callable, Mapping
@@ -28,37 +28,47 @@ class Attention:
         self._biases = {p: tf.reshape(weights[f"{p}/bias"], [-1]) for p in parts}
         self.query = self.projection("query")
         output = weights["attention_output/kernel"]
-        self.output = tf.reshape(output, [-1, output.shape[-1]]), weights["attention_output/bias"]
+        self.output = upright(tf.reshape(output, [-1, output.shape[-1]]), weights["attention_output/bias"])
 
     def projection(self, *parts: str) -> tuple[Any, Any]:
-        """Return one kernel [D, n · H · d] and one bias for n of queries, keys and values; make it outside loops."""
-        return tf.concat([self._kernels[p] for p in parts], 1), tf.concat([self._biases[p] for p in parts], 0)
+        """Return one kernel [n · H · d, D] and one bias for n of queries, keys and values; make it outside loops."""
+        kernel, bias = [self._kernels[p] for p in parts], [self._biases[p] for p in parts]
+        return upright(tf.concat(kernel, 1), tf.concat(bias, 0))
 
-    def project(self, x: Any, count: int, projection: tuple[Any, Any]) -> list[Any]:
-        """Return x [B · count, D] as what a projection is made for, each [B, H, count, d]."""
-        kernel, bias = projection
-        parts = kernel.shape[-1] // (self.heads * self.depth)
-        flat = tf.reshape(tf.matmul(x, kernel) + bias, [-1, count, parts * self.heads, self.depth])
-        return tf.split(tf.transpose(flat, [0, 2, 1, 3]), parts, axis=1)
-
-    def look(self, queries: Any, keys: Any, values: Any, visible: Any = None) -> Any:
-        """Return what queries [B, H, K, d] find among keys and values [B, H, N, d], as [B · K, D].
+    def project(self, x: Any, count: int, projection: tuple[Any, Any], *forms: str) -> list[Any]:
+        """Return x [D, B · count] as what a projection is made for.
 
         Args:
-            queries: See above.
-            keys: See above.
-            values: See above.
+            x: See above.
+            count: Columns of a picture.
+            projection: A kernel and a bias of `projection`.
+            *forms: For each part "rows" [B, H, count, d], as queries and values are, or "upright" [B, H, d, count].
+        """
+        kernel, bias = projection
+        flat = tf.reshape(tf.matmul(kernel, x) + bias, [len(forms), self.heads, self.depth, -1, count])
+        orders = {"rows": [2, 0, 3, 1], "upright": [2, 0, 1, 3]}
+        return [tf.transpose(flat[i], orders[form]) for i, form in enumerate(forms)]
+
+    def look(self, queries: Any, keys: Any, values: Any, visible: Any = None) -> Any:
+        """Return what queries find among keys and values, as [D, B · K].
+
+        Args:
+            queries: [B, H, K, d].
+            keys: [B, H, d, N].
+            values: [B, H, N, d].
             visible: bool, broadcast to [B, H, K, N]; None shows all.
         """
-        scores = tf.matmul(queries * self.depth**-0.5, keys, transpose_b=True)  # [B, H, K, N]
+        scores = tf.matmul(queries * self.depth**-0.5, keys)  # [B, H, K, N]
         if visible is not None:
             scores = tf.where(visible, scores, FAR)
         mixed = tf.transpose(tf.matmul(tf.nn.softmax(scores), values), [0, 2, 1, 3])  # [B, K, H, d]
         kernel, bias = self.output
-        return tf.matmul(tf.reshape(mixed, [-1, self.heads * self.depth]), kernel) + bias
+        return (
+            tf.matmul(kernel, tf.reshape(mixed, [-1, self.heads * self.depth]), transpose_b=True) + bias
+        )  # [D, B · K]
 
     def look_back(self, queries: Any, keys: Any, values: Any, visible: Any, row: Any) -> Any:
-        """Return what `look` does, without reading all of a long cache [B, H, N, d] while only its begin is written.
+        """Return what `look` does, without reading all of a long cache of N rows while only its begin is written.
 
         Args:
             queries: As in `look`.
@@ -67,16 +77,21 @@ class Attention:
             visible: As in `look`; nothing after the K rows from `row` on is visible.
             row: int [], first row that was written last.
         """
-        rows, beams = keys.shape[2], queries.shape[2]
+        rows, beams = values.shape[2], queries.shape[2]
         parts = max(1, rows // (PART * beams))
         ends = [beams * -(-rows * (i + 1) // (beams * parts)) for i in range(parts)]
 
         def first(end: int) -> Callable[[], Any]:
-            return lambda: self.look(queries, keys[:, :, :end], values[:, :, :end], visible[..., :end])
+            return lambda: self.look(queries, keys[..., :end], values[:, :, :end], visible[..., :end])
 
         if parts == 1:
             return self.look(queries, keys, values, visible)
         return tf.switch_case(tf.reduce_sum(tf.cast(row >= ends, tf.int32)), [first(end) for end in ends])
+
+
+def upright(kernel: Any, bias: Any) -> tuple[Any, Any]:
+    """Return the kernel [n, D] and the bias [n, 1] for columns, of those for rows, [D, n] and [n]."""
+    return tf.transpose(kernel), bias[:, None]
 
 
 def own_tokens(position: Any, places: Any, beams: int, length: int) -> Any:

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from tfxfer.errors import UserError
-from tfxfer.models.attention import Attention, own_tokens
+from tfxfer.models.attention import Attention, own_tokens, upright
 
 
 def causal_decoder(
@@ -151,9 +151,10 @@ def blocks_of(decoder: keras.Model) -> list[Any]:
 
 
 def stepper(decoder: keras.Model, memory: Any, beams: int, length: int) -> tuple[Callable[..., Any], Any, Any]:
-    """Return the decoder one token at a time, for `tfxfer.generate` with `in_place=True`, its first cache and `seen`.
+    """Return the decoder one token at a time, for `tfxfer.generate` its first cache and `seen`.
 
-    The memory's keys and values are made once a picture. The tokens' are written at their position and never moved.
+    For searches with `in_place=True` and `words_first=True`. The memory's keys and values are made once a picture. The
+    tokens' are written at their position and never moved.
     Weights are used as they are when this is called; inside a `tf.function` call it there.
 
     Args:
@@ -163,7 +164,7 @@ def stepper(decoder: keras.Model, memory: Any, beams: int, length: int) -> tuple
         length: Longest sequence L.
 
     Returns:
-        The step, (tokens [B, K], position, cache, seen, places [B, K, L]) → (logits [B, K, V], cache), the cache, and
+        The step, (tokens [B, K], position, cache, seen, places [B, K, L]) → (logits [V, B, K], cache), the cache, and
         the keys and values of the memory, `seen`. With one hypothesis `places` can be left out.
 
     Raises:
@@ -184,21 +185,21 @@ def stepper(decoder: keras.Model, memory: Any, beams: int, length: int) -> tuple
     blocks = [_Block(block) for block in blocks_of(decoder)]
     seen = _prefix_seen(decoder, blocks, memory) if prefix else [block.memory(memory) for block in blocks]
     head, bias = _head(decoder), _tensor(decoder.get_layer("head_bias").bias)
-    upright = tf.transpose(words)  # [D, V]: turned once, it is read faster at every step
-    own = blocks[0].own
-    empty = tf.zeros([tf.shape(memory)[0], own.heads, length * beams, own.depth])
-    cache = [(empty, empty) for _ in blocks]
+    pictures, heads, depth = tf.shape(memory)[0], blocks[0].own.heads, blocks[0].own.depth
+    keys = tf.zeros([pictures, heads, depth, length * beams])
+    values = tf.zeros([pictures, heads, length * beams, depth])
+    cache = [(keys, values) for _ in blocks]
 
     def step(tokens: Any, position: Any, cache: Any, seen: Any, places: Any = None) -> tuple[Any, Any]:
-        """Return logits [B, K, V] of the next token."""
-        x = first(tf.gather(words, tf.reshape(tokens, [-1])) + at[position])  # [B · K, D]
+        """Return logits [V, B, K] of the next token."""
+        x = first(tf.transpose(tf.gather(words, tf.reshape(tokens, [-1])) + at[position]))  # [D, B · K]
         visible = own_tokens(position, places, beams, length)
         new = []
         for block, kept, looked_at in zip(blocks, cache, seen):
             x, kept = block.step(x, position, kept, looked_at, visible, beams)
             new.append(kept)
-        logits = tf.matmul(head(x), upright) + bias
-        return tf.reshape(logits, [-1, beams, words.shape[0]]), new
+        logits = tf.matmul(words, head(x)) + bias[:, None]
+        return tf.reshape(logits, [words.shape[0], -1, beams]), new
 
     return step, cache, seen
 
@@ -216,37 +217,43 @@ class _Block:
             name: _norm_of(w[f"{name}_layer_norm/gamma"], w[f"{name}_layer_norm/beta"], block.layer_norm_epsilon)
             for name in names
         }
-        self.inner, self.outer = (_under(f"feedforward_{part}_dense", w) for part in ("intermediate", "output"))
+        dense = (_under(f"feedforward_{part}_dense", w) for part in ("intermediate", "output"))
+        self.inner, self.outer = (upright(part["kernel"], part["bias"]) for part in dense)
         self.activation = block.activation
 
     def memory(self, memory: Any) -> list[Any]:
-        """Return keys and values [B, H, M, d] of a memory [B, M, E]."""
+        """Return keys [B, H, d, M] and values [B, H, M, d] of a memory [B, M, E]."""
         assert self.cross is not None
-        return self.cross.project(
-            tf.reshape(memory, [-1, memory.shape[-1]]), tf.shape(memory)[1], self.cross.projection("key", "value")
-        )
+        return _keys_and_values(self.cross, memory)
 
     def step(self, x: Any, position: Any, kept: Any, seen: Any, visible: Any, beams: int) -> tuple[Any, Any]:
-        """Return the block's output [B · K, D] and its cache with this token's keys and values."""
-        queries, keys, values = self.own.project(x, beams, self.all_three)
-        start = [0, 0, position * beams, 0]
-        kept = tuple(keras.ops.slice_update(old, start, new) for old, new in zip(kept, (keys, values)))
+        """Return the block's output [D, B · K] and its cache with this token's keys and values."""
+        queries, keys, values = self.own.project(x, beams, self.all_three, "rows", "upright", "rows")
+        row = position * beams
+        kept = (
+            keras.ops.slice_update(kept[0], [0, 0, 0, row], keys),
+            keras.ops.slice_update(kept[1], [0, 0, row, 0], values),
+        )
         if self.cross is None:  # the prefix comes before the words and is seen by all
-            keys, values = (tf.concat(both, 2) for both in zip(seen, kept))
-            visible = tf.pad(visible, [[0, 0]] * 3 + [[tf.shape(seen[0])[2], 0]], constant_values=True)
+            keys, values = tf.concat([seen[0], kept[0]], 3), tf.concat([seen[1], kept[1]], 2)
+            visible = tf.pad(visible, [[0, 0]] * 3 + [[tf.shape(seen[1])[2], 0]], constant_values=True)
             x = self.norms["self_attention"](x + self.own.look(queries, keys, values, visible))
         else:
-            x = self.norms["self_attention"](
-                x + self.own.look_back(queries, kept[0], kept[1], visible, position * beams)
-            )
-            (queries,) = self.cross.project(x, beams, self.cross.query)
+            x = self.norms["self_attention"](x + self.own.look_back(queries, kept[0], kept[1], visible, row))
+            (queries,) = self.cross.project(x, beams, self.cross.query, "rows")
             x = self.norms["cross_attention"](x + self.cross.look(queries, seen[0], seen[1]))
-        inner = self.activation(tf.matmul(x, self.inner["kernel"]) + self.inner["bias"])
-        return self.norms["feedforward"](x + tf.matmul(inner, self.outer["kernel"]) + self.outer["bias"]), kept
+        inner = self.activation(tf.matmul(self.inner[0], x) + self.inner[1])
+        return self.norms["feedforward"](x + tf.matmul(self.outer[0], inner) + self.outer[1]), kept
+
+
+def _keys_and_values(attention: Attention, x: Any) -> list[Any]:
+    """Return keys [B, H, d, N] and values [B, H, N, d] of x [B, N, D]."""
+    columns = tf.transpose(tf.reshape(x, [-1, x.shape[-1]]))
+    return attention.project(columns, tf.shape(x)[1], attention.projection("key", "value"), "upright", "rows")
 
 
 def _prefix_seen(decoder: keras.Model, blocks: list[_Block], memory: Any) -> list[Any]:
-    """Return the keys and values [B, H, P, d] of a prefix in each block; a prefix does not see the words."""
+    """Return the keys [B, H, d, P] and values [B, H, P, d] of a prefix in each block; it does not see the words."""
     count = memory.shape[1]
     table = _tensor(decoder.get_layer("position_embedding").position_embeddings)[:count]
     x = decoder.get_layer("embeddings_layer_norm")(
@@ -254,8 +261,7 @@ def _prefix_seen(decoder: keras.Model, blocks: list[_Block], memory: Any) -> lis
     )
     seen = []
     for block, layer in zip(blocks, blocks_of(decoder)):
-        rows = tf.reshape(_tensor(x), [-1, x.shape[-1]])
-        seen.append(block.own.project(rows, count, block.own.projection("key", "value")))
+        seen.append(_keys_and_values(block.own, _tensor(x)))
         x = layer(x, training=False)
     return seen
 
@@ -266,8 +272,8 @@ def _head(decoder: keras.Model) -> Callable[[Any], Any]:
     if "head_dense" not in names:
         return lambda x: x
     dense, norm = decoder.get_layer("head_dense"), _norm(decoder.get_layer("head_norm"))
-    kernel, bias = _tensor(dense.kernel), _tensor(dense.bias)
-    return lambda x: norm(dense.activation(tf.matmul(x, kernel) + bias))
+    kernel, bias = upright(_tensor(dense.kernel), _tensor(dense.bias))
+    return lambda x: norm(dense.activation(tf.matmul(kernel, x) + bias))
 
 
 def _norm(layer: Any) -> Callable[[Any], Any]:
@@ -275,11 +281,12 @@ def _norm(layer: Any) -> Callable[[Any], Any]:
 
 
 def _norm_of(gamma: Any, beta: Any, epsilon: float) -> Callable[[Any], Any]:
-    mean_of = tf.fill([gamma.shape[0], 1], 1 / gamma.shape[0])  # a product is the fastest mean of rows on a CPU
+    gamma, beta = gamma[:, None], beta[:, None]
+    mean_of = tf.fill([1, gamma.shape[0]], 1 / gamma.shape[0])  # a product is the fastest mean of columns on a CPU
 
     def norm(x: Any) -> Any:
-        centred = x - tf.matmul(x, mean_of)  # [N, D]
-        variance = tf.matmul(centred * centred, mean_of)
+        centred = x - tf.matmul(mean_of, x)  # [D, N]
+        variance = tf.matmul(mean_of, centred * centred)
         return centred * (tf.math.rsqrt(variance + epsilon) * gamma) + beta
 
     return norm

@@ -103,10 +103,10 @@ def bags_of(numbers: np.ndarray, vocabulary_size: int, ignore: Sequence[int]) ->
 
 
 def with_evidence(step: Callable[..., Any], seen: Any, fg: Any) -> tuple[Callable[..., Any], Any]:
-    """Return a decoder's step whose logits [B, K, V] are h plus f·g [B, 1, V], and what it then calls `seen`."""
+    """Return a decoder's step whose logits [V, B, K] are h plus f·g [B, 1, V], and what it then calls `seen`."""
 
     def both(tokens: Any, position: Any, cache: Any, seen: Any, places: Any = None) -> tuple[Any, Any]:
         logits, cache = step(tokens, position, cache, seen[0], places)
-        return logits + seen[1], cache
+        return logits + tf.transpose(seen[1], [2, 0, 1]), cache
 
     return both, (seen, fg)

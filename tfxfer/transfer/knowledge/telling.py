@@ -131,7 +131,7 @@ class Teller:
                 step, cache, seen = stepper(self.decoder, memory, search.num_beams, search.max_length)
                 if self.evidence is not None:
                     step, seen = with_evidence(step, seen, self.evidence(grids))
-                return beam_search(step, cache, BATCH, search, in_place=True, seen=seen)
+                return beam_search(step, cache, BATCH, search, in_place=True, words_first=True, seen=seen)
 
             self._searches[search] = found
         return self._searches[search]
