@@ -10,7 +10,7 @@ def changed(own, other):
 
 SOLUTIONS = {
     "06.1": (10, 40),  # [pairs, answers]
-    "06.2": 3 / 4,  # no, yes | circle | yes
+    "06.2": 3 / 4,  # it says yes, yes, circle, yes: wrong once
     "06.3": changed,
     "06.4": "not shown",
     "06.5": 160,  # 180 with "yes", 20 with "no"

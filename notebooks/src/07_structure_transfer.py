@@ -77,8 +77,9 @@ weight_map = plan(source, target)
 weight_map.summary()
 
 # %% [markdown]
-# The head has another shape, so nothing fits, and it would stay as random as it is. `load_weights` would have gone on
-# in silence. A weight map refuses until somebody says that this is meant:
+# The head has another shape, so nothing fits, and it would stay as random as it is. `load_weights` would stop as well,
+# at the first tensor that does not fit; told to `skip_mismatch`, it would warn and go on with a random head. A weight
+# map shows the whole plan, and refuses until somebody says of this tensor that it is meant:
 
 # %%
 from tfxfer.errors import UserError
@@ -147,26 +148,34 @@ print(wider.verify(pictures).sentence)
 # %% [markdown]
 # ## 4 · What is it good for? A head start
 #
-# All three go on learning, with the same pictures and steps. The widened network begins where the source stood.
+# All of them go on learning, with the same pictures and steps. The widened network begins where the source stood. One
+# rival must not be missing: the source itself, as narrow as it is, that goes on too.
 
 # %%
 PASSES, MORE = 5, teach.size(640, 64)
-rivals = {"widened": wide, "copied into a corner": naive, "fresh": network("fresh", len(case.class_names), filters=16)}
+narrow = network("narrow", len(case.class_names))
+narrow.set_weights(source.get_weights())
+rivals = {"widened": wide, "not widened": narrow, "copied into a corner": naive}
+rivals["fresh"] = network("fresh", len(case.class_names), filters=16)
 curves = {name: [learn(model, 0)] for name, model in rivals.items()}
 for number in range(PASSES):
     for name, model in rivals.items():
         curves[name].append(learn(model, MORE, seed=1 + number))
-figures.head_start(curves, stood)
+figures.head_start(curves, stood, MORE)
 
 # %%
-gap = curves["widened"][-1] - curves["fresh"][-1]
+first, last = ({name: curve[i] for name, curve in curves.items()} for i in (0, -1))
+ahead, broad = (f"{100 * (last['widened'] - last[name]):+.1f}".replace("-", "−") for name in ("fresh", "not widened"))
 teach.say(f"""
-Before any further training the widened network is right in {curves["widened"][0]:.1%}, the corner copy in
-{curves["copied into a corner"][0]:.1%}. After {PASSES * MORE:,} more pictures, {curves["widened"][-1]:.1%} against
-{curves["fresh"][-1]:.1%} of a fresh one: what is left of the head start is {100 * gap:+.1f} points, from one seed.
+Before any further training the widened network is right in {first["widened"]:.1%}, the corner copy in
+{first["copied into a corner"]:.1%}. After {PASSES * MORE:,} more pictures:
 
-(The source had seen {EXAMPLES:,} pictures before. Copies that compute the same also learn the same; with `widen(…,
-noise=0.01)` they part.)
+- widened {last["widened"]:.1%}, a fresh network of that width {last["fresh"]:.1%}: the *head start* is still worth
+  {ahead} points;
+- the source that stayed narrow and went on, {last["not widened"]:.1%}: the *width* is worth {broad} points so far.
+
+All from one seed, so look at the curves rather than at the last digit. The source had seen {EXAMPLES:,} pictures
+before. Copies that compute the same also learn the same, as long as nothing parts them; `widen(…, noise=0.01)` does.
 """)
 
 # %% [markdown]
@@ -182,6 +191,8 @@ figures.same_blocks(letters.with_at_most(test=40).arrays("test")["image"][7], pa
 # %%
 import tempfile
 
+import tensorflow as tf
+
 from tfxfer.models.bert import masked_lm, word_pieces
 
 BATCH = 128
@@ -193,15 +204,21 @@ reading, mask = masked_lm(bert, pieces, sequence_length=24)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 reading.compile(keras.optimizers.Adam(1e-3), loss, weighted_metrics=["accuracy"], jit_compile=not teach.smoke())
 
-import tensorflow as tf
 
-masked = tf.data.Dataset.from_tensor_slices(names).batch(BATCH, drop_remainder=True).enumerate()
-history = reading.fit(
-    masked.map(lambda i, texts: mask(texts, [0, i])), epochs=teach.size(2, 1), shuffle=False, verbose=0
-).history
+def hide(texts, seed):
+    """Return batches of texts with some of their pieces hidden, the same ones for the same seed."""
+    batches = tf.data.Dataset.from_tensor_slices(texts).batch(BATCH, drop_remainder=True).enumerate()
+    return batches.map(lambda i, some: mask(some, [seed, i]))
+
+
+reading.fit(hide(names, seed=0), epochs=teach.size(2, 1), shuffle=False, verbose=0)
+unread = hide(tfxfer.load("names").texts("test")[:1024], seed=1)
+guessed = reading.evaluate(unread, verbose=0, return_dict=True)["accuracy"]
+hidden = np.concatenate([piece[weight > 0] for _, piece, weight in unread.as_numpy_iterator()])
+always = np.bincount(hidden).max() / len(hidden)
 teach.say(f"""
-The BERT has read {len(names):,} names such as “{names[0]}” with words hidden, and guesses
-{history["accuracy"][-1]:.0%} of the hidden pieces.
+The BERT has read {len(names):,} names such as “{names[0]}”, with pieces hidden. In names that it has not read it
+guesses **{guessed:.0%}** of the hidden pieces; always saying the commonest piece would be right in {always:.0%}.
 """)
 
 # %%
@@ -225,9 +242,10 @@ drawn = flows(carried)
 ribbons(drawn["flows"], drawn["unread"], carried.titles)
 
 # %% [markdown]
-# Words and segments are left behind; the projection and the head are fresh; the blocks cross as they are. Does it
-# help to have read? Both arms train the same small part (projection, positions, norms, head) for the same number of
-# steps on the same labels. Only the blocks differ: read names, or never learned anything.
+# Words and segments are left behind; the projection and the head are fresh; blocks, norms and positions cross as they
+# are. Does it help to have read? Both arms train the same small part (projection, positions, norms, head) for the same
+# number of steps on the same labels. Only what comes from the BERT differs: it has read names, or never learned
+# anything.
 
 # %%
 from tfxfer.evaluate import verdict
@@ -235,8 +253,6 @@ from tfxfer.recipes.arms import fresh_copy
 
 STEPS, LABELS, SEEDS = teach.size(100, 3), teach.size(100, 20), teach.size(3, 2)
 test = letters.with_at_most(test=teach.size(700, 60)).arrays("test")
-
-
 model = seeing(bert, 0).target.model  # compiled once; each arm puts its own weights in
 model.compile(keras.optimizers.Adam(global_clipnorm=1.0), "sparse_categorical_crossentropy")
 model.optimizer.build(model.trainable_variables)
@@ -245,7 +261,7 @@ model.optimizer.build(model.trainable_variables)
 def answers(body, seed):
     """Train what is new around `body`; return the probabilities of the test letters."""
     model.set_weights(seeing(body, seed).apply().get_weights())
-    for variable in model.optimizer.variables:
+    for variable in model.optimizer.variables:  # Adam's moments and steps, which belong to the arm before
         variable.assign(keras.ops.zeros_like(variable))
     model.optimizer.learning_rate = 3e-3
     rows = letters.with_labels(LABELS, seed).batches("train", 32, keys=["image", "label"], shuffle_seed=seed).repeat()
@@ -264,26 +280,27 @@ judged = verdict(np.stack(told["transfer"]), np.stack(told["random"]))
 print(judged.sentence())
 
 # %%
-most = np.bincount(test["label"]).max() / len(test["label"])
+always = test["label"] == np.bincount(test["label"]).argmax()
+sees = verdict(np.stack(told["transfer"]), always).word == "helped"
 teach.say(f"""
 The language body names the diacritic of **{np.mean(told["transfer"]):.1%}** of unseen letters, out of {len(common)};
-always answering the most frequent one would get {most:.1%}. So it sees. And the same body without language gets
+always answering the most frequent one would get {always.mean():.1%}.
+{"So it sees." if sees else "That it sees at all is not shown."} The same body without language gets
 {np.mean(told["random"]):.1%}. The verdict on *language* is: **{judged.word}**.
 """)
 
 # %% [markdown]
 # ## 6 · Where does it look?
 #
-# Wipe one patch after the other and see how far the right answer falls. (Six letters that it gets right, the surest
-# first; it is not as good as this on others.)
+# Wipe one patch after the other and see how far the right answer falls. (Letters that it gets right, the surest of
+# each diacritic; it is not as good as this on others.)
 
 # %%
 right = sure.argmax(1) == test["label"]
-seen, chosen = set(), []
-for i in sorted(range(len(right)), key=lambda i: (not right[i], -sure[i].max())):
-    if test["label"][i] not in seen and len(chosen) < 6:
-        seen.add(test["label"][i])
-        chosen.append(i)
+surest = {}
+for i in sorted(np.flatnonzero(right), key=lambda i: -sure[i].max()):
+    surest.setdefault(test["label"][i], i)
+chosen = list(surest.values())[:6]
 side = 32 // PATCH
 heats = []
 model.set_weights(looking)
@@ -299,14 +316,14 @@ figures.looks(test["image"][chosen], heats, [common[test["label"][i]] for i in c
 # %% [markdown]
 # ## Exercises
 #
-# **07.1** A hidden unit with outgoing weight 6 is copied so that it stands three times. Which outgoing weight has
+# **07.1** A hidden unit with outgoing weight 6 is copied so that it stands three times. What is the outgoing weight of
 # each copy?
 
 # %%
 teach.check("07.1", ...)
 
 # %% [markdown]
-# **07.2** Write `wider(W1, W2, g)`: return the new `U1` [D, new] and `U2` [new, C], one above the other as
+# **07.2** Write `wider_of(W1, W2, g)`: return the new `U1` [D, new] and `U2` [new, C], one above the other as
 # `np.concatenate([U1, U2.T])`, for `W1` [D, old], `W2` [old, C] and the list `g`.
 
 

@@ -32,6 +32,25 @@ def test_the_interval_is_a_bootstraps():
     np.testing.assert_allclose([found["low"], found["high"]], oracle, atol=0.005)
 
 
+def test_answers_about_one_picture_are_drawn_together():
+    """The interval is a plain bootstrap's of the ratio of two sums, wider than that of answers drawn one by one."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(40), rng.integers(1, 9, 40))
+    own = (rng.random(40) < 0.6)[groups].astype(float)  # all right or all wrong about a picture
+    given = {"pictures": own, "blank": np.zeros(len(own))}
+    answers = [str(i) for i in range(len(own))]
+    found, alone = blindness(given, answers, groups=groups), blindness(given, answers)
+    means = []
+    for _ in range(4_000):
+        kept = np.concatenate([np.flatnonzero(groups == g) for g in rng.integers(0, 40, 40)])
+        means.append(own[kept].mean())
+    np.testing.assert_allclose([found["low"], found["high"]], np.quantile(means, [0.025, 0.975]), atol=0.02)
+    assert found["gain"] == pytest.approx(alone["gain"])
+    assert found["high"] - found["low"] > 1.5 * (alone["high"] - alone["low"])
+    with pytest.raises(UserError, match="name a group for each score"):
+        blindness(given, answers, groups=groups[1:])
+
+
 def test_it_is_compared_with_the_better_of_the_others():
     given = scores(0.5)
     given["blank"] = given["pictures"] + 1

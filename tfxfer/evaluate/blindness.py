@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tfxfer.errors import UserError
 from tfxfer.evaluate.verdict import signed
@@ -18,6 +19,7 @@ def blindness(
     *,
     measure: str = "score",
     what: str = "pictures",
+    groups: ArrayLike | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Say whether a model's answers depend on the picture.
@@ -28,15 +30,17 @@ def blindness(
         answers: What was answered with the right pictures, [N].
         measure: What the scores are, for the sentence.
         what: What is answered, for the sentence: pictures, or questions about them.
+        groups: int [N], which answers stand or fall together, such as those about one picture; the bootstrap draws
+            whole groups. Every answer stands for itself when not given.
         seed: Seed of the bootstrap.
 
     Returns:
         "means" of each kind, "identical_share" (share of the most frequent answer), "gain" (mean of the right picture
-        minus the best other), its 95 % interval "low" and "high" by bootstrap over the N examples, "looks" (whether the
-        interval is above 0), and "sentence".
+        minus the best other), its 95 % interval "low" and "high" by bootstrap over the examples or their groups,
+        "looks" (whether the interval is above 0), and "sentence".
 
     Raises:
-        UserError: There are no examples, or nothing to compare with.
+        UserError: There are no examples, nothing to compare with, or not a group for each example.
     """
     own = np.asarray(scores["pictures"], float)
     others = {name: np.asarray(values, float) for name, values in scores.items() if name != "pictures"}
@@ -44,8 +48,9 @@ def blindness(
         raise UserError("give scores of one example or more, with pictures and without")
     best = max(others, key=lambda name: others[name].mean())
     difference = own - others[best]
-    rows = np.random.default_rng(seed).integers(0, len(own), (RESAMPLES, len(own)))
-    low, high = np.quantile(difference[rows].mean(1), [0.025, 0.975])
+    sums, sizes = _by_group(difference, np.arange(len(own)) if groups is None else np.asarray(groups))
+    rows = np.random.default_rng(seed).integers(0, len(sums), (RESAMPLES, len(sums)))
+    low, high = np.quantile(sums[rows].sum(1) / sizes[rows].sum(1), [0.025, 0.975])
     counts = np.unique(np.asarray(answers, dtype=np.str_), return_counts=True)[1]
     found = {
         "means": {name: float(np.mean(values)) for name, values in scores.items()},
@@ -56,6 +61,14 @@ def blindness(
         "looks": bool(low > 0),
     }
     return found | {"sentence": _sentence(found, best, measure, what)}
+
+
+def _by_group(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of the values of each group, and their number, each [G]."""
+    if groups.shape != values.shape:
+        raise UserError(f"{len(values)} scores and groups of shape {groups.shape}: name a group for each score")
+    _, places = np.unique(groups, return_inverse=True)
+    return np.bincount(places, weights=values), np.bincount(places)
 
 
 def _sentence(found: dict[str, Any], best: str, measure: str, what: str) -> str:

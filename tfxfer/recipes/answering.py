@@ -87,7 +87,7 @@ def does_it_look(transfer: Answerer, lessons: Lessons) -> dict[str, Any]:
     seen = {"pictures": asked, "shuffled": asked._replace(picture=other[asked.picture]), "blank": blank}
     answers = {name: _answers(transfer, one) for name, one in seen.items()}
     scores = {name: np.array(given) == np.array(test.answers) for name, given in answers.items()}
-    return blindness(scores, answers["pictures"], measure="accuracy", what="questions")
+    return blindness(scores, answers["pictures"], measure="accuracy", what="questions", groups=test.picture)
 
 
 def gallery(qa: VisualQA, lessons: Lessons, answers: list[str]) -> list[dict[str, Any]]:

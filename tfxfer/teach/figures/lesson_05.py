@@ -74,7 +74,7 @@ def captions(images: Any, told: Sequence[str], blind: Sequence[str], truth: Sequ
     for axes, image, *lines in zip(panels.flat, images, truth, told, blind):
         pixels(axes, image)
         for y, (text, c) in zip((-0.06, -0.34, -0.62), zip(lines, (MUTED, BLUE, ORANGE))):
-            words = "\n".join([*textwrap.wrap(text, 23)[:2], ""][:2])
+            words = "\n".join(textwrap.wrap(text, 23, max_lines=2, placeholder=" …"))
             axes.text(0.5, y, words, transform=axes.transAxes, ha="center", va="top", fontsize=7.6, color=c)
         axes.set_xlabel("\n\n\n\n\n", fontsize=8)
     figure.suptitle("grey: the true name      blue: the captioner      orange: the blind one", fontsize=9.5)

@@ -39,7 +39,7 @@ def meeting(image: Any, question: str, places: int = 8) -> Figure:
     box(axes, 7.2, 3.2, 2.3, 0.9, "f(X) · g(Y)\neach place for itself", PURPLE)
     box(axes, 7.2, 0.75, 2.3, 0.9, "h(X, Y)\nboth looked at together", PURPLE)
     box(axes, 9.75, 1.98, 1.5, 0.9, "K, pooled\nover places", PURPLE)
-    box(axes, 11.85, 1.98, 1.3, 0.9, "a number\nan answer", MUTED)
+    box(axes, 11.85, 1.98, 1.3, 0.9, "a number for\neach answer", MUTED)
     for y in (3.2, 0.75):
         arrow(axes, (1.9, y), (2.5, y))
         arrow(axes, (4.5, y), (6.05, y))
@@ -75,7 +75,7 @@ def questions(images: Any, asked: Sequence[Sequence[tuple[str, str]]]) -> Figure
 
 @picture
 def given_away(counts: Mapping[str, Mapping[str, int]], most: int = 4) -> Figure:
-    """Draw how often each answer is the right one, for each kind of question; what guessing wins is coloured.
+    """Draw how often each answer is the right one, for each kind of question; the commonest is coloured.
 
     Args:
         counts: What is asked for -> answer -> how often, the commonest first.
@@ -93,7 +93,7 @@ def given_away(counts: Mapping[str, Mapping[str, int]], most: int = 4) -> Figure
             left += share
     axes.set_yticks(range(len(counts)), [f"{kind}  ({sum(by.values()):,})" for kind, by in counts.items()])
     axes.set(xlim=(0, 1), xticks=[], ylim=(len(counts) - 0.5, -0.9))
-    axes.text(0, -0.62, "the commonest answer: all of this is right without a look", color=ORANGE, fontsize=9.5)
+    axes.text(0, -0.62, "the commonest answer in training: what is said without a look", color=ORANGE, fontsize=9.5)
     axes.tick_params(axis="y", length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
     return figure
@@ -110,9 +110,9 @@ def by_kind(scores: Mapping[str, Mapping[str, float]], counts: Mapping[str, int]
     figure, axes = pyplot.subplots(figsize=(8.4, 0.9 + 0.55 * len(counts)), layout="constrained")
     for y, kind in enumerate(counts):
         axes.barh(y, scores["prior"][kind], height=0.62, color=ORANGE, alpha=0.3, label="" if y else "prior: no look")
-        for form, (marker, c) in FORMS.items():
-            label = "" if y else form
-            axes.plot(scores[form][kind], y, marker, color=c, markersize=7.5, alpha=0.85, label=label, linestyle="none")
+        for shift, (form, (marker, c)) in zip((-0.17, 0.0, 0.17), FORMS.items()):  # so that none hides another
+            here = (scores[form][kind], y + shift)
+            axes.plot(*here, marker, color=c, markersize=6.5, label="" if y else form, linestyle="none")
     axes.set_yticks(range(len(counts)), [f"{kind}  ({count})" for kind, count in counts.items()])
     axes.set(xlim=(0, 1), ylim=(len(counts) - 0.5, -0.5), xlabel="share of test questions that are answered right")
     axes.tick_params(axis="y", length=0)

@@ -48,11 +48,11 @@ EXERCISES = {
     "05.4": Exercise(
         Choice(("much", "little", "cannot say")),
         right="little",
-        because="Nearly all of the score is to be had without looking.",
+        because="Nearly all of the score is to be had without looking; the interval leaves 0.02 at most.",
         hint="What part of the score needs eyes?",
         mistakes=(
             Mistake("much", "Most of that score its twin gets with its eyes shut."),
-            Mistake("cannot say", "The blind twin is there exactly to say it."),
+            Mistake("cannot say", "How much could it be at most? The interval says it, and it is not much."),
         ),
     ),
 }

@@ -79,7 +79,7 @@ EXERCISES = {
         because="Nothing stays random unasked: a rule, or allow=…, has to say that it is meant.",
         hint="Look at the cell that catches a UserError.",
         mistakes=(
-            Mistake("random", "So does load_weights with skip_mismatch=True, in silence. apply() does something else."),
+            Mistake("random", "load_weights does, told to skip what does not fit. apply() does something else."),
             Mistake("copy", "The shapes differ: there is nothing that could be copied as it is."),
         ),
     ),
