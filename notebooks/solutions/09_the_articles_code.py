@@ -2,7 +2,7 @@
 
 SOLUTIONS = {
     "09.1": 7 * 7 * 512 * 512 + 512,  # weights and biases
-    "09.2": "rounded to 0",
+    "09.2": "cut to 0",
     "09.3": 4 * 1000,  # every beginning with every word
     "09.4": "place",
 }

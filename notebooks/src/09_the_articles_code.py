@@ -22,8 +22,10 @@ from tfxfer import teach
 teach.start("09")
 
 # %%
+import inspect
 import re
 import tempfile
+import textwrap
 import warnings
 from contextlib import contextmanager
 
@@ -35,21 +37,32 @@ import tfxfer
 folder = tempfile.mkdtemp()
 
 
+def first_lines(message):
+    """Return up to six lines of a message, without colours and without the name of the folder."""
+    plain = re.sub(r"\x1b\[\d+m", "", message).replace(folder, "…")
+    return textwrap.fill(plain, 110, max_lines=6, placeholder=" …")
+
+
 @contextmanager
 def tried():
-    """Show how a piece of code ends: its error, or its warnings, or silence."""
+    """Show how a piece of code ends: its error, or its warnings, or silence. Gives the warnings."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:
-            yield
+            yield heard
             ended = "No error."
         except Exception as error:
             ended = f"{type(error).__name__}: {error}"
-    plain = re.sub(r"\x1b\[\d+m", "", ended).replace(folder, "…")
-    print("\n".join(line[:120] for line in plain.splitlines() if line.strip())[:480])
+    heard[:] = [warning for warning in heard if issubclass(warning.category, UserWarning)]
+    print(first_lines(ended))
     for warning in heard:
-        if issubclass(warning.category, UserWarning):
-            print("warning:", str(warning.message).splitlines()[0][:110], "…")
+        print(first_lines(f"warning: {warning.message}"))
+
+
+def asks_for(function):
+    """Show what a function takes and returns, without its body."""
+    signature, docstring, *_ = inspect.getsource(function).split('"""')
+    teach.say(f'```python\n# {function.__module__}\n{signature}"""{docstring}"""\n```')
 
 
 # %% [markdown]
@@ -72,31 +85,35 @@ with tried():
     classic.build((None, 224, 224, 3))
 
 # %% [markdown]
-# That runs. But look at what is to be learned. Flattening keeps each of 7 × 7 places apart, so the first dense layer
-# has a weight for every feature at every place:
+# That runs. But look at how much there is to learn. Flattening keeps the 7 × 7 places apart, so the first dense layer
+# has a weight for every feature at every place. Suppose there are 10 classes with 20 labels each:
 
 # %%
 from tfxfer.teach.figures import lesson_09 as figures
 
-LABELS = 10 * 20
-classic_head = sum(int(np.prod(w.shape)) for w in classic.trainable_weights)
-pooled = 512 * 512 + 512 + 512 * 10 + 10  # average over places, then the same two layers
-linear = 512 * 10 + 10  # average over places, then W and b
-figures.heads(
-    {"Flatten, Dense 512, Dense": classic_head, "average, Dense 512, Dense": pooled, "average, W, b": linear}, LABELS
-)
+CLASSES, LABELS, D = 10, 10 * 20, 512
+sizes = {
+    "Flatten, Dense 512, Dense": classic.count_params() - body.count_params(),
+    "average, Dense 512, Dense": (D * 512 + 512) + (512 * CLASSES + CLASSES),
+    "average, W, b": D * CLASSES + CLASSES,
+}
+figures.heads(sizes, LABELS)
 
 # %%
+each = [f"{size / LABELS:,.0f}" for size in sizes.values()]
 teach.say(f"""
-The classic head has **{classic_head:,}** numbers to learn, {classic_head / LABELS:,.0f} for each of {LABELS} labels.
-It can learn the training set by heart without φ having anything to do with it. That is why tfxfer averages over
-places and fits W and b alone (`--head mlp` gives the middle one).
+All three heads have more weights than there are labels: {each[0]}, {each[1]} and {each[2]} for each of {LABELS} labels.
+Each can learn that many labels by heart, even from features that mean nothing, so a good score on the training set
+says nothing of φ. Fewer weights alone do not prevent that; a price on large weights helps. tfxfer averages over
+places, and its probe takes those W and b that make the loss plus (λ/2)·‖W‖² smallest. Held-out examples choose λ
+(lesson 02). The classic head has no such price, and {sizes["Flatten, Dense 512, Dense"] / sizes["average, W, b"]:,.0f}
+times the weights. (`--head mlp` trains the middle one.)
 """)
 
 # %% [markdown]
 # ### The line about the text
 #
-# The text is turned into numbers of words, and these go into the network.
+# The text is turned into word numbers, and these go into the network.
 
 # %%
 with tried():
@@ -113,9 +130,9 @@ with tried():
     classic.fit(word_numbers, np.zeros(4, "int32"), verbose=0)
 
 # %% [markdown]
-# Here the program ends, in every version there has ever been. A picture network takes pictures. Between “frozen VGG”
-# and “the text data” there is a word missing: **bridge**. It could be `render` (draw the text) or `tokens` (learn an
-# embedding that makes patches). With it, the same thought is a few lines:
+# Here the program ends. A picture network takes pictures. Between “frozen VGG” and “the text data” a word is missing:
+# **bridge**. It could be `render` (draw the text) or `tokens` (learn an embedding that makes patches). With a bridge,
+# the same thought takes a few lines:
 
 # %%
 from tfxfer.transfer.bridges.render import RenderText
@@ -142,13 +159,14 @@ with tried():
     from transformers import BertTokenizer, TFBertModel  # noqa: F401
 
 # %% [markdown]
-# Either the package is missing, or, in a recent one, its TensorFlow classes are. But imports can be mended. The next
+# Either the package is missing or, in a recent version, its TensorFlow classes are. Imports can be mended. The next
 # line cannot.
 #
 # ### Feeding pictures to a BERT
 #
-# A BERT takes numbers of word pieces. The CNN gives features. Nothing stops us from handing over the one as the
-# other:
+# A BERT takes the numbers of word pieces, the token ids. The CNN gives features. Nothing stops us from passing off
+# features as token ids. We scale them to lie between 0 and 1, as after a ReLU and a normalisation. That the largest
+# stays just below 1 is our choice: a feature of exactly 1 would become another token.
 
 # %%
 from tfxfer.models.bert import small_bert
@@ -160,7 +178,7 @@ glyphs = tfxfer.load("glyphs").with_at_most(test=40).arrays("test")["image"]
 pair = glyphs[[3, 11]]
 features = np.array(extractor(cnn)(pair))  # [2, D]
 features = features[:, np.abs(features[0] - features[1]).argsort()[-T:]]  # those in which the two differ most
-features = np.abs(features) / np.abs(features).max() * 0.99  # as after a ReLU and a scaling to 0..1
+features = np.abs(features) / np.abs(features).max() * 0.99
 
 with tried():
     inputs = {"segment_ids": np.zeros((2, T), "int32"), "padding_mask": np.ones((2, T), "int32")}
@@ -171,11 +189,12 @@ difference = float(np.abs(read[0] - read[1]).max())
 figures.as_token_ids(pair, features, features.astype(int), difference)
 
 # %%
+same = "is exactly the same" if difference == 0 else f"differs by at most {difference:.1g}"
 teach.say(f"""
-**No error, no warning, no picture.** An embedding looks up whole numbers, so every feature between 0 and 1 becomes
-token 0, which is the padding. The two pictures are different; what the BERT makes of them differs by
-{difference:.1g}. A captioner trained on this can still reach a fair score, by learning which captions are frequent.
-Only a *blind* arm would find out (lesson 06).
+**No error, no warning, no picture.** An embedding looks up whole numbers and cuts off the rest, so every feature
+below 1 becomes token 0, which is the padding. The two pictures differ; what the BERT makes of them {same}.
+A captioner trained on this can still get a fair score: it learns which captions are frequent. A *blind* arm would find
+out (lesson 05), and so would asking with another picture (lesson 06).
 """)
 
 # %% [markdown]
@@ -186,9 +205,9 @@ with tried():
     bert.generate(np.zeros((1, 4)), num_beams=4, max_length=50)
 
 # %% [markdown]
-# And that is no accident. A BERT is an *encoder*: each word sees the words to its right, so it has never learned to
-# say what comes next. Three things are missing: a causal mask, cross-attention to the picture, and a head over words.
-# Making them is structure transfer (Rothe et al. 2020):
+# That is no accident. A BERT is an *encoder*: each word sees the words to its right, so it has never learned to say
+# what comes next. Three things are missing: a causal mask, cross-attention to the picture, and a head over words.
+# Adding them is structure transfer (Rothe et al. 2020):
 
 # %%
 from tfxfer.transfer.structure import encoder_to_decoder
@@ -198,17 +217,16 @@ teach.say(f"{decoder_map.coverage:.0%} of the decoder's parameters come from the
 print(*[row.target.path for row in decoder_map.rows if row.target.path not in decoder_map.fed][:6], "…", sep="\n")
 
 # %% [markdown]
-# Beam search is then a function over any next-word scores. It keeps `num_beams` beginnings, goes on with each by
-# every word, and keeps the best again. On a language of three words, by hand:
+# Beam search is then a function of whatever scores the next word. It keeps `num_beams` beginnings, extends each by
+# every word, and keeps the best again. Lesson 05 does it by hand on a few words. Here is what tfxfer asks for; `step`
+# is a function that takes the last words and returns the logits of the next ones:
 
 # %%
 from tfxfer.generate import beam_search
 
-teach.show(beam_search)
+asks_for(beam_search)
 
 # %% [markdown]
-# (Lesson 05 draws it step by step.)
-#
 # ## Program 3 · Weights out of a picture network into a text network
 #
 # > *Build the text model and load the picture model's weights into it.*
@@ -218,10 +236,11 @@ teach.show(beam_search)
 
 def image_model(names=("conv1", "conv2", "classes"), classes=10):
     """Return a small picture CNN; `names` are its layers'."""
+    drawn = {"bias_initializer": "random_normal"}  # no two tensors are alike, so each shows where it came from
     pictures = keras.Input((16, 16, 4))
-    x = keras.layers.Conv2D(4, 3, name=names[0])(pictures)
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name=names[1])(x))
-    return keras.Model(pictures, keras.layers.Dense(classes, name=names[2])(x))
+    x = keras.layers.Conv2D(4, 3, name=names[0], **drawn)(pictures)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name=names[1], **drawn)(x))
+    return keras.Model(pictures, keras.layers.Dense(classes, name=names[2], **drawn)(x))
 
 
 def text_model():
@@ -238,45 +257,58 @@ with tried():
     spoken.set_weights(seen.get_weights())
 
 # %% [markdown]
-# Honest: a kernel of a convolution is no embedding. So a search engine is asked, and suggests an option:
+# A good error: it stops, and says why. A convolution's kernel is no embedding. A search on the web then suggests two
+# options:
 
 # %%
 with tried():
     spoken.load_weights(f"{folder}/seen.weights.h5", by_name=True, skip_mismatch=True)
 
-# %%
-before = spoken.get_weights()
-with tried():
-    spoken.load_weights(f"{folder}/seen.weights.h5", skip_mismatch=True)
+# %% [markdown]
+# `by_name` is for files of an older kind. Without it:
 
 # %%
-old_and_new = zip(spoken.weights, before, spoken.get_weights())
+before = spoken.get_weights()
+with tried() as warned:
+    spoken.load_weights(f"{folder}/seen.weights.h5", skip_mismatch=True)
+
+# %% [markdown]
+# Now the same file goes into a picture network. Its two convolutions are called “conv2” and “conv1”, in this order:
+
+# %%
+swapped = image_model(names=("conv2", "conv1", "classes"))
+with tried() as also_warned:
+    swapped.load_weights(f"{folder}/seen.weights.h5")
+
+# %%
 first = [
     (weight.path.replace("/lstm_cell", ""), "random" if np.array_equal(old, new) else "source")
-    for weight, old, new in old_and_new
+    for weight, old, new in zip(spoken.weights, before, spoken.get_weights())
 ]
-swapped = image_model(names=("conv2", "conv1", "classes"))
-with tried():
-    swapped.load_weights(f"{folder}/seen.weights.h5")
 known = {weight.path: weight.numpy() for weight in seen.weights}
-second = [
-    (weight.path, "source" if np.array_equal(weight.numpy(), known[weight.path]) else "another layer")
+came_from = {
+    weight.path: next(path for path, values in known.items() if np.array_equal(values, weight.numpy()))
     for weight in swapped.weights
-    if "bias" not in weight.path  # biases are all zeros
-]
-moved = {"a CNN into an LSTM, skip_mismatch=True": first, "a CNN into a CNN with two layers' names exchanged": second}
-figures.loaded(moved)
+}
+second = [(path, "source" if path == origin else "another layer") for path, origin in came_from.items()]
+figures.loaded({"a CNN into an LSTM, skip_mismatch=True": first, "a CNN into a CNN, two names exchanged": second})
 
 # %%
 came = sum(origin == "source" for _, origin in first)
+state = "still random in part" if came else "as random as before"
+layers_from = {path.split("/")[0]: origin.split("/")[0] for path, origin in came_from.items()}
+where = ", ".join(f"{origin} into {layer}" for layer, origin in layers_from.items())
+if layers_from == {"conv2": "conv1", "conv1": "conv2", "classes": "classes"}:
+    where = "`classes` into `classes`, and the two convolutions into each other's place"
 teach.say(f"""
-The first load moved **{came} of {len(first)} tensors** and let the program go on. Its author reads “weights loaded”
-and trains a random LSTM. The second load moved everything without a word, into the wrong layers: weights are matched
-by place, not by name, and equal shapes hide it.
+The first load moved **{came} of {len(first)} tensors**, warned {len(warned)} times, and went on. Whoever overlooks the
+warnings trains an LSTM that is {state}. The second load moved all {len(second)} tensors with
+**{len(also_warned) or "no"} warnings**: {where}. The file numbers layers by kind and order, not by name, and equal
+shapes hide a mix-up.
 """)
 
 # %% [markdown]
-# What we do instead is to write the plan down first, and refuse what nobody has asked for (lesson 07):
+# tfxfer writes the plan down first, and refuses what nobody has asked for (lesson 07):
 
 # %%
 from tfxfer.transfer.structure import plan
@@ -288,24 +320,25 @@ with tried():
 plan(seen, swapped).summary()
 
 # %% [markdown]
-# And when a picture network is to become a text network, somebody has to say *how*: windows over pixels become
-# windows over words. That is a weight map with a name of its own.
+# When a picture network is to become a text network, somebody has to say *how*: windows over pixels become windows
+# over characters or words. That is a weight map with a name of its own.
 
 # %%
 from tfxfer.transfer.structure import image_cnn_to_text_cnn
 
-teach.show(image_cnn_to_text_cnn, docstring=True)
+asks_for(image_cnn_to_text_cnn)
 
 # %% [markdown]
 # ## What is left of the three programs
 #
 # | the article's line | what happens | the missing piece | here |
 # |---|---|---|---|
-# | frozen VGG, Flatten, Dense 512 | runs; learns by heart | a small head | `linear_probe` |
+# | frozen VGG, Flatten, Dense 512 | runs; far more to learn than labels | a price on weights | `linear_probe` |
 # | …fed with text | ValueError | a bridge | `RenderText`, `tokens` |
 # | CNN features into a BERT | silence; every picture is padding | a bridge, a blind arm | `encoder_to_vision` |
 # | `bert.generate(num_beams=4)` | AttributeError | a decoder | `encoder_to_decoder`, `beam_search` |
-# | `load_weights(by_name, skip_mismatch)` | ValueError; or nothing is loaded | a plan | `plan(…).apply()` |
+# | `load_weights(by_name=True)` | ValueError | a plan | `plan(…).apply()` |
+# | `load_weights(skip_mismatch=True)` | a warning, and that layer stays as it was | a plan | `plan(…).apply()` |
 # | “improves results” | not shown | a control | `random`, `verdict` |
 #
 # ## Exercises
@@ -316,7 +349,7 @@ teach.show(image_cnn_to_text_cnn, docstring=True)
 teach.check("09.1", ...)
 
 # %% [markdown]
-# **09.2** Features between 0 and 1 go into a BERT as token ids. What happens to them: "error", "rounded to 0" or
+# **09.2** Features between 0 and 0.99 go into a BERT as token ids. What happens to them: "error", "cut to 0" or
 # "scaled"?
 
 # %%

@@ -253,7 +253,8 @@ def _whole_sentence(comparison: Comparison, rows: Sequence[dict[str, Any]]) -> s
     """Compare transfer with the arms that train everything, and say how long they were trained."""
     shares = [f"{signed(row['difference'])} over {row['b']} ({row['word']})" for row in rows]
     records = [r for row in rows for n in row["budgets"] for r in comparison.select(row["b"], n)]
-    lengths = [f"{r.settings[unit]} {unit}" for unit in ("epochs", "updates") for r in records if unit in r.settings]
+    counts = [(r.settings[unit], unit) for unit in ("epochs", "updates") for r in records if unit in r.settings]
+    lengths = [f"{count} {unit if count != 1 else unit[:-1]}" for count, unit in counts]
     trained = f", which trained for {' or '.join(dict.fromkeys(lengths))}; longer training may change that"
     return f"{_where(rows[0]['budgets'], comparison.unit).capitalize()}: {_listed(shares)}{trained if lengths else ''}."
 

@@ -57,7 +57,8 @@ def draw_efficiency(axes: Axes, comparison: Comparison) -> None:
         axes.set_ylim(bottom=0)
     axes.grid(axis="y")
     axes.set(xlabel=f"{comparison.unit} (log scale)", ylabel=_on_test(comparison))
-    _direct_labels(axes, max(places.values()) * 1.07, ends)
+    last = max(places.values())
+    _direct_labels(axes, last * 1.07, ends + singles.pop(last, []))  # those at one place must make room for each other
     for place, arms in singles.items():
         _direct_labels(axes, place * 1.07, arms)
 

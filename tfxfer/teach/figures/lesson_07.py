@@ -92,7 +92,7 @@ def head_start(curves: Mapping[str, Sequence[float]], start: float, part: int) -
     places = [rising[0][1][0]]
     for _, (y, _) in rising[1:]:
         places.append(max(y, places[-1] + 0.045))  # one above the other, as close to their lines as they fit
-    lift = np.mean(places) - np.mean([y for _, (y, _) in rising])
+    lift = float(np.mean(places)) - float(np.mean([y for _, (y, _) in rising]))
     for at, (name, (_, c)) in zip(places, rising):
         axes.text(len(next(iter(curves.values()))) - 0.85, at - lift, name, color=c, va="center", fontsize=9.5)
     longest = max(map(len, curves.values()))

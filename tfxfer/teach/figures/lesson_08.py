@@ -1,6 +1,5 @@
-"""Pictures of lesson 08: from two files to a shared model, and what the network gets to see."""
+"""Pictures of lesson 08: from a folder and a table to a shared model, and what the network gets to see."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,21 +34,20 @@ def way() -> Figure:
 
 
 @picture
-def seen(digits: Any, sentences: Any, texts: Sequence[str]) -> Figure:
-    """Draw what the source learns from, and how sentences look to it afterwards.
+def seen(digits: Any, sentences: Any) -> Figure:
+    """Draw what the source learns from, and how four sentences look to it afterwards.
 
     Args:
-        digits: Pictures [N, 32, 32, 1].
-        sentences: Drawn sentences [M, H, W, 1].
-        texts: The M sentences.
+        digits: Pictures [10, 32, 32, 1].
+        sentences: Drawn sentences [4, H, W, 1].
     """
-    figure = pyplot.figure(figsize=(8.8, 2.1), layout="constrained")
+    figure = pyplot.figure(figsize=(8.8, 3.2), layout="constrained")
     parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1.75))
     left, right = parts
     left.suptitle("the source learns from these", fontsize=9.5, color=BLUE)
     right.suptitle("and is shown these", fontsize=9.5, color=GREEN)
     for axes, image in zip(np.ravel(left.subplots(2, 5)), digits):
         pixels(axes, image)
-    for axes, image in zip(np.ravel(right.subplots(len(texts), 1)), sentences):
+    for axes, image in zip(np.ravel(right.subplots(2, 2)), sentences):
         pixels(axes, image)
     return figure

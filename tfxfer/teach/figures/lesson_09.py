@@ -49,8 +49,9 @@ def as_token_ids(images: Any, features: Any, ids: Any, difference: float) -> Fig
         for x, number in enumerate(numbers):
             line[2].text(x, 0, f"{number}", ha="center", va="center", fontsize=8, color=ORANGE)
         blank(line[3])
-    panels[0, 3].text(0.5, -0.1, f"the same\nfor both\n(difference {difference:.1g})", ha="center", va="center",
-                      fontsize=9.5, color=ORANGE, transform=panels[0, 3].transAxes)  # fmt: skip
+    told = f"{'the same' if difference == 0 else 'nearly the same'}\nfor both\n(difference {difference:.1g})"
+    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9.5, "color": ORANGE}
+    panels[0, 3].text(0.5, -0.1, told, transform=panels[0, 3].transAxes, **style)
     for axes, title in zip(panels[0], titles):
         axes.set_title(title, fontsize=9.5)
     return figure
@@ -70,7 +71,7 @@ def loaded(rows: Mapping[str, Sequence[tuple[str, str]]]) -> Figure:
         "random": {"facecolor": "white", "edgecolor": MUTED, "hatch": "///", "alpha": 0.35},
     }
     widest = max(map(len, rows.values()))
-    blank(axes).set(xlim=(-0.6, widest - 0.3), ylim=(len(rows) - 0.35, -0.75))
+    blank(axes).set(xlim=(-0.6, widest - 0.3), ylim=(len(rows) - 0.3, -0.75))
     for y, (way, tensors) in enumerate(rows.items()):
         axes.text(-0.5, y - 0.42, way, fontsize=9.5, fontweight="bold")
         for x, (name, origin) in enumerate(tensors):

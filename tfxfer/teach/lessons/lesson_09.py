@@ -15,12 +15,12 @@ EXERCISES = {
         ),
     ),
     "09.2": Exercise(
-        Choice(("error", "rounded to 0", "scaled")),
-        right="rounded to 0",
-        because="A look-up wants whole numbers and cuts the rest off: every one of them becomes the padding token.",
+        Choice(("error", "cut to 0", "scaled")),
+        right="cut to 0",
+        because="A look-up wants whole numbers and cuts off the rest, of 0.99 too: each becomes token 0, the padding.",
         hint="Look at the third column of the picture.",
         mistakes=(
-            Mistake("error", "It would be better. But nothing stops."),
+            Mistake("error", "An error would be better. But nothing stops."),
             Mistake("scaled", "Nobody scales: an embedding looks up a row by its number."),
         ),
     ),
@@ -30,7 +30,7 @@ EXERCISES = {
         because="Each of four beginnings goes on with each of a thousand words; the best four stay.",
         hint="Each kept beginning goes on with every word.",
         mistakes=(
-            Mistake(4, "So many are kept. How many are looked at?"),
+            Mistake(4, "That many are kept. How many are looked at?"),
             Mistake(1000, "That is for one beginning: greedy search."),
             Mistake(1000**4, "That would be every sentence of that length. The beam exists to avoid it."),
             Mistake(50, "That is the greatest length, not a number of continuations."),
@@ -40,10 +40,10 @@ EXERCISES = {
         Choice(("name", "place", "stops")),
         right="place",
         because="The file numbers its layers by kind and order. Equal shapes hide a mix-up; a plan shows it.",
-        hint="Which of the second row's squares came from the layer of the same name?",
+        hint="Which of the second row's boxes came from the layer of the same name?",
         mistakes=(
             Mistake("name", "Then conv1 would have got conv1's kernel. Look at the second row."),
-            Mistake("stops", "It went on without a word."),
+            Mistake("stops", "It went on without a warning."),
         ),
     ),
 }
