@@ -149,6 +149,14 @@ def test_headline_tells_budgets_that_contradict_the_average():
     assert text.endswith("; at 50 labels a class the native baseline is better.")
 
 
+def test_headline_tells_when_the_nearest_caption_is_better():
+    """Captioning has a plain baseline of another name, and it must not be passed over."""
+    c = usual(native=(0.9, 0.95))
+    told = replace(c, records=[replace(r, arm="neighbour") if r.arm == "native" else r for r in c.records])
+    text = evaluate.headline(told)
+    assert "The caption of the nearest training picture is still better than transfer, by " in text
+
+
 def test_headline_names_the_networks_trained_whole_and_how_long_they_trained():
     whole = [replace(record("scratch", 50, s, 0.2), settings={"epochs": 8}) for s in range(3)]
     last = evaluate.story(replace(usual(), records=(*usual().records, *whole)))[-1]

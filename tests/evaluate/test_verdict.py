@@ -215,3 +215,23 @@ def test_sentence_names_unequal_seeds_and_another_metric():
 def test_dict_and_back():
     one = make("helped", 0.1, 0.05, 0.15)
     assert Verdict.from_dict({**one.to_dict(), "role": "primary"}) == one
+
+
+def test_an_arm_of_one_seed_that_varies_too():
+    """Two arms that are the same but for their seeds, three of one and one of the other: how often is that 'helped'?"""
+    rng = np.random.default_rng(5)
+
+    def arm(seeds):
+        return np.clip(easy + rng.normal(0, 0.05, (seeds, 1)) + rng.normal(0, 0.1, (seeds, 150)), 0, 1)
+
+    wrong = {True: 0, False: 0}
+    for _ in range(300):
+        easy = rng.normal(0.5, 0.2, (1, 150)).clip(0.2, 0.8)
+        a, b = arm(3), arm(1)
+        for alike in wrong:
+            wrong[alike] += verdict(a, b, alike=alike, draws=1000).word != "no evidence"
+    assert wrong[True] / 300 < 0.08 and wrong[False] > 1.5 * wrong[True]
+    assert "3 against 1 seed, taken to vary alike" in verdict(a, b, alike=True).sentence()
+    same = arm(3)
+    assert verdict(same, b[0], alike=False).low > verdict(same, b[0], alike=True).low
+    assert not verdict(arm(3), arm(3), alike=True).alike  # both show how they vary

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tfxfer.evaluate.verdict import Verdict, interval, signed, verdict
+from tfxfer.evaluate.verdict import ARM_PHRASES, Verdict, interval, signed, verdict
 from tfxfer.records import Comparison
 
 PRIMARY = ("transfer", "random")
 POOLED = "pooled"
+PLAIN = ("native", "neighbour")  # what needs no transfer: the plain way to do a task
 WHOLE = ("scratch", "finetune")  # arms in which every weight is trained
 MEASURES = {  # name -> what people call it
     "accuracy": "accuracy",
@@ -111,8 +112,8 @@ def story(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list
     """Return the sentences of `headline`.
 
     The first is the primary comparison; when it cannot be made, it says why. The second names the budgets,
-    where there are several. Then transfer is compared with the native baseline, and with the networks that were
-    trained whole, where these were run. Last come the other measures, each with its own word.
+    where there are several. Then transfer is compared with the plain baseline of its task, and with the networks that
+    were trained whole, where these were run. Last come the other measures, each with its own word.
     """
     subject, control = PRIMARY
     rows = verdicts(comparison, subject, control, level=level, seed=seed)
@@ -125,9 +126,10 @@ def story(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list
     sentences = [_sentence(primary, unit)]
     if len(primary["budgets"]) > 1:
         sentences.append(_by_budget(rows, unit))
-    native = verdicts(comparison, subject, "native", level=level, seed=seed)
-    if native:
-        sentences.append(_native_sentence(native, primary["budgets"], unit))
+    for arm in PLAIN:
+        plain = verdicts(comparison, subject, arm, level=level, seed=seed)
+        if plain:
+            sentences.append(_plain_sentence(plain, primary["budgets"], unit))
     whole = [verdicts(comparison, subject, arm, level=level, seed=seed)[-1:] for arm in WHOLE]
     if any(whole):
         sentences.append(_whole_sentence(comparison, [row for rows in whole for row in rows]))
@@ -211,7 +213,8 @@ def _compare(
     if len(common) > 1:
         first, second = ({s: arm[s] for s in common} for arm in (first, second))
     scores = [np.stack([arm[s] for s in sorted(arm)]) for arm in (first, second)]
-    return verdict(scores[0], scores[1], level=level, seed=seed, names=(a, b))
+    trained = all(any(r.trainable for r in comparison.records if r.arm == arm) for arm in (a, b))
+    return verdict(scores[0], scores[1], level=level, seed=seed, names=(a, b), alike=trained)
 
 
 def _where(budgets: Sequence[int | None], unit: str) -> str:
@@ -230,8 +233,9 @@ def _by_budget(rows: Sequence[dict[str, Any]], unit: str) -> str:
     return f"Taken one by one: {'; '.join(parts)}."
 
 
-def _native_sentence(rows: Sequence[dict[str, Any]], primary_budgets: Sequence[int | None], unit: str) -> str:
+def _plain_sentence(rows: Sequence[dict[str, Any]], primary_budgets: Sequence[int | None], unit: str) -> str:
     row = rows[-1]  # the pooled one, where there are several budgets
+    plain = ARM_PHRASES[row["b"]]
     sign = -1 if row["word"] == "hurt" else 1
     low, high = sorted((sign * row["low"], sign * row["high"]))
     by = f"{sign * row['difference']:.3f}"
@@ -239,10 +243,10 @@ def _native_sentence(rows: Sequence[dict[str, Any]], primary_budgets: Sequence[i
         by += f", {_where(row['budgets'], unit)}"
     span = f"({row['level'] * 100:g} % interval {signed(low)} to {signed(high)})"
     sentence = {
-        "hurt": f"The native baseline is still better than transfer, by {by} {span}",
-        "helped": f"Transfer also beats the native baseline, by {by} {span}",
-    }.get(row["word"], f"Between transfer and the native baseline no difference was shown {span}")
-    for word, better in (("helped", "transfer"), ("hurt", "the native baseline")):
+        "hurt": f"{plain[:1].upper()}{plain[1:]} is still better than transfer, by {by} {span}",
+        "helped": f"Transfer also beats {plain}, by {by} {span}",
+    }.get(row["word"], f"Between transfer and {plain} no difference was shown {span}")
+    for word, better in (("helped", "transfer"), ("hurt", plain)):
         budgets = [r["labels_per_class"] for r in rows[:-1] if r["word"] == word != row["word"]]
         if budgets:
             sentence += f"; at {budget_words(budgets, unit)} {better} is better"

@@ -36,6 +36,7 @@ ARM_PHRASES = {
     "anchors": "similarities to known pairs",
     "question_only": "the question without its picture",
     "prior": "the commonest answer to each question",
+    "neighbour": "the caption of the nearest training picture",
 }
 
 
@@ -54,6 +55,7 @@ class Verdict:
         seeds_a: Number of seeds of `a`.
         seeds_b: Number of seeds of `b`.
         examples: Number of test examples.
+        alike: Whether the luck of an arm with one seed was taken to be as great as that of the other arm's seeds.
     """
 
     a: str
@@ -66,6 +68,7 @@ class Verdict:
     seeds_a: int
     seeds_b: int
     examples: int
+    alike: bool = False
 
     def sentence(self, metric: str = "accuracy", where: str = "") -> str:
         """Say it in one sentence; `where` follows the names, as in "at 5 labels a class".
@@ -93,7 +96,8 @@ class Verdict:
             return "1 seed, so the luck of the seed is not in the interval"
         if self.seeds_a == self.seeds_b:
             return f"{self.seeds_a} seeds"
-        return f"{self.seeds_a} against {self.seeds_b} seed{'s' * (self.seeds_b > 1)}"
+        alike = ", taken to vary alike" if self.alike else ""
+        return f"{self.seeds_a} against {self.seeds_b} seed{'s' * (self.seeds_b > 1)}{alike}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes as a dict that JSON can hold."""
@@ -113,6 +117,7 @@ def verdict(
     draws: int = DRAWS,
     seed: int = 0,
     names: tuple[str, str] = ("transfer", "random"),
+    alike: bool = False,
 ) -> Verdict:
     """Compare the scores of two arms on the same test examples.
 
@@ -129,6 +134,8 @@ def verdict(
             so that swapping the arms exactly mirrors the interval.
         seed: Seed of the draws.
         names: Names of the two arms.
+        alike: An arm with one row would come out differently with another seed too: it is taken to vary as the other
+            arm does. Its own luck, which nothing shows, is then in the interval, beside that of the other arm's seeds.
 
     Returns:
         The difference of the mean scores, its interval and the word.
@@ -146,7 +153,8 @@ def verdict(
     by_example = np.round((first.mean(0) - second.mean(0)) / grain) * grain  # [N], equal scores give 0
     paired = len(first) == len(second) or 1 in (len(first), len(second))
     independent = [first - second] if paired else sorted((first, second), key=len)
-    low, high = _interval(by_example, independent, level, draws, seed)
+    alike = alike and 1 in (len(first), len(second)) and len(first) != len(second)
+    low, high = _interval(by_example, independent, level, draws, seed, alike)
     if np.count_nonzero(by_example) < np.ceil(np.log2(2 / (1 - level))):
         low, high = min(low, 0.0), max(high, 0.0)
     if all(scores.min() >= 0 and scores.max() <= 1 for scores in (first, second)):
@@ -161,6 +169,7 @@ def verdict(
         seeds_a=len(first),
         seeds_b=len(second),
         examples=first.shape[1],
+        alike=alike,
     )
 
 
@@ -196,9 +205,12 @@ def signed(number: float) -> str:
 
 
 def _interval(
-    by_example: np.ndarray, independent: list[np.ndarray], level: float, draws: int, seed: int
+    by_example: np.ndarray, independent: list[np.ndarray], level: float, draws: int, seed: int, alike: bool = False
 ) -> tuple[float, float]:
-    """Return the interval of the mean of `by_example` [N], plus a seed term for each independent [S, N]."""
+    """Return the interval of the mean of `by_example` [N], plus a seed term for each independent [S, N].
+
+    With `alike`, one more seed of the same spread stands on the other side: τ²/S becomes τ²/S + τ².
+    """
     if not 0 < level < 1:
         raise UserError(f"the confidence level must lie between 0 and 1, not {level:g}; try 0.95.")
     rng = np.random.default_rng(seed)
@@ -206,7 +218,8 @@ def _interval(
     luck = np.zeros(draws)
     for scores in independent:
         if len(scores) > 1:
-            luck += _seed_error(scores) * rng.standard_t(len(scores) - 1, size=draws)
+            error = _seed_error(scores) * np.sqrt(1 + len(scores) * alike)
+            luck += error * rng.standard_t(len(scores) - 1, size=draws)
     both = np.concatenate([means + luck, means - luck])
     low, high = np.quantile(both, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

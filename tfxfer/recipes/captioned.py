@@ -13,7 +13,7 @@ from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes.task import png
-from tfxfer.recipes.writers import Gallery
+from tfxfer.recipes.writers import LONGEST, Gallery
 from tfxfer.runs import Run
 
 SHOWN = 24  # test pictures in the report
@@ -80,21 +80,38 @@ def one_each(
     dataset: Dataset, split: str, limit: int, config: KnowledgeConfig, encoder: keras.Model
 ) -> tuple[np.ndarray, list[list[str]]]:
     """Return pictures of a split and their captions: one picture of those with the same captions, in a drawn order."""
-    found = dataset.captions(split)
+    pictures, found = said_of_each(dataset, split)
     order = np.random.default_rng(0).permutation(len(found))
     first: dict[tuple[str, ...], int] = {}
     for i in order:
         first.setdefault(tuple(found[i]), i)
-    rows = np.array(list(first.values()), int)[: limit or None]
+    kept = np.array(list(first.values()), int)[: limit or None]
+    rows = pictures[kept]
     size = (config.image_size,) * 2 if config.image_size else None if dataset.image_shape else (64, 64)
     height, width, channels = encoder.input.shape[1:]
     size = size if None in (height, width) else (height, width)
     few = replace(dataset, splits={split: dataset.splits[split].take(rows)}, _in_memory={})
-    return few.arrays(split, size, channels)["image"], [found[i] for i in rows]
+    return few.arrays(split, size, channels)["image"], [found[i] for i in kept]
+
+
+def said_of_each(dataset: Dataset, split: str) -> tuple[np.ndarray, list[list[str]]]:
+    """Return the first row of each picture, int [P], and all that is said of it, without what is empty.
+
+    A table has a row for each caption; all rows of one picture file are one example. Pictures of which nothing is said
+    are left out; the data set's notes count the empty captions.
+    """
+    captions, part = dataset.captions(split), dataset.splits[split]
+    files = getattr(part, "files", None)
+    pictures = range(len(captions)) if files is None else files.paths.numpy()[part.index].tolist()
+    said: dict[Any, tuple[int, list[str]]] = {}
+    for row, (picture, texts) in enumerate(zip(pictures, captions)):
+        said.setdefault(picture, (row, []))[1].extend(text for text in texts if text.strip())
+    kept = [(row, texts) for row, texts in said.values() if texts]
+    return np.array([row for row, _ in kept], int), [texts for _, texts in kept]
 
 
 def count_long(gallery: Gallery, words: Vocabulary, config: KnowledgeConfig, this: Run) -> None:
-    """Say how many captions are longer than the limit, and are learned and judged without their end."""
+    """Say how many captions are longer than the limit and lose their end, and how many have words that are unknown."""
     for split, captions in gallery.captions.items():
         texts = [text for each in captions for text in each]
         cut = words.numbers(texts, config.length)[1]
@@ -102,4 +119,10 @@ def count_long(gallery: Gallery, words: Vocabulary, config: KnowledgeConfig, thi
             this.say(
                 f"target: {cut:,} of {len(texts):,} {split} captions have more than {config.length - 2} word pieces "
                 f"and are cut there; --length {config.length} can be raised"
+            )
+        unknown = sum(words.unknown in row for row in words.numbers(texts, LONGEST)[0])
+        if unknown:
+            this.say(
+                f"target: {unknown:,} of {len(texts):,} {split} captions have words that the vocabulary of "
+                f"{config.source} cannot write; none of its captions can be all right there"
             )

@@ -27,6 +27,7 @@ from tfxfer.experiment import Experiment, compare
 from tfxfer.models import spec as model_spec
 from tfxfer.recipes import arms
 from tfxfer.recipes.checks import target_columns
+from tfxfer.recipes.controls import has_model
 from tfxfer.recipes.pretrain import trained_source
 from tfxfer.recipes.runtime import prepare
 from tfxfer.recipes.task import Task
@@ -219,9 +220,7 @@ def conclude(comparison: Comparison, this: Run) -> None:
 
 def save_model(comparison: Comparison, plan: "arms.Plan", task: Task, this: Run) -> None:
     """Save the transfer arm at its greatest budget, first seed, as one model from raw input to probabilities."""
-    seeds = [record.seed for record in comparison.select("transfer", max(n or 0 for n in comparison.budgets))]
-    if min(record.seed for record in comparison.records) not in seeds:
-        this.say("no model is saved: the transfer arm failed at the greatest budget", style="red")
+    if not has_model(comparison, this):
         return
     model = plan.final_model()
     with atomic_file(this.folder / "model.keras") as path:

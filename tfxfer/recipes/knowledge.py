@@ -26,6 +26,7 @@ from tfxfer.experiment import Arm, Experiment
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes import looking
 from tfxfer.recipes.captioned import Pictures, count_long
+from tfxfer.recipes.controls import has_model
 from tfxfer.recipes.feature import conclude, load_source, records_folder, run_arms
 from tfxfer.recipes.language import fresh_language, load_language, read_on, texts_to_read
 from tfxfer.recipes.ledger import keep
@@ -69,10 +70,11 @@ def run(config: KnowledgeConfig) -> Path:
         )
         keys = (pictures.dataset.fingerprint, fingerprint(language), fingerprint(encoder), key_of(texts))
         with this.phase("arms"):
-            comparison = run_arms(experiment, this, records_folder(config, ("pairs", "controls_at"), *keys))
+            comparison = run_arms(experiment, this, records_folder(config, ("controls_at",), *keys))
         with this.phase("saving and report"):
-            save(transfer, encoder, pictures, words, config, this)
-            looking.write(transfer, gallery, pictures.images["test"], this)
+            if has_model(comparison, this):
+                save(transfer, encoder, pictures, words, config, this)
+                looking.write(transfer, gallery, pictures.images["test"], this)
         conclude(comparison, this)
         return this.folder
     finally:

@@ -42,9 +42,11 @@ def _words(writer: Writer, gallery: Gallery, images: np.ndarray) -> list[dict]:
     if "prefix" in type(writer.reader.get_layer("memory")).__name__.lower():
         return []  # a prefix is all there is to see; no word looks anywhere
     rows = np.unique(np.linspace(0, len(images) - 1, DRAWN).astype(int))
-    told = writer.tell(gallery.grids["test"][rows])
+    grids = gallery.grids["test"][rows]
+    told = writer.tell(grids)
+    places = writer.places(grids, told)
     found = []
-    for row, tokens in zip(rows, told.tokens[:, 0]):
+    for row, tokens in zip(rows, told.tokens[np.arange(len(rows)), places]):
         looks = writer.teller.looks(gallery.grids["test"][row], tokens)  # [T - 1, h, w]
         place, each = 0, []
         for pieces, word in zip(writer.words.grouped(tokens), writer.words.words(tokens)):

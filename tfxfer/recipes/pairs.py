@@ -17,6 +17,7 @@ from tfxfer.config import RetrievalConfig
 from tfxfer.errors import TfxferError
 from tfxfer.evaluate.retrieval import by_query, ranks
 from tfxfer.experiment import Outcome, sweep
+from tfxfer.recipes.controls import deranged
 from tfxfer.records import Record
 from tfxfer.transfer.bridges.anchors import Anchors
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
@@ -60,10 +61,8 @@ class Pairs:
 
     def shuffled(self, seed: int) -> "Pairs":
         """Return the pairs whose training texts belong to other pictures: no picture keeps its own."""
-        order = np.random.default_rng(seed + 1).permutation(len(self.ids["train"]))
-        other = np.empty_like(order)
-        other[order] = np.roll(order, 1)
-        return replace(self, captions=self.captions | {"train": [self.captions["train"][i] for i in other]})
+        order = deranged(len(self.captions["train"]), seed + 1)
+        return replace(self, captions=self.captions | {"train": [self.captions["train"][i] for i in order]})
 
     def ranks(self, k: np.ndarray, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the ranks of K [P, C] over a split: int [P] of each picture's best text, int [C] of each text's."""

@@ -15,6 +15,7 @@ from tfxfer.data.pictures import readable_errors
 from tfxfer.data.questions import questions_about
 from tfxfer.errors import UserError
 from tfxfer.evaluate.vqa import answer_kind, same_answer
+from tfxfer.recipes.controls import deranged
 from tfxfer.recipes.vqa_checks import FORMS, vqa_columns
 from tfxfer.runs import Run
 
@@ -59,8 +60,7 @@ class Questions:
 
     def shuffled(self, seed: int) -> "Questions":
         """Return the questions, with their answers, about other pictures."""
-        order = np.random.default_rng(seed + 1).permutation(len(self.images))
-        return replace(self, picture=order[self.picture])
+        return replace(self, picture=deranged(len(self.images), seed + 1)[self.picture])
 
     @property
     def first(self) -> np.ndarray:
@@ -183,15 +183,30 @@ def answer_names(train: Questions, most: int) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def say_unseen(found: dict[str, Questions], names: Sequence[str], this: Run) -> dict[str, Any]:
-    """Say which answers are no class; return how many test questions have such an answer, and a few of them."""
+def say_unseen(found: dict[str, Questions], names: Sequence[str], drawn: Questions, this: Run) -> dict[str, Any]:
+    """Say which answers are no class, or are not learned; return how many test questions have such an answer.
+
+    Args:
+        found: The questions of all splits; those of training are the pool that is drawn from.
+        names: The classes: answers of the pool.
+        drawn: The training questions of the greatest budget, which are fewer.
+        this: The run.
+
+    Returns:
+        "unseen", the number of test questions whose answer `drawn` never shows, and "unseen_answers", a few of them.
+    """
     told: dict[str, Any] = {}
-    for split, what in (
-        ("train", "have an answer beyond --max-answers, and teach nothing"),
-        ("validation", "have an answer that is no class, and count as wrong"),
-        ("test", "have an answer that training never shows, or beyond --max-answers, and count as wrong"),
+    shows = set(names) & set(drawn.answers)
+    for split, known, what in (
+        ("train", set(names), "have an answer beyond --max-answers, and teach nothing"),
+        ("validation", set(names), "have an answer that is no class, and count as wrong"),
+        (
+            "test",
+            shows,
+            "have an answer that training never shows, and stay in the score",
+        ),
     ):
-        unseen = Counter(one for one in found[split].answers if one not in set(names))
+        unseen = Counter(one for one in found[split].answers if one not in known)
         if unseen:
             count, total = unseen.total(), len(found[split].answers)
             shown = ", ".join(f"'{one}'" for one, _ in unseen.most_common(5)) + (" …" if len(unseen) > 5 else "")

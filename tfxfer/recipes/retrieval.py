@@ -32,6 +32,7 @@ from tfxfer.models.randomness import seeded
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes.arms import fresh_copy
 from tfxfer.recipes.checks import retrieval_columns
+from tfxfer.recipes.controls import has_model
 from tfxfer.recipes.feature import conclude, load_source, records_folder, run_arms
 from tfxfer.recipes.gallery import save, spaced
 from tfxfer.recipes.pairs import MEASURES, Pairs, Towers, anchors, native
@@ -78,7 +79,8 @@ def run(config: RetrievalConfig) -> Path:
         with this.phase("arms"):
             comparison = run_arms(experiment, this, records_folder(config, ("controls_at",), *keys))
         with this.phase("saving and report"):
-            save(made.transfer.final(), data, pairs, reading(phi, data, config), comparison, this)
+            if has_model(comparison, this):
+                save(made.transfer.final(), data, pairs, reading(phi, data, config), comparison, this)
         conclude(comparison, this)
         return this.folder
     finally:

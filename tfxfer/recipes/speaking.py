@@ -25,6 +25,7 @@ from tfxfer.experiment import Arm, Experiment
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes.captioned import one_each
 from tfxfer.recipes.checks import target_columns
+from tfxfer.recipes.controls import has_model
 from tfxfer.recipes.feature import conclude, records_folder, run_arms
 from tfxfer.recipes.language import fresh_language, load_language
 from tfxfer.recipes.ledger import keep
@@ -69,12 +70,10 @@ def speak(config: StructureConfig, this: Run) -> None:
     )
     keys = (texts.dataset.fingerprint, fingerprint(language))
     with this.phase("arms"):
-        comparison = run_arms(experiment, this, records_folder(config, ("training_texts", "labels_per_class"), *keys))
+        comparison = run_arms(experiment, this, records_folder(config, ("labels_per_class",), *keys))
     with this.phase("saving and report"):
-        if last in {(record.labels_per_class, record.seed) for record in comparison.select("transfer", last[0])}:
+        if has_model(comparison, this):
             save(transfer.final(), texts, words, config, this)
-        else:
-            this.say("no model is saved: the transfer arm failed at the greatest budget", style="red")
     conclude(comparison, this)
 
 

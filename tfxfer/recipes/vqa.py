@@ -29,6 +29,7 @@ from tfxfer.models.randomness import seeded
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.recipes import answering
 from tfxfer.recipes.arms import fresh_copy
+from tfxfer.recipes.controls import has_model
 from tfxfer.recipes.feature import conclude, load_source, records_folder, run_arms
 from tfxfer.recipes.questions import Questions, answer_names, load_questions, load_target, say_unseen
 from tfxfer.recipes.retrieval import load_language
@@ -55,9 +56,10 @@ def run(config: VqaConfig) -> Path:
         encoder, shape = load_encoder(config, dataset, this)
         questions = load_questions(dataset, config, shape[:2], shape[2], this)
         names = answer_names(questions["train"], config.max_answers)
-        unseen = say_unseen(questions, names, this)
         with this.phase("features"):
             made = Arms(encoder, shape, language, questions, names, config, this)
+        drawn = made.lessons(*made.transfer.keep).questions["train"]
+        unseen = say_unseen(questions, names, drawn, this)
         told = unseen | answering.say_read(made.transfer.qa.questions, questions, this)
         experiment = Experiment(
             title=f"{config.target}: questions about pictures",
@@ -75,8 +77,9 @@ def run(config: VqaConfig) -> Path:
         with this.phase("arms"):
             comparison = run_arms(experiment, this, records_folder(config, ("controls_at",), *keys, key_of(names)))
         with this.phase("saving and report"):
-            answering.save(made.transfer.final(), shape, this)
-            answering.write(made.transfer, made.lessons(*made.transfer.keep), comparison, told, this)
+            if has_model(comparison, this):
+                answering.save(made.transfer.final(), shape, this)
+                answering.write(made.transfer, made.lessons(*made.transfer.keep), comparison, told, this)
         conclude(comparison, this)
         return this.folder
     finally:

@@ -22,6 +22,7 @@ from tfxfer.experiment import Outcome, sweep
 from tfxfer.fit import train
 from tfxfer.models.randomness import reseed
 from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.recipes.controls import deranged
 from tfxfer.recipes.networks import warmed
 from tfxfer.records import Record
 from tfxfer.transfer.knowledge.captioner import evidence_of, new_weights
@@ -63,7 +64,7 @@ class Gallery:
 
     def shuffled(self, seed: int) -> "Gallery":
         """Return the gallery whose training captions stand under other pictures."""
-        order = np.random.default_rng(seed + 1).permutation(len(self.captions["train"]))
+        order = deranged(len(self.captions["train"]), seed + 1)
         return replace(self, captions=self.captions | {"train": [self.captions["train"][i] for i in order]})
 
 
@@ -132,8 +133,7 @@ class Writer:
     def answer(self, grids: np.ndarray, wanted: Sequence[Sequence[str]]) -> tuple[list[str], dict[str, np.ndarray]]:
         """Return the captions of pictures by beam search, and what they are worth."""
         told = self.tell(grids)
-        best = best_of(told.scores, self.captions.terms(mean(grids), told.texts), self.weight) if self.weight else None
-        answers = [texts[0 if best is None else best[row]] for row, texts in enumerate(told.texts)]
+        answers = [texts[place] for texts, place in zip(told.texts, self.places(grids, told))]
         lessons = Lessons.of(grids, wanted, self.words, self.config.length)
         gains = self.teller.log_likelihood(grids[lessons.picture], lessons.numbers)
         likelihood = np.bincount(lessons.picture, gains) / np.bincount(lessons.picture)  # the mean of a picture's
@@ -145,6 +145,12 @@ class Writer:
         return self.teller.tell(
             grids, num_beams=beams, num_return=beams, max_length=config.length, length_penalty=config.length_penalty
         )
+
+    def places(self, grids: np.ndarray, told: Told) -> np.ndarray:
+        """Return int [N]: which of its beams is a picture's caption."""
+        if not self.weight:
+            return np.zeros(len(grids), int)
+        return best_of(told.scores, self.captions.terms(mean(grids), told.texts), self.weight)
 
     def _learn_ranking(self, gallery: Gallery) -> float:
         """Fit f·g on the same pairs, and choose by CIDEr-D on validation what weight it has beside h."""
@@ -239,7 +245,7 @@ def neighbour(gallery: Gallery, words: Vocabulary) -> Outcome:
     """Answer with the caption of the training picture whose mean feature is nearest by its cosine."""
     vectors = {split: unit(mean(gallery.grids[split])) for split in ("train", "test")}
     nearest = (vectors["test"] @ vectors["train"].T).argmax(1)
-    answers = words.texts(words.numbers([gallery.captions["train"][i][0] for i in nearest], LONGEST)[0])
+    answers = own_words([gallery.captions["train"][i][0] for i in nearest], words)
     return Outcome(
         None,
         {"method": "nearest picture's caption"},
@@ -249,10 +255,21 @@ def neighbour(gallery: Gallery, words: Vocabulary) -> Outcome:
 
 
 def measures(answers: Sequence[str], wanted: Sequence[Sequence[str]], words: Vocabulary) -> dict[str, np.ndarray]:
-    """Return CIDEr-D, exact match and token F1 of each caption, on the words that the vocabulary makes of a text."""
-    references = [words.texts(words.numbers(list(each), LONGEST)[0]) for each in wanted]
+    """Return CIDEr-D, exact match and token F1 of each caption, on words as the vocabulary splits a text."""
+    references = [own_words(each, words) for each in wanted]
     each = caption_scores(answers, references, per_caption=True)["per_caption"]
     return {name: np.asarray(each[name]) for name in ("cider_d", "exact_match", "token_f1")}
+
+
+def own_words(texts: Sequence[str], words: Vocabulary) -> list[str]:
+    """Return what people wrote, as the vocabulary writes it; a text that it cannot write stays as it is.
+
+    Else all words that are unknown would be one word, which a model that says [UNK] gets right.
+    """
+    plain = words.texts(words.numbers(list(texts), LONGEST)[0])
+    unknown = words.pieces[words.unknown]
+    kept = [" ".join((text.casefold() if words.lowercase else text).split()) for text in texts]
+    return [own if unknown in written.split() else written for own, written in zip(kept, plain)]
 
 
 def mean(grids: np.ndarray) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""What control arms of several recipes share, and a run whose transfer arm fails."""
+
+import csv
+
+import here
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfxfer
+from tfxfer.errors import TfxferError
+from tfxfer.models.vocabulary import NEEDED, Vocabulary
+from tfxfer.recipes.captioned import said_of_each
+from tfxfer.recipes.controls import deranged
+from tfxfer.recipes.pairs import Towers
+from tfxfer.recipes.vqa_arms import Answerer
+from tfxfer.recipes.writers import Writer, measures
+from tfxfer.records import Comparison
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+def test_nothing_stays_in_its_place(count):
+    for seed in range(20):
+        order = deranged(count, seed)
+        assert sorted(order) == list(range(count))
+        assert count < 2 or not (order == np.arange(count)).any()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arm", "other"),
+    [("knowledge", Writer, "neighbour"), ("vqa", Answerer, "prior"), ("retrieval", Towers, "anchors")],
+)
+def test_a_transfer_that_fails_leaves_a_report_of_the_others(recipe, arm, other, data_dir, tmp_path, monkeypatch):
+    def diverge(*_):
+        raise TfxferError("the loss became NaN")
+
+    monkeypatch.setattr(arm, "_attempt", diverge)
+    run = tmp_path / "run"
+    words = ("--smoke", "--fresh", "--arms", "transfer", "random", other, "--seeds", "1", "--run-dir", run)
+    if recipe == "vqa":
+        words = tuple(word for word in words if word != "random")
+    done = here.command(recipe, *words, data_dir=data_dir)
+    assert "Traceback" not in done.stderr
+    status = {record.arm: record.status for record in Comparison.load(run).records}
+    assert status["transfer"] == "failed" and status[other] == "ok"
+    assert (run / "report.html").exists() and not (run / "model.keras").exists()
+    assert "no model is saved" in (run / "log.txt").read_text("utf-8")
+
+
+def test_unknown_words_are_not_all_the_same_word():
+    """[UNK] is what a model says that knows no better; it must not be right where people wrote a rare word."""
+    words = Vocabulary([*NEEDED, "a", "zebra"])
+    wanted = [["a xylophone"], ["猫"], ["A  Zebra"]]
+    found = measures(["a [UNK]", "[UNK]", "a zebra"], wanted, words)
+    assert found["exact_match"].tolist() == [0, 0, 1]
+    assert found["token_f1"].tolist() == [0.5, 0, 1]
+
+
+def test_rows_of_a_table_about_one_picture_are_one_example(tmp_path):
+    rows = [("image", "caption")]
+    for i in range(20):
+        Image.fromarray(np.full((8, 8, 3), 10 * i, np.uint8)).save(tmp_path / f"{i}.png")
+        rows += [(f"{i}.png", f"picture {i} in words {k}" if (i, k) != (3, 1) else "") for k in range(3)]
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    table = tfxfer.load(f"csv:{tmp_path}/table.csv", image="image", caption="caption")
+    pictures, captions = {}, {}
+    for split in table.sizes:
+        places, said = said_of_each(table, split)
+        for place, texts in zip(places, said):
+            number = int(texts[0].split()[1])
+            assert all(int(text.split()[1]) == number for text in texts)
+            captions[number] = texts
+            pictures[number] = int(table.arrays(split)["image"][place].max()) // 10
+    assert pictures == {i: i for i in range(20)}
+    assert {i: len(texts) for i, texts in captions.items()} == {i: 2 if i == 3 else 3 for i in range(20)}
