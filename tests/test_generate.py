@@ -368,3 +368,17 @@ def test_a_vocabulary_smaller_than_the_beam():
         tokens, score = plain_beam_search(tables[picture], search, words=2)[0]
         assert as_list(found, picture) == list(tokens)
         assert math.isclose(float(found.scores[picture, 0]), score, abs_tol=1e-4)
+
+
+@pytest.mark.parametrize("way", [beam_search, greedy, functools.partial(sample, seed=(1, 2))])
+def test_what_cannot_be_said_has_no_score(way):
+    """Every word is forbidden after two steps: no sequence of this length without a repetition exists."""
+    tables = random_model(3, batch=2)
+    found = way(step_of(tables), cache_of(2), 2, Search(START, END, max_length=6, min_length=6, no_repeat_ngram=1))
+    assert np.isneginf(found.scores.numpy()).all() and (found.lengths.numpy() == 1).all()
+
+
+@pytest.mark.parametrize("wrong", [{"no_repeat_ngram": -1}, {"length_penalty": math.nan}, {"length_penalty": math.inf}])
+def test_searches_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(UserError, match="no_repeat_ngram .* and length_penalty"):
+        Search(START, END, **wrong)

@@ -15,6 +15,8 @@ from tfxfer import cli
 from tfxfer.errors import UserError
 from tfxfer.runs import open_run
 
+LONGEST = 50  # tokens of a caption where the model has room for them
+
 
 def parser() -> ArgumentParser:
     """Return the parser of this command."""
@@ -25,7 +27,7 @@ def parser() -> ArgumentParser:
     made.add_argument("--question", nargs="+", default=[], help="one or more questions about each picture")
     made.add_argument("--top", type=int, default=3, help="how many answers to show (default: 3)")
     made.add_argument("--num-beams", type=int, help="captions: hypotheses of beam search (default: the run's)")
-    made.add_argument("--max-length", type=int, default=50, help="captions: longest one in tokens (default: 50)")
+    made.add_argument("--max-length", type=int, help="captions: longest in tokens (default: 50, where there is room)")
     made.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
     return made
 
@@ -74,7 +76,7 @@ def check(asked: Namespace, about: dict[str, Any]) -> None:
         raise UserError(f"--num-beams: {asked.run} answers with classes and searches nothing; leave it out")
     if asked.num_beams is not None and asked.num_beams < 1:
         raise UserError(f"--num-beams {asked.num_beams}: must be above 0")
-    if about["task"] == "captions" and asked.max_length < 3:
+    if about["task"] == "captions" and asked.max_length is not None and asked.max_length < 3:
         raise UserError(
             f"--max-length {asked.max_length}: leaves no room for a word between begin and end; give 3 or more"
         )
@@ -146,6 +148,7 @@ def told(model: Any, inputs: Sequence[str], about: dict[str, Any], asked: Namesp
     import tensorflow as tf
 
     from tfxfer.data.pictures import read
+    from tfxfer.models.decoder import room_of
     from tfxfer.models.vocabulary import Vocabulary
     from tfxfer.transfer.knowledge.telling import Teller
 
@@ -153,10 +156,11 @@ def told(model: Any, inputs: Sequence[str], about: dict[str, Any], asked: Namesp
     grids = np.asarray(model.get_layer("encoder")(pictures))
     teller = Teller(model, Vocabulary(about["pieces"], about["lowercase"]))
     beams = asked.num_beams or about["num_beams"]
+    longest = asked.max_length or min(LONGEST, room_of(teller.decoder))
     found = teller.tell(
         grids,
         num_beams=beams,
-        max_length=asked.max_length,
+        max_length=longest,
         num_return=beams,
         length_penalty=about["length_penalty"],
     )

@@ -235,7 +235,7 @@ f·g brings {swing["f·g"]} and h {swing["h"]}.
 # ## 4 · Does it look?
 #
 # The plainest test needs no second model. Ask the same model the same questions, but show it the picture of another
-# character; or a blank one, whose every place is the mean of all. If it does as well, it did not look. Questions about
+# character; or a picture whose every place is the mean of all. If it does as well, it did not look. Questions about
 # one picture stand or fall together, so the interval comes from drawing pictures, with all their questions.
 
 # %%
@@ -247,7 +247,7 @@ teach.show(blindness)
 
 
 def looks(qa, asked):
-    """Ask with own pictures, with others', with a blank one; return what `blindness` says."""
+    """Ask with own pictures, with others', with the mean one; return what `blindness` says."""
     other = np.roll(np.arange(len(asked.sight)), len(asked.sight) // 2).astype(np.int32)
     blank = np.repeat(asked.sight.mean(0, keepdims=True), len(asked.sight), 0)
     seen = {"pictures": asked, "shuffled": asked._replace(picture=other[asked.picture])}
@@ -328,7 +328,7 @@ teach.say("\n".join(f"- The model that {name} moves {share:.0%}." for name, shar
 # %% [markdown]
 # ## 6 · The margin, and what it is a margin over
 #
-# Showing a blank picture to a model that learned with pictures is a little unfair: it has never met one. So there is
+# Showing the mean picture to a model that learned with pictures is a little unfair: it has never met one. So there is
 # a stricter control, an arm: the same network *trained* on the mean picture, which may put all its strength into the
 # words. It is the *blind* arm of lesson 05; here tfxfer calls it `question_only`. Three seeds of each; the scores are
 # by picture, because questions about one picture stand or fall together.

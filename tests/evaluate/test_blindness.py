@@ -55,10 +55,26 @@ def test_it_is_compared_with_the_better_of_the_others():
     given = scores(0.5)
     given["blank"] = given["pictures"] + 1
     found = blindness(given, ["a"] * 200)
-    assert not found["looks"] and "with a blank picture" in found["sentence"]
+    assert not found["looks"] and "with the mean picture" in found["sentence"]
 
 
 @pytest.mark.parametrize("given", [{"pictures": []}, {"pictures": [1.0]}, {"pictures": [], "blank": []}])
 def test_nothing_to_compare_is_refused(given):
     with pytest.raises(UserError, match="with pictures and without"):
         blindness(given, ["a"])
+
+
+def test_few_examples_show_nothing():
+    """Five that differ are fewer than a sign test needs."""
+    for count, looks in ((1, False), (5, False), (6, True)):
+        given = {"pictures": np.ones(count), "blank": np.zeros(count)}
+        assert blindness(given, ["a"] * count)["looks"] is looks
+    pairs = {"pictures": np.ones(10), "blank": np.zeros(10)}
+    assert not blindness(pairs, ["a"] * 10, groups=np.arange(10) // 2)["looks"]  # five pictures
+
+
+def test_lists_of_different_lengths_are_named():
+    with pytest.raises(UserError, match="3 scores with pictures and 2 of 'blank'"):
+        blindness({"pictures": np.ones(3), "blank": np.ones(2)}, ["a"] * 3)
+    with pytest.raises(UserError, match="3 scores with pictures and 4 of 'answers'"):
+        blindness({"pictures": np.ones(3), "blank": np.ones(3)}, ["a"] * 4)

@@ -156,6 +156,14 @@ def test_a_prefix_a_table_of_captions_and_own_texts(data_dir, samples, tmp_path)
         ({"arms": ("random",)}, "'transfer' is the method under study"),
         ({"source": "preset:nowhere", "source_text": "t"}, "--source-text"),
         ({"encoder": "keras:VGG16"}, "give --download"),
+        ({"encoder": "fresh:vit"}, "--encoder fresh:vit"),
+        ({"encoder_epochs": 0}, "--encoder-epochs 0"),
+        ({"source": "fresh:bert"}, "--source fresh:bert"),
+        ({"updates": 0}, "--updates 0"),
+        ({"learning_rates": (float("nan"),)}, "--learning-rates nan"),
+        ({"length": 500}, "--length 500: the BERT that is trained here has 64 positions"),
+        ({"looking": "prefix", "prefix_length": 0}, "--prefix-length 0"),
+        ({"looking": "prefix", "prefix_length": 60}, "--length 16 and --prefix-length 60"),
     ],
 )
 def test_a_request_that_cannot_work_is_refused_before_tensorflow_starts(change, message, tmp_path, monkeypatch):

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfxfer.errors import UserError
-from tfxfer.evaluate.verdict import signed
+from tfxfer.evaluate.verdict import signed, too_few
 
 RESAMPLES = 10_000
+LEVEL = 0.95  # of the interval
+BLOCK = 2**22  # numbers that are drawn at a time
 SAME = 0.5  # share of identical answers from which they are said to be the same
 
 
@@ -26,7 +28,7 @@ def blindness(
 
     Args:
         scores: "pictures" -> float [N], each answer's score with its own picture; and the scores of the same model
-            "shuffled" (each sees another's picture) and "blank" (a picture of nothing), where they were measured.
+            "shuffled" (each sees another's picture) and "blank" (all see the mean picture), where they were measured.
         answers: What was answered with the right pictures, [N].
         measure: What the scores are, for the sentence.
         what: What is answered, for the sentence: pictures, or questions about them.
@@ -37,24 +39,30 @@ def blindness(
     Returns:
         "means" of each kind, "identical_share" (share of the most frequent answer), "gain" (mean of the right picture
         minus the best other), its 95 % interval "low" and "high" by bootstrap over the examples or their groups,
-        "looks" (whether the interval is above 0), and "sentence".
+        widened to hold 0 where fewer than six of them differ, "looks" (whether the interval is above 0), and
+        "sentence".
 
     Raises:
-        UserError: There are no examples, nothing to compare with, or not a group for each example.
+        UserError: There are no examples, nothing to compare with, or lists of different lengths.
     """
     own = np.asarray(scores["pictures"], float)
     others = {name: np.asarray(values, float) for name, values in scores.items() if name != "pictures"}
     if not len(own) or not others:
         raise UserError("give scores of one example or more, with pictures and without")
+    counts = {name: len(values) for name, values in others.items()} | {"answers": len(answers)}
+    odd = next((name for name, count in counts.items() if count != len(own)), None)
+    if odd:
+        raise UserError(f"{len(own)} scores with pictures and {counts[odd]} of '{odd}': each example needs one of both")
     best = max(others, key=lambda name: others[name].mean())
     difference = own - others[best]
     sums, sizes = _by_group(difference, np.arange(len(own)) if groups is None else np.asarray(groups))
-    rows = np.random.default_rng(seed).integers(0, len(sums), (RESAMPLES, len(sums)))
-    low, high = np.quantile(sums[rows].sum(1) / sizes[rows].sum(1), [0.025, 0.975])
-    counts = np.unique(np.asarray(answers, dtype=np.str_), return_counts=True)[1]
+    low, high = np.quantile(_resampled(sums, sizes, np.random.default_rng(seed)), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if too_few(sums, LEVEL):
+        low, high = min(low, 0.0), max(high, 0.0)
+    most = np.unique(np.asarray(answers, dtype=np.str_), return_counts=True)[1]
     found = {
         "means": {name: float(np.mean(values)) for name, values in scores.items()},
-        "identical_share": float(counts.max() / len(own)),
+        "identical_share": float(most.max() / len(own)),
         "gain": float(difference.mean()),
         "low": float(low),
         "high": float(high),
@@ -71,8 +79,16 @@ def _by_group(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.bincount(places, weights=values), np.bincount(places)
 
 
+def _resampled(sums: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the means of RESAMPLES draws of G of the G groups, float [RESAMPLES]."""
+    each = max(1, BLOCK // len(sums))
+    counts = [min(each, RESAMPLES - start) for start in range(0, RESAMPLES, each)]
+    drawn = (rng.integers(0, len(sums), (count, len(sums))) for count in counts)
+    return np.concatenate([sums[rows].sum(1) / sizes[rows].sum(1) for rows in drawn])
+
+
 def _sentence(found: dict[str, Any], best: str, measure: str, what: str) -> str:
-    means, other = found["means"], "another's picture" if best == "shuffled" else "a blank picture"
+    means, other = found["means"], "another's picture" if best == "shuffled" else "the mean picture"
     own, others = (f"{means[kind]:.3f}".replace("-", "−") for kind in ("pictures", best))
     figures = f"{measure} {own} with its own picture, {others} with {other}"
     span = f"difference {signed(found['gain'])}, 95 % interval {signed(found['low'])} to {signed(found['high'])}"

@@ -105,8 +105,9 @@ def _one_by_one(
         more |= {"seen": seen} if seen is not None else {}
         logits, new = step(last, s.position, s.cache, **more)
         gains = tf.nn.log_softmax(words_first_of(logits, words_first), axis=0)  # [V, B, 1]
-        token = choose(allowed(gains, s.tokens, s.position, search)[..., 0], s.position)
-        gain = tf.gather(tf.transpose(gains[..., 0]), token, batch_dims=1)
+        may = allowed(gains, s.tokens, s.position, search)[..., 0]  # [V, B]
+        token = choose(may, s.position)
+        gain = tf.gather(tf.transpose(may), token, batch_dims=1)  # NEVER where all are forbidden: nothing can be said
         token = tf.where(s.ended, search.pad_id, token)
         return (
             _Single(
@@ -136,4 +137,5 @@ def _one_by_one(
     )[0]
     lengths = lengths_of(state.tokens, search)
     scores = state.scores / tf.cast(lengths - 1, tf.float32) ** search.length_penalty
+    scores = tf.where(state.scores > NEVER / 2, scores, NEVER)
     return answer(state.tokens, scores, tf.math.is_nan(state.scores[:, 0]), search)

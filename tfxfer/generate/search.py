@@ -1,5 +1,6 @@
 """How a search goes and what it finds, and the tokens that must not come next."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -42,7 +43,9 @@ class Search:
         min_length: No end before this many tokens, the start token among them.
         length_penalty: A score is divided by length^length_penalty, the length without the start token; above 0
             this favours long sequences, because log-probabilities are negative.
-        early_stopping: Stop at K finished sequences; otherwise when no running one can still be better.
+        early_stopping: Stop at K finished sequences; otherwise when the likeliest running one, divided by its length so
+            far, is no better than the worst of them. With a length penalty above 0 it might still have become better
+            by growing; Hugging Face's `early_stopping=False` stops at the same place.
         no_repeat_ngram: No n-gram of this length comes twice; 0 allows all.
         num_return: Sequences R returned for each picture.
     """
@@ -64,6 +67,11 @@ class Search:
             raise UserError(f"num_beams {self.num_beams} and max_length {self.max_length}: need at least 1 and 2")
         if not 1 <= self.num_return <= self.num_beams:
             raise UserError(f"num_return {self.num_return}: must be from 1 to num_beams ({self.num_beams})")
+        if self.no_repeat_ngram < 0 or not math.isfinite(self.length_penalty):
+            raise UserError(
+                f"no_repeat_ngram {self.no_repeat_ngram} and length_penalty {self.length_penalty}: need 0 or more, and "
+                "a number that is finite"
+            )
         if self.min_length > self.max_length:
             raise UserError(f"min_length {self.min_length} is above max_length {self.max_length}")
 

@@ -82,7 +82,7 @@ def masked_lm(backbone: keras.Model, pieces: list[str], sequence_length: int) ->
     """
     import keras_hub
 
-    tokenizer = keras_hub.tokenizers.BertTokenizer(vocabulary=pieces, lowercase=True)
+    tokenizer = keras_hub.tokenizers.BertTokenizer(vocabulary=pieces, lowercase=True, strip_accents=True)
     start, end, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
     packer = keras_hub.layers.MultiSegmentPacker(
         sequence_length=sequence_length, start_value=start, end_value=end, pad_value=pad

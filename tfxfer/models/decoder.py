@@ -130,6 +130,11 @@ def prefix_of(decoder: keras.Model) -> int:
     return decoder.get_layer("words_only").cropping[0] if "words_only" in names else 0
 
 
+def room_of(decoder: keras.Model) -> int:
+    """Return how many positions a decoder has for words."""
+    return decoder.get_layer("position_embedding").sequence_length - prefix_of(decoder)
+
+
 def check_looks(decoder: keras.Model) -> None:
     """Raise `UserError` unless a decoder sees its memory: by cross-attention in every block, or as a prefix.
 
@@ -171,14 +176,12 @@ def stepper(decoder: keras.Model, memory: Any, beams: int, length: int) -> tuple
         UserError: The decoder does not look at the memory, or has fewer positions than L.
     """
     check_looks(decoder)
-    prefix = prefix_of(decoder)
-    places_table = decoder.get_layer("position_embedding")
-    room = places_table.sequence_length - prefix
+    prefix, room = prefix_of(decoder), room_of(decoder)
     if length > room:
         raise UserError(f"max_length {length}: {decoder.name} has {room} positions for words; ask for at most so many")
     words = _tensor(decoder.get_layer("token_embedding").embeddings)  # [V, D]
     at = (
-        _tensor(places_table.position_embeddings)[prefix:]
+        _tensor(decoder.get_layer("position_embedding").position_embeddings)[prefix:]
         + _tensor(decoder.get_layer("segment_embedding").embeddings)[0]
     )
     first = _norm(decoder.get_layer("embeddings_layer_norm"))

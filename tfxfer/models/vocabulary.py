@@ -1,7 +1,9 @@
 """Word pieces to numbers and back, for models that write."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -29,13 +31,17 @@ class Vocabulary:
         import keras_hub
 
         self.pieces, self.lowercase = list(pieces), lowercase
-        self.tokenizer = keras_hub.tokenizers.BertTokenizer(vocabulary=self.pieces, lowercase=lowercase)
+        self.tokenizer = keras_hub.tokenizers.BertTokenizer(
+            vocabulary=self.pieces, lowercase=lowercase, strip_accents=lowercase
+        )
         self.pad, self.unknown, self.start, self.end, self.mask = (self.pieces.index(token) for token in NEEDED)
         self._known: dict[str, np.ndarray] = {}  # text -> its pieces: the same captions are asked for again and again
 
     @classmethod
     def read(cls, folder: str | Path) -> "Vocabulary":
         """Return the vocabulary in a model's folder: `vocab.txt`, `vocabulary.txt` or KerasHub's tokenizer assets.
+
+        Texts are lower-cased unless the folder's `tokenizer_config.json` says otherwise, as that of a cased BERT does.
 
         Raises:
             UserError: There is none; without its own vocabulary a language model cannot be asked.
@@ -46,7 +52,7 @@ class Vocabulary:
             raise UserError(
                 f"{folder}: has no tokenizer ({names[0]}); copy the one that the model was trained with there"
             )
-        return cls(file.read_text(encoding="utf-8").split("\n")[: _lines(file)])
+        return cls(file.read_text(encoding="utf-8").split("\n")[: _lines(file)], _lowercase(Path(folder)))
 
     def numbers(self, texts: Sequence[str], length: int) -> tuple[np.ndarray, int]:
         """Return int32 [N, length], padded, and how many texts were longer and are cut before their end token."""
@@ -88,6 +94,19 @@ class Vocabulary:
             else:
                 groups.append([i])
         return groups
+
+
+def _lowercase(folder: Path) -> bool:
+    """Return whether a tokenizer lower-cases, by Hugging Face's settings or KerasHub's."""
+    for name, keys in (("tokenizer_config.json", ("do_lower_case",)), ("tokenizer.json", ("config", "lowercase"))):
+        if not (folder / name).is_file():
+            continue
+        found: Any = json.loads((folder / name).read_text(encoding="utf-8"))
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        if isinstance(found, bool):
+            return found
+    return True
 
 
 def _lines(file: Path) -> int:

@@ -80,7 +80,7 @@ def write(transfer: Answerer, lessons: Lessons, comparison: Comparison, told: di
 
 
 def does_it_look(transfer: Answerer, lessons: Lessons) -> dict[str, Any]:
-    """Return `blindness` of the answers to the test questions: with their pictures, with others', with a blank one."""
+    """Return `blindness` of the answers to the test questions: with their pictures, with others', with the mean."""
     test, asked = lessons.questions["test"], lessons.asked["test"]
     other = np.roll(np.arange(len(asked.sight)), max(1, len(asked.sight) // 2)).astype(np.int32)
     blank = lessons.blind().asked["test"]

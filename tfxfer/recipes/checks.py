@@ -1,5 +1,6 @@
 """Checks of a recipe's request that are cheap and need no TensorFlow."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,8 @@ from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, Struc
 from tfxfer.data import spec as data_spec
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
+
+POSITIONS = 64  # of a BERT that is trained here, `tfxfer.models.bert.small_bert`
 
 
 def target_columns(config: TaskConfig) -> dict[str, str | None]:
@@ -110,15 +113,41 @@ def check_knowledge(config: KnowledgeConfig) -> None:
     data_spec.check(config.target, **where, image=config.target_image, caption=config.target_caption)
     if config.reading:
         data_spec.check(config.reading, **where)
+    _check_maps(config.encoder)
+    if config.source.startswith("fresh:"):
+        raise UserError(f"--source {config.source}: is an untrained model; name what a BERT reads, such as 'names'")
     for name in ("frozen", "word_dropout", "label_smoothing"):
         if getattr(config, name) > 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: is a share, from 0 to 1")
     if config.length < 3:
         raise UserError(f"--length {config.length}: leaves no room for a word between begin and end; give 3 or more")
+    _check_numbers(config)
+    prefix = config.prefix_length if config.looking == "prefix" else 0
+    if config.looking == "prefix" and not prefix:
+        raise UserError("--prefix-length 0: a prefix of nothing shows no picture; give 1 or more")
+    if not model_spec.is_model(config.source) and prefix + config.length > POSITIONS:
+        words = f"--length {config.length}" + (f" and --prefix-length {prefix}" if prefix else "")
+        raise UserError(f"{words}: the BERT that is trained here has {POSITIONS} positions; ask for fewer")
     if not set(config.controls_at) <= set(config.pairs):
         raise UserError(f"--controls-at {list(config.controls_at)}: must be among --pairs {list(config.pairs)}")
     if "transfer" not in config.arms:
         raise UserError("--arms: 'transfer' is the method under study and must be among them")
+
+
+def _check_maps(spec: str) -> None:
+    """Raise `UserError` for an untrained encoder without maps [h, w, E], which a word could look at."""
+    if spec.startswith("fresh:") and not spec.startswith("fresh:cnn"):
+        raise UserError(f"--encoder {spec}: has no maps of pictures for words to look at; use fresh:cnn or a data set")
+
+
+def _check_numbers(config: KnowledgeConfig) -> None:
+    """Raise `UserError` for a training of no steps, or by no rate."""
+    for name, at in (("updates", config.updates), ("encoder_epochs", config.encoder_epochs)):
+        if at < 1:
+            raise UserError(f"--{name.replace('_', '-')} {at}: nothing would be learned; give 1 or more")
+    odd = next((rate for rate in config.learning_rates if not (math.isfinite(rate) and rate > 0)), None)
+    if odd is not None:
+        raise UserError(f"--learning-rates {odd}: a rate is a number above 0, such as 0.003")
 
 
 def retrieval_columns(config: RetrievalConfig) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""Does the captioner look? What it says of the right, of another's and of a blank picture; where each word looks; K."""
+"""Does the captioner look? What it says of its, of another's and of the mean picture; where each word looks; K."""
 
 import numpy as np
 

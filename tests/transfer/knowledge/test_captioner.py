@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfxfer
 from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.cnn import article_cnn, glyph_cnn
 from tfxfer.models.decoder import blocks_of
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.transfer.knowledge import caption_reader
-from tfxfer.transfer.knowledge.captioner import grid_of, new_weights, whole
+from tfxfer.transfer.knowledge.captioner import grid_of, new_weights, sized, whole
 from tfxfer.transfer.knowledge.teaching import Lessons, SmoothedCrossEntropy, batches, compiled, slower
 from tfxfer.transfer.knowledge.telling import Teller
 
@@ -77,6 +78,9 @@ def test_the_language_models_weights_are_in_the_decoder_and_the_rest_is_new(lang
     place = "transformer_layer_1/feedforward_intermediate_dense/kernel"
     theirs = next(v for v in language.variables if v.path.endswith(place))
     np.testing.assert_array_equal(block._feedforward_intermediate_dense.kernel, theirs)
+    assert block.activation is language.backbone.get_layer("transformer_layer_1").activation
+    norm = reader.get_layer("causal_decoder").get_layer("head_norm")
+    assert norm.epsilon == language.masked_lm_head.layer_norm_epsilon
     new = new_weights(reader)
     carried = {row.target.path for row in weight_map.rows if row.origins}
     assert not new & carried
@@ -91,11 +95,59 @@ def test_what_it_says_depends_on_the_picture(language, words, prefix_length):
     assert abs(gains[0] - gains[1]) > 1e-6
 
 
-def test_a_model_without_maps_is_refused():
-    inputs = keras.Input((8,))
-    with pytest.raises(UserError, match="has no maps"):
-        grid_of(keras.Model(inputs, keras.layers.Dense(2)(inputs), name="flat"))
-    assert grid_of(article_cnn(3, (16, 16, 3))).output.shape == (None, 2, 2, 128)
+def patches():
+    """A transformer whose patches are cut by a convolution: a map before the first token, and none of what it sees."""
+    x = keras.Input((16, 16, 3))
+    tokens = keras.layers.Reshape((16, 8))(keras.layers.Conv2D(8, 4, strides=4)(x))
+    seen = keras.layers.MultiHeadAttention(2, 4)(tokens, tokens)
+    return keras.Model(x, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(seen)), name="patches")
+
+
+def flat(*before):
+    return keras.Sequential([keras.Input((8, 8, 1)), *before, keras.layers.Flatten(), keras.layers.Dense(2)])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]),
+        flat,
+        lambda: flat(keras.layers.Rescaling(1 / 255)),
+        lambda: flat(keras.layers.BatchNormalization()),
+        lambda: tfxfer.source("fresh:vit", num_classes=3, input_shape=(16, 16, 1)),
+        patches,
+    ],
+    ids=["vectors", "flat", "rescaled", "normalised", "vit", "patches"],
+)
+def test_a_model_without_maps_is_refused(make):
+    with pytest.raises(UserError, match="has no maps.* give a convolutional picture model"):
+        grid_of(make())
+
+
+def test_the_last_map_is_found_in_models_of_every_form():
+    cnn = article_cnn(3, (16, 16, 3))
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
+    maps = np.asarray(grid_of(cnn)(pictures))
+    assert maps.shape == (2, 2, 2, 128)
+    x = keras.Input((16, 16, 3))
+    nested = keras.Model(x, keras.layers.Dense(4)(cnn(keras.layers.Rescaling(1.0)(x))))
+    for model in (nested, keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Rescaling(1.0), cnn])):
+        np.testing.assert_allclose(grid_of(model)(pictures), maps, atol=1e-6)
+
+
+def test_a_map_that_the_side_does_not_divide_is_averaged_all_the_same():
+    maps = np.random.default_rng(0).normal(size=(2, 7, 7, 1)).astype("float32")
+    x = keras.Input((7, 7, 1))
+    conv = keras.layers.Conv2D(1, 1, kernel_initializer="ones")
+    encoder = grid_of(keras.Model(x, conv(x)))
+    found = np.asarray(sized(encoder, (7, 7, 1), 4)(maps))
+    assert found.shape == (2, 4, 4, 1)
+    edges = [0, 2, 4, 6, 7]
+    for i in range(4):
+        for j in range(4):
+            mean = maps[:, edges[i] : edges[i + 1], edges[j] : edges[j + 1]].mean((1, 2))
+            np.testing.assert_allclose(found[:, i, j], mean, atol=1e-6)
+    assert sized(encoder, (7, 7, 1)).output.shape == (None, 7, 7, 1)
 
 
 def test_the_whole_model_is_saved_and_says_the_same(language, words, tmp_path):

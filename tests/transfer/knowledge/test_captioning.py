@@ -1,7 +1,7 @@
 """`Captioner`: pictures and captions in, captions out; it looks, is saved, and says what it cannot use."""
 
 import inspect
-import logging
+import warnings
 
 import keras
 import numpy as np
@@ -100,10 +100,56 @@ def test_a_frozen_decoder_learns_with_its_new_weights_alone(words, frozen):
     assert changed & new and bool(changed - new) == (not frozen)
 
 
-def test_captions_that_are_cut_are_counted(words, caplog):
-    with caplog.at_level(logging.INFO, "tfxfer"):
-        tiny(words).fit(*pictures(10), **HOW | {"steps": 1, "length": 5})
-    assert "10 of 20 captions are longer than 5 tokens and are cut" in caplog.text
+def test_captions_that_are_cut_are_counted_where_they_are_given(words):
+    captioner = tiny(words)
+    images, captions = pictures(10)
+    both = [each[0] for each in captions]  # of four words
+    calls = [
+        (lambda: captioner.fit(images, captions, **HOW | {"steps": 1, "length": 5}), "10 of 20 captions are longer"),
+        (lambda: captioner.log_likelihood(images, both, 5), "10 of 10 captions are longer than 5 tokens"),
+        (lambda: captioner.terms(images, both, 5), "10 of 10"),
+        (lambda: captioner.looks(images[0], both[0], 5), "1 of 1 captions .* greater `length`, at most 24"),
+    ]
+    for call, message in calls:
+        with pytest.warns(UserWarning, match=message) as told:
+            call()
+        assert [one.filename for one in told] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        captioner.log_likelihood(images, both, 6)
+
+
+@pytest.mark.parametrize("evidence", [True, False])
+def test_the_terms_of_a_token_add_up_to_its_logit(words, evidence):
+    captioner = tiny(words, evidence=evidence)
+    images, captions = pictures(20)
+    captioner.fit(images, captions, **HOW | {"steps": 5})
+    texts = [each[0] if i % 2 else "a side" for i, each in enumerate(captions)]
+    fg, h = captioner.terms(images, texts, 8)
+    numbers, _ = words.numbers(texts, 8)
+    there = (numbers != words.pad).astype(int)
+    k = captioner.model()({"image": images, "token_ids": numbers, "padding_mask": there})
+    logits = np.take_along_axis(np.asarray(k)[:, :-1], numbers[:, 1:, None], 2)[..., 0]
+    np.testing.assert_allclose(fg + h, logits * there[:, 1:], atol=1e-4)
+    assert fg.shape == (20, 7) and np.any(h) and np.any(fg) == evidence
+
+
+def test_half_precision_teaches_and_tells_too(words):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        captioner = tiny(words)
+        images, captions = pictures(20)
+        assert captioner.model().output.dtype == "float32"
+        assert np.isfinite(captioner.fit(images, captions, **HOW).history["loss"][0])
+        texts = [each[0] for each in captions]
+        found = captioner.log_likelihood(images, texts, 8)
+        assert found.dtype == np.float32 and np.isfinite(found).all()
+        assert np.shape(captioner.tell(images[:3], num_beams=2, max_length=8).texts) == (3, 1)
+        np.testing.assert_allclose(captioner.looks(images[0], texts[0], 8).sum((1, 2)), 1, rtol=2e-2)
+        assert all(np.isfinite(term).all() for term in captioner.terms(images, texts, 8))
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Two towers: the loss by hand, towers with their tokenizer inside, and pairs that are found again."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -178,6 +180,7 @@ def test_texts_of_one_picture_learn_as_if_the_picture_were_repeated():
         (NAMES, [*NAMES[:-1], "  "], None, "text 19 is empty"),
         (NAMES[:1], NAMES[:1], None, "at least two different things"),
         (NAMES, NAMES, np.zeros(20), "at least two different things"),
+        (NAMES, ["!!!"] * 20, None, "at least two different things are needed, with words in their texts"),
     ],
 )
 def test_pairs_that_cannot_be_learned_are_named(shown, texts, ids, message):
@@ -196,11 +199,41 @@ def test_features_that_are_not_numbers_or_not_of_phi_are_named():
         towers.K(np.zeros((2, 7)), NAMES)
 
 
-def test_texts_that_fill_the_length_are_reported(caplog):
-    towers = DualEncoder(locked_tower(), small_tower(["red"], 2, dim=8))
-    with caplog.at_level("INFO", "tfxfer"):
-        towers.fit(pictures(NAMES), ["red"] + ["red red red"] * 19, steps=1, jit=False)
-    assert "19 of 20 texts fill all 2 tokens" in caplog.text
+def test_texts_that_are_cut_are_counted_and_those_that_fit_are_not():
+    towers, shown = DualEncoder(locked_tower(), small_tower(["red"], 2, dim=8)), pictures(NAMES)
+    texts = ["red", "red red"] + ["red red red"] * 18
+    for call in (lambda: towers.fit(shown, texts, steps=1, jit=False), lambda: towers.K(shown, texts)):
+        with pytest.warns(UserWarning, match="18 of 20 texts are longer than 2 tokens.* greater `length`") as told:
+            call()
+        assert [one.filename for one in told] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        towers.K(shown, texts[:2])
+        # the commands of tfxfer say in their own words how much of a data set is cut
+        exec(
+            "towers.K(shown, texts)", {"towers": towers, "shown": shown, "texts": texts, "__name__": "tfxfer.recipes.x"}
+        )
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_text_without_a_word_is_zeros_and_spoils_no_training(jit):
+    keras.utils.set_random_seed(0)
+    towers = DualEncoder(locked_tower(), small_tower(learn_vocabulary(NAMES, "words"), 4, dim=8))
+    history = towers.fit(pictures(NAMES), ["!!!", *NAMES[1:]], steps=5, learning_rate=1e-2, batch_size=20, jit=jit)
+    assert np.isfinite(history.history["loss"][0])
+    assert all(np.isfinite(weight).all() for weight in towers.trained.get_weights())
+    k = towers.K(pictures(NAMES), ["!!!", "😀", *NAMES])
+    assert np.isfinite(k).all() and not k[:, :2].any() and k[:, 2:].any()
+
+
+def test_a_second_training_goes_on_from_the_first():
+    keras.utils.set_random_seed(0)
+    towers = DualEncoder(locked_tower(), small_tower(learn_vocabulary(NAMES, "words"), 4, dim=8))
+    towers.fit(pictures(NAMES), NAMES, steps=10, learning_rate=1e-2, jit=False)
+    before = towers.trained.get_weights()
+    towers.fit(3 * pictures(NAMES, seed=1), NAMES[::-1], steps=1, learning_rate=0.0, jit=False)
+    for now, then in zip(towers.trained.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
 
 
 def test_what_cannot_be_a_tower_is_named(pieces):
@@ -222,6 +255,7 @@ def test_a_loss_that_is_no_number_stops_the_training():
     towers.text_tower.body.layers[-2].kernel.assign(np.full((8, 8), np.nan))
     with pytest.raises(TfxferError, match="the loss became nan in step 1"):
         towers.fit(pictures(NAMES), NAMES, steps=3, jit=False, fitted=False)
+    towers = DualEncoder(locked_tower(), towers.text_tower)
     with pytest.raises(TfxferError, match="the text tower gives vectors that are no numbers"):
         towers.fit(pictures(NAMES), NAMES, steps=3, jit=False)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.optimize import minimize
+from scipy.sparse import issparse
 from scipy.special import log_softmax
 
 from tfxfer.errors import UserError
@@ -12,9 +13,9 @@ from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.cnn import glyph_cnn
 from tfxfer.models.randomness import seeded
 from tfxfer.models.vocabulary import Vocabulary
-from tfxfer.transfer.knowledge import caption_reader
+from tfxfer.transfer.knowledge import caption_reader, evidence
 from tfxfer.transfer.knowledge.captioner import evidence_of, grid_of, new_weights, standardized, whole
-from tfxfer.transfer.knowledge.evidence import bags_of, fit
+from tfxfer.transfer.knowledge.evidence import STRENGTH, bags_of, fit
 from tfxfer.transfer.knowledge.telling import Teller
 
 pytestmark = pytest.mark.tensorflow
@@ -97,6 +98,29 @@ def test_fit_finds_the_least_loss():
     found = fit(g, means, bags, strength=2.0)
     assert loss(found.ravel()) == pytest.approx(best.fun, rel=1e-5)
     np.testing.assert_allclose(found.ravel(), best.x, atol=5e-3)
+
+
+def test_bags_are_sparse_and_blocks_of_them_give_what_all_at_once_gives(monkeypatch):
+    numbers = RNG.integers(0, 40, (50, 7))
+    bags = bags_of(numbers, 40, ignore=(0, 2))
+    dense = np.zeros((50, 40), np.float32)
+    for row, words in enumerate(numbers):
+        for word in words:
+            dense[row, word] += word not in (0, 2)
+    assert issparse(bags) and bags.dtype == np.float32
+    np.testing.assert_array_equal(bags.toarray(), dense)
+    g, means = RNG.normal(size=(40, 3)), RNG.normal(size=(50, 4))
+    whole_f = fit(g, means, dense)
+    np.testing.assert_array_equal(fit(g, means, bags), whole_f)
+    monkeypatch.setattr(evidence, "ELEMENTS", 40 * 8)  # seven blocks, the last of two captions
+    by_blocks = fit(g, means, bags)
+    np.testing.assert_allclose(by_blocks, whole_f, atol=1e-3)  # of float32: near its end the loss is flat
+
+    def loss(f):
+        gains = log_softmax(np.log(dense.sum(0) + 0.1) + means @ f @ g.T, axis=1)
+        return (-(dense * gains).sum() + STRENGTH * (f.astype(float) ** 2).sum()) / dense.sum()
+
+    assert loss(by_blocks) == pytest.approx(loss(whole_f), abs=1e-6)
 
 
 def test_a_decoder_that_has_not_trained_looks_by_f_alone(reader):

@@ -117,6 +117,22 @@ def test_words_work_together_not_turns_the_answer_whatever_is_asked_for(h):
     assert (qa.logits(given).argmax(1) == given.labels).mean() == 1.0
 
 
+def test_a_second_training_goes_on_from_the_first():
+    qa = tiny()
+    images, *rest = pictures(16)
+    qa.fit(qa.asked(images, *rest), steps=3, batch_size=8)
+    before = qa.trained.get_weights()
+    qa.fit(qa.asked(images // 4, *rest), steps=1, batch_size=8, learning_rate=0.0)
+    for now, then in zip(qa.trained.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_questions_that_are_cut_are_counted():
+    qa = tiny()
+    with pytest.warns(UserWarning, match="1 of 2 texts are longer than 8 tokens"):
+        qa.asked(pictures(1)[0], [0, 0, 0], ["what is it?", "is it " * 5, "is it " * 5])
+
+
 def test_the_encoder_trains_when_it_is_asked_to_and_not_otherwise():
     images, *rest = pictures(16)
     for trains in (False, True):

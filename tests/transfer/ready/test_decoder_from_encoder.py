@@ -58,6 +58,24 @@ def test_without_the_memory_the_last_token_sees_what_bert_sees(language_model):
     np.testing.assert_allclose(logits(decoder, np.zeros((2, 3, 16)))[:, 6], wanted, atol=1e-4)
 
 
+def test_a_prefix_of_words_is_read_as_bert_reads_them(language_model):
+    """At the last place nothing is hidden, so a decoder whose prefix are word embeddings computes what BERT does."""
+    backbone = language_model.backbone
+    one_block = small_bert(60, num_layers=1, hidden_dim=16, num_heads=2, max_sequence_length=20)
+    for target in one_block.variables:
+        if "seed_generator" not in target.path:
+            target.assign(next(v for v in backbone.variables if v.path == target.path))
+    source = keras_hub.models.BertMaskedLM(one_block, preprocessor=None)
+    source.masked_lm_head.set_weights(language_model.masked_lm_head.get_weights())
+    decoder = encoder_to_decoder(source, prefix_length=3).apply()
+    inputs = {"token_ids": TOKENS, "segment_ids": 0 * TOKENS, "padding_mask": ONES}
+    wanted = np.asarray(source({**inputs, "mask_positions": np.full((2, 1), 6)}))[:, 0]
+    prefix = np.asarray(one_block.get_layer("token_embedding").embeddings)[TOKENS[:, :3]]
+    given = {"token_ids": TOKENS[:, 3:], "padding_mask": ONES[:, 3:], "memory": prefix}
+    np.testing.assert_allclose(np.asarray(decoder(given))[:, -1], wanted, atol=2e-5)
+    assert decoder.get_layer("head_norm").epsilon == source.masked_lm_head.layer_norm_epsilon
+
+
 def test_all_is_copied_but_cross_attention(language_model):
     weight_map = encoder_to_decoder(language_model, memory_dim=12)
     assert weight_map.unmatched == {"target": [], "source": ["pooled_dense/kernel", "pooled_dense/bias"]}

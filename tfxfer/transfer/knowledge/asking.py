@@ -1,6 +1,8 @@
-"""Batches of questions about pictures, in which each picture and each question's words stand once."""
+"""Batches of questions about pictures, in which each picture and each question's words stand once; what is read."""
 
-from collections.abc import Iterator, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,6 +98,26 @@ def what_is_read(tokens: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndar
     roomy = type(tokens).from_config(tokens.get_config() | {"length": tokens.length + 1, "name": "roomy"})
     longer = np.asarray(roomy(encoded))[:, -1] != 0
     return longer[place], (_known(tokens, np.asarray(tokens(encoded))) == 0)[place]
+
+
+def warn_of_cut(cut: Callable[[], int], count: int, what: str, length: int, remedy: str) -> None:
+    """Warn whoever calls `tfxfer.transfer` that texts are cut; the commands of tfxfer count them for a whole data set.
+
+    Args:
+        cut: Returns how many texts are longer than `length`; asked only where a warning is wanted.
+        count: Texts in all.
+        what: What they are.
+        length: Tokens that are read.
+        remedy: What to do.
+    """
+    level, caller = 1, sys._getframe()
+    while caller.f_back is not None and str(caller.f_globals.get("__name__")).startswith("tfxfer.transfer."):
+        level, caller = level + 1, caller.f_back
+    if str(caller.f_globals.get("__name__")).startswith("tfxfer."):
+        return
+    if found := cut():
+        message = f"{found:,} of {count:,} {what} are longer than {length} tokens; what follows is not read: {remedy}"
+        warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def _known(tokens: Any, numbers: np.ndarray) -> np.ndarray:

@@ -15,11 +15,14 @@ import keras
 import numpy as np
 
 from tfxfer.errors import UserError
-from tfxfer.models.decoder import causal_decoder, check_looks, prefix_of
+from tfxfer.models.decoder import check_looks, prefix_of
 from tfxfer.models.randomness import seeded
+from tfxfer.transfer.graph import Call, input_of, trace
 from tfxfer.transfer.knowledge.evidence import Evidence
 from tfxfer.transfer.knowledge.reranking import spread
 from tfxfer.transfer.structure import WeightMap, encoder_to_decoder
+
+CONVOLUTIONAL = "give a convolutional picture model"  # what an encoder without maps is answered
 
 
 @keras.saving.register_keras_serializable("tfxfer")
@@ -84,16 +87,44 @@ class PrefixMemory(keras.layers.Layer):
         return super().get_config() | {"length": self.length, "dim": self.dim}
 
 
-def grid_of(encoder: keras.Model) -> keras.Model:
+def grid_of(encoder: keras.Model, image_shape: tuple[int, int, int] | None = None, trains: bool = False) -> keras.Model:
     """Return a picture model up to its last map: [B, H, W, C] → [B, h, w, E].
 
+    Args:
+        encoder: A picture model; its layers are shared, those of models within it too.
+        image_shape: (H, W, C); what the model itself takes when not given.
+        trains: Let normalisation and dropout work as in training when the model trains.
+
     Raises:
-        UserError: It has no map [B, h, w, E] of known size, as a model of pictures of any size has none.
+        UserError: It has no map that it learned, as a vision transformer has none, or takes no pictures.
     """
-    maps = [layer for layer in encoder.layers if len(getattr(layer.output, "shape", ())) == 4]
-    if not maps or len(encoder.input.shape) != 4:
-        raise UserError(f"{encoder.name}: has no maps [B, h, w, E] of its pictures; give a convolutional model")
-    return keras.Model(encoder.input, maps[-1].output, name="encoder")
+    given = input_of(encoder)
+    if not isinstance(given, keras.KerasTensor) or len(given.shape) != 4:
+        raise UserError(f"{encoder.name}: takes no pictures [B, H, W, C], so it has no maps of them; {CONVOLUTIONAL}")
+    pictures = keras.Input(image_shape or given.shape[1:], dtype=given.dtype, name="image")
+    calls, _ = trace(encoder, pictures, frozen=not trains)
+    last = max((i for i, call in enumerate(calls) if _rank(call) == 4), default=-1)
+    # A kernel tells a map from pixels that are only scaled; behind a transformer's patches come tokens
+    learned = any(_rank(call) == 4 and _has_kernel(call.layer) for call in calls)
+    if not learned or any(_rank(call) == 3 and _has_kernel(call.layer) for call in calls[last + 1 :]):
+        raise UserError(f"{encoder.name}: has no maps [B, h, w, E] of its pictures that it learned; {CONVOLUTIONAL}")
+    return keras.Model(pictures, calls[last].output, name="encoder")
+
+
+def fewer_places(grid: Any, side: int, name: str) -> Any:
+    """Return maps [B, h, w, E] averaged to at most `side` x `side` places; what stands over at an edge is a place."""
+    window = tuple(-(-own // side) for own in grid.shape[1:3])
+    if max(window) == 1:
+        return grid
+    return keras.layers.AveragePooling2D(window, padding="same", name=name)(grid)
+
+
+def _rank(call: Call) -> int:
+    return len(getattr(call.output, "shape", ()))
+
+
+def _has_kernel(layer: Any) -> bool:
+    return isinstance(layer, keras.Layer) and any(len(weight.shape) > 1 for weight in layer.weights)
 
 
 def standardized(encoder: keras.Model, grids: np.ndarray) -> keras.Model:
@@ -113,19 +144,17 @@ def standardized(encoder: keras.Model, grids: np.ndarray) -> keras.Model:
 def sized(encoder: keras.Model, image_shape: tuple[int, int, int], side: int = 0) -> keras.Model:
     """Return an encoder of `grid_of` for pictures of one size, its map averaged down to `side` x `side` places.
 
-    Every place costs each word of a caption a look, in every step of training and of beam search.
+    Every place costs each word of a caption a look, in every step of training and of beam search. Where `side` does not
+    divide a map, the last places are means of less: 7 x 7 becomes 4 x 4 by windows of 2 x 2.
 
     Args:
         encoder: Pictures [B, H, W, C] to maps [B, h, w, E].
         image_shape: (H, W, C).
-        side: Places along each side; 0, or a number that does not divide h and w, leaves the map as it is.
+        side: Places along each side at most; 0 leaves the map as it is.
     """
     pictures = keras.Input(image_shape, name="image")
     grid = encoder(pictures)
-    _, height, width, _ = grid.shape
-    if side and height > side and not height % side and not width % side:
-        grid = keras.layers.AveragePooling2D((height // side, width // side), name="coarser")(grid)
-    return keras.Model(pictures, grid, name="encoder")
+    return keras.Model(pictures, fewer_places(grid, side, "coarser") if side else grid, name="encoder")
 
 
 def caption_reader(
@@ -155,9 +184,7 @@ def caption_reader(
         UserError: The language model is of another kind, or the decoder would not look.
     """
     seeded(seed)
-    weight_map = encoder_to_decoder(
-        language_model, cross_attention, target=_prefix_target(language_model, prefix_length), seed=seed
-    )
+    weight_map = encoder_to_decoder(language_model, cross_attention, prefix_length=prefix_length, seed=seed)
     decoder = weight_map.apply()
     check_looks(decoder)
     dim = decoder.input["memory"].shape[-1]
@@ -201,18 +228,8 @@ def evidence_of(reader: keras.Model) -> Evidence | None:
 
 def _both_terms(h: Any, fg: Evidence | None, grid: Any) -> Any:
     """Return K = f·g + h, logits [B, T, V]; h where it stands alone."""
-    return h if fg is None else keras.layers.Add(name="K")([h, fg(grid)])
-
-
-def _prefix_target(language_model: keras.Model, prefix_length: int) -> keras.Model | None:
-    """Return the decoder for a prefix, of the language model's sizes; None where cross-attention looks."""
-    if not prefix_length:
-        return None
-    backbone = getattr(language_model, "backbone", language_model)
-    config = backbone.get_config()
-    sizes = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")
-    options = {name: config[name] for name in (*sizes, "num_segments", "dropout")}
-    return causal_decoder(**options, prefix_length=prefix_length, head_transform=language_model is not backbone)
+    # logits are not for half precision, whatever the policy
+    return h if fg is None else keras.layers.Add(dtype="float32", name="K")([h, fg(grid)])
 
 
 def _small() -> keras.initializers.Initializer:
@@ -224,6 +241,7 @@ __all__ = [
     "PrefixMemory",
     "caption_reader",
     "evidence_of",
+    "fewer_places",
     "grid_of",
     "new_weights",
     "prefix_of",

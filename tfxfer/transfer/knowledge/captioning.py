@@ -7,7 +7,6 @@
 `python -m tfxfer.train knowledge` runs the same beside its controls; alone it cannot tell what BERT was good for.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from tfxfer.errors import UserError
 from tfxfer.models.decoder import prefix_of
 from tfxfer.models.randomness import reseed
 from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.transfer.knowledge.asking import warn_of_cut
 from tfxfer.transfer.knowledge.captioner import caption_reader, evidence_of, grid_of, new_weights, sized, whole
 from tfxfer.transfer.knowledge.encoding import by_batches
 from tfxfer.transfer.knowledge.evidence import bags_of
@@ -26,8 +26,6 @@ from tfxfer.transfer.knowledge.reranking import spread
 from tfxfer.transfer.knowledge.teaching import Lessons, TwoRates, batches, compiled
 from tfxfer.transfer.knowledge.telling import Teller, Told
 from tfxfer.transfer.knowledge.watching import Watch
-
-log = logging.getLogger("tfxfer")
 
 
 class Captioner:
@@ -38,7 +36,7 @@ class Captioner:
         language_model: A KerasHub `BertBackbone` or `BertMaskedLM`, whose weights are carried over.
         words: Its vocabulary.
         image_shape: (H, W, C) of the pictures.
-        places: Side of the map that words look at; the encoder's is averaged down to it (0: as it is).
+        places: Side of the map that words look at, at most; the encoder's is averaged down to it (0: as it is).
         cross_attention: "fresh", or "copied" from self-attention.
         prefix_length: Above 0, the picture becomes so many vectors before the words, and there is no cross-attention
             (ClipCap, Mokady et al. 2021).
@@ -117,7 +115,7 @@ class Captioner:
             steps: Batches to learn from.
             batch_size: Captions in a batch.
             learning_rate: The largest; it rises over a sixth of the steps and falls as half a cosine.
-            length: Tokens of a caption, its begin and end among them; longer ones are cut, and counted in the log.
+            length: Tokens of a caption, its begin and end among them; longer ones are cut, with a warning.
             word_dropout: Share of the caption so far that is hidden from the decoder, so that the picture must give it;
                 beside f·g it gained nothing (benchmarks/looking.md).
             label_smoothing: ε.
@@ -139,9 +137,7 @@ class Captioner:
             mean, deviation = spread(self._unscaled(pictures).mean((1, 2)))
             self._standardise.set_weights([mean, deviation**2])
         lessons = Lessons.of(self.maps(pictures), given, self.words, length)
-        cut = self.words.numbers([text for each in given for text in each], length)[1]
-        if cut:
-            log.info("%d of %d captions are longer than %d tokens and are cut", cut, len(lessons.numbers), length)
+        self._numbers([text for each in given for text in each], length)
         fg = evidence_of(self.reader)
         if fg is not None and not self._taught:
             bags = bags_of(lessons.numbers, len(self.words.pieces), (self.words.pad, self.words.start))
@@ -185,12 +181,23 @@ class Captioner:
         return self._teller.tell(self.maps(pictures), num_beams=num_beams, max_length=longest, **options)
 
     def log_likelihood(self, pictures: np.ndarray, captions: Sequence[str], length: int = 16) -> np.ndarray:
-        """Return float [N]: the mean log-probability of a caption's tokens, in nats; one caption a picture."""
-        given = _listed(captions, len(pictures))
-        self._check_length(length)
-        return self._teller.log_likelihood(
-            self.maps(pictures), self.words.numbers([each[0] for each in given], length)[0]
-        )
+        """Return float [N]: the mean log-probability of a caption's tokens, in nats; one caption a picture.
+
+        Captions of more than `length` tokens are cut, with a warning; so they are below.
+        """
+        return self._teller.log_likelihood(*self._pairs(pictures, captions, length))
+
+    def terms(self, pictures: np.ndarray, captions: Sequence[str], length: int = 16) -> tuple[np.ndarray, np.ndarray]:
+        """Return what each term of K gives each token of a caption: (f·g, h), the logits' parts, each float [N, T − 1].
+
+        A token of the caption, from the second on, has the logit f·g + h; both are 0 behind its end.
+
+        Args:
+            pictures: [N, H, W, C].
+            captions: One a picture.
+            length: Tokens T of a caption.
+        """
+        return self._teller.terms(*self._pairs(pictures, captions, length))
 
     def looks(self, picture: np.ndarray, caption: str, length: int = 16) -> np.ndarray:
         """Return where each token of a caption was looking when it was chosen, float [T − 1, h, w]; not for prefixes.
@@ -200,12 +207,26 @@ class Captioner:
         """
         if prefix_of(self.reader.get_layer("causal_decoder")):
             raise UserError("a decoder that reads a prefix has no cross-attention to show")
-        numbers = self.words.numbers([caption], length)[0][0]
+        self._check_length(length)
+        numbers = self._numbers([caption], length)[0]
         return self._teller.looks(self.maps(picture[None])[0], numbers[numbers != self.words.pad])
 
     def model(self) -> keras.Model:
         """Return all as one model to save: {"image" [B, H, W, C], "token_ids", "padding_mask"} → logits [B, T, V]."""
         return whole(self.encoder, self.reader)
+
+    def _pairs(self, pictures: np.ndarray, captions: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the maps [N, h, w, E] and the token numbers [N, T] of pictures and one caption each."""
+        given = _listed(captions, len(pictures))
+        self._check_length(length)
+        return self.maps(pictures), self._numbers([each[0] for each in given], length)
+
+    def _numbers(self, captions: Sequence[str], length: int) -> np.ndarray:
+        """Return token numbers int32 [N, length], and warn of captions that are longer."""
+        numbers, cut = self.words.numbers(captions, length)
+        room = f"give a greater `length`, at most {self._room()}"
+        warn_of_cut(lambda: cut, len(captions), "captions", length, room)
+        return numbers
 
     def _compile(self, smoothing: float, jit: bool) -> TwoRates:
         """Compile once; a second training starts with a fresh optimizer and needs no second compilation."""

@@ -8,7 +8,6 @@ The texts move into the space of the pictures, and whatever was learned on pictu
 `tfxfer.transfer.bridges.align`.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +28,6 @@ from tfxfer.transfer.knowledge.watching import Watch
 BATCH = 256  # rows encoded at a time
 MOST_FITTED = 4096  # texts that the last map of g is fitted on before the first step
 STRENGTHS = tuple(10.0**power for power in range(-3, 5))  # of that ridge regression
-log = logging.getLogger("tfxfer")
 
 
 class DualEncoder:
@@ -85,6 +83,10 @@ class DualEncoder:
     ) -> keras.callbacks.History:
         """Train the text tower on pairs by InfoNCE both ways; features of pictures are computed once.
 
+        The first call also sets the scale of the features, and the last map of g; a later one goes on. With the weights
+        of `trained` set back to what they were before, training begins anew. It warns of texts that are cut; a text
+        without any token, such as "!!!" to a tower of words, is left out.
+
         Args:
             pictures: Features [P, D] from `extract`, or pictures [P, H, W, C].
             texts: N strings.
@@ -93,8 +95,8 @@ class DualEncoder:
             steps: Batches to learn from, the same work whatever N is.
             batch_size: Pairs in a batch, so `batch_size` − 1 wrong answers for each right one.
             learning_rate: The largest; it rises over a sixth of the steps and falls as half a cosine.
-            fitted: Let the last map of g begin where ridge regression puts the texts at their pictures. Where f has a
-                map of its own (`dim`), both begin at random all the same.
+            fitted: Let the last map of g begin where ridge regression puts the texts at their pictures, in the first
+                call. Where f has a map of its own (`dim`), both begin at random all the same.
             seed: Seed of the order and of dropout.
             jit: Compile with XLA; for a transformer on a CPU it takes about 0.4 of the time.
 
@@ -106,14 +108,14 @@ class DualEncoder:
             TfxferError: The loss, or what the text tower gives, is no number.
         """
         features = self.features(pictures)
-        numbers = self.text_tower.numbers(texts)
+        numbers = self.text_tower.read(texts)
         owners, names = _pairs(features, numbers, ids, owners)
-        cut = self.text_tower.full(numbers)
-        if cut:
-            log.info("%d of %d texts fill all %d tokens; what follows is not read", cut, len(texts), numbers.shape[1])
-        self._learn_scale(features)
-        if fitted and self.matrix.f_projection is None:
-            self._fit_last_map(features, numbers, owners, seed)
+        worded = numbers.any(1)  # a text without a word has no direction, and its gradient under XLA is no number
+        numbers, owners = numbers[worded], owners[worded]
+        if not self._scaled():
+            self._learn_scale(features)
+            if fitted and self.matrix.f_projection is None:
+                self._fit_last_map(features, numbers, owners, seed)
         self._compile(jit)
         reseed(self.trained, seed)
         size = min(batch_size, len(numbers))
@@ -141,8 +143,8 @@ class DualEncoder:
         return np.asarray(self.matrix.f(standard), np.float32)
 
     def text_vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """Return g(Y), float32 [N, dim]."""
-        return _in_batches(self._texts, self.text_tower.numbers(texts))
+        """Return g(Y), float32 [N, dim]; warn of texts that are cut."""
+        return _in_batches(self._texts, self.text_tower.read(texts))
 
     def K(self, pictures: Any, texts: Sequence[str]) -> np.ndarray:
         """Return K = f(X)·g(Y), float32 [B, C]: cosines divided by the temperature."""
@@ -188,6 +190,11 @@ class DualEncoder:
         texts = keras.Input((), dtype="string", name="text")
         return keras.Model(texts, self._texts(self.text_tower.tokens(texts)), name="text_side")
 
+    def _scaled(self) -> bool:
+        """Return whether a training has set the scale: told by the weights, so that it is forgotten with them."""
+        kernel, bias = self.standardise.get_weights()
+        return bool(np.any(bias != 0) or np.any(kernel != np.eye(len(kernel))))
+
     def _learn_scale(self, features: np.ndarray) -> None:
         """Set the fixed (x − mean) / deviation of the picture side; a projection learns its own scale all the same."""
         mean, deviation = spread(features)
@@ -222,8 +229,11 @@ def _pairs(features: np.ndarray, numbers: np.ndarray, ids: Any, owners: Any) -> 
         raise UserError(f"{len(features)} pictures, {len(numbers)} texts and {len(names)} ids do not make pairs")
     if about.min() < 0 or about.max() >= len(features):
         raise UserError(f"owners must be places of the {len(features)} pictures, not {about.min()} to {about.max()}")
-    if len(np.unique(names[about])) < 2:
-        raise UserError("pairs of at least two different things are needed: with one there is nothing to tell apart")
+    if len(np.unique(names[about[numbers.any(1)]])) < 2:
+        raise UserError(
+            "pairs of at least two different things are needed, with words in their texts: with one there is nothing "
+            "to tell apart"
+        )
     wrong = np.flatnonzero(~np.isfinite(features).all(1))
     if len(wrong):
         raise UserError(f"the features of {len(wrong)} pictures are not finite, first row {wrong[0]}")

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.errors import UserError
+from tfxfer.transfer.knowledge.interactions import ELEMENTS
 
 STRENGTH = 3.0  # of the penalty |f|², against the nats of all words
 ITERATIONS = 30
@@ -25,6 +26,9 @@ ITERATIONS = 30
 @keras.saving.register_keras_serializable("tfxfer")
 class Evidence(keras.layers.Layer):
     """Turn maps [B, h, w, E] into f(X)·g(y) for every word, [B, 1, V]. At first f is zero and says nothing.
+
+    `KnowledgeMatrix` is not used: it pairs two batches of examples and learns g, here g is a table of all words, kept
+    as a weight that does not train, and what is wanted is a logit for each word and no cosine of pairs.
 
     Args:
         vocabulary_size: Words V.
@@ -50,28 +54,40 @@ class Evidence(keras.layers.Layer):
         return super().get_config() | {"vocabulary_size": self.vocabulary_size, "dim": self.dim}
 
 
-def fit(g: np.ndarray, means: np.ndarray, bags: np.ndarray, strength: float = STRENGTH) -> np.ndarray:
+def fit(g: np.ndarray, means: np.ndarray, bags: Any, strength: float = STRENGTH) -> np.ndarray:
     """Return f, float32 [E, D], that makes each picture's words likely: softmax(b + f(X)·g), by L-BFGS.
+
+    Captions are worked through in blocks, so that what is dense of [N, V] at a time stays some tens of MiB.
 
     Args:
         g: Word embeddings [V, D].
         means: Mean features of N captions' pictures [N, E].
-        bags: How often each caption has each word, [N, V].
+        bags: How often each caption has each word, [N, V], sparse or dense.
         strength: Of the penalty |f|², against the nats of all words together.
 
     Raises:
         UserError: There is no word to learn from, or a feature is no number.
     """
     from scipy.optimize import minimize
+    from scipy.sparse import csr_array
 
+    bags = csr_array(bags)
     if not bags.sum() or not np.isfinite(means).all():
         why = "a feature is no number" if bags.sum() else "no caption has a word"
         raise UserError(f"f·g cannot be learned: {why}")
-    given = [tf.constant(each, tf.float32) for each in (means, bags, g, strength)]
+    rows = max(1, ELEMENTS // bags.shape[1])
+    blocks = [slice(start, start + rows) for start in range(0, len(means), rows)]
+    seen = [tf.constant(means[block], tf.float32) for block in blocks]
+    words, counts, total = (tf.constant(each, tf.float32) for each in (g, bags.sum(0), bags.sum()))
 
     def at(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        loss, slope = _loss_and_slope(tf.constant(flat.reshape(shape), tf.float32), *given)
-        return float(loss), slope.numpy().astype(np.float64).ravel()
+        f, loss, slope = tf.constant(flat.reshape(shape), tf.float32), 0.0, np.zeros(shape)
+        for x, block in zip(seen, blocks):
+            share = tf.constant(strength * len(x) / len(means), tf.float32)  # of the penalty: each block has its part
+            bag = tf.constant(bags[block].toarray(), tf.float32)
+            own = _loss_and_slope(f, x, bag, words, counts, total, share)
+            loss, slope = loss + float(own[0]), slope + own[1].numpy()
+        return loss, slope.ravel()
 
     shape = (means.shape[1], g.shape[1])
     found = minimize(at, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS})
@@ -79,27 +95,27 @@ def fit(g: np.ndarray, means: np.ndarray, bags: np.ndarray, strength: float = ST
 
 
 @tf.function(reduce_retracing=True)
-def _loss_and_slope(f: Any, x: Any, counts: Any, words: Any, strength: Any) -> tuple[Any, Any]:
-    """Return the mean nats of a word with the penalty, and its gradient by f [E, D]."""
-    often = tf.math.log(tf.reduce_sum(counts, 0) + 0.1)  # b stays what the words' frequencies say
-    total = tf.reduce_sum(counts)
+def _loss_and_slope(f: Any, x: Any, bags: Any, words: Any, counts: Any, total: Any, strength: Any) -> tuple[Any, Any]:
+    """Return what some captions add to the mean nats of a word with the penalty, and its gradient by f [E, D]."""
+    often = tf.math.log(counts + 0.1)  # b stays what the words' frequencies say
     with tf.GradientTape() as tape:
         tape.watch(f)
         gains = tf.nn.log_softmax(often + tf.matmul(tf.matmul(x, f), words, transpose_b=True))
-        loss = -tf.reduce_sum(counts * gains) / total + (strength / total) * tf.reduce_sum(f * f)
+        loss = -tf.reduce_sum(bags * gains) / total + (strength / total) * tf.reduce_sum(f * f)
     return loss, tape.gradient(loss, f)
 
 
-def bags_of(numbers: np.ndarray, vocabulary_size: int, ignore: Sequence[int]) -> np.ndarray:
-    """Return how often each row of token numbers [N, T] has each word, float32 [N, V], some left out.
+def bags_of(numbers: np.ndarray, vocabulary_size: int, ignore: Sequence[int]) -> Any:
+    """Return how often each row of token numbers [N, T] has each word, sparse float32 [N, V], some left out.
 
-    >>> bags_of(np.array([[1, 3, 3, 2]]), 4, ignore=(1, 2)).tolist()
+    >>> bags_of(np.array([[1, 3, 3, 2]]), 4, ignore=(1, 2)).toarray().tolist()
     [[0.0, 0.0, 0.0, 2.0]]
     """
-    bags = np.zeros((len(numbers), vocabulary_size), np.float32)
-    np.add.at(bags, (np.arange(len(numbers))[:, None], numbers), 1)
-    bags[:, list(ignore)] = 0
-    return bags
+    from scipy.sparse import csr_array
+
+    kept = ~np.isin(numbers, ignore)
+    ones = np.ones(int(kept.sum()), np.float32)
+    return csr_array((ones, (np.nonzero(kept)[0], numbers[kept])), shape=(len(numbers), vocabulary_size))
 
 
 def with_evidence(step: Callable[..., Any], seen: Any, fg: Any) -> tuple[Callable[..., Any], Any]:

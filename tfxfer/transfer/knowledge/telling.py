@@ -45,6 +45,7 @@ class Teller:
         self.evidence = evidence_of(reader)
         self._searches: dict[Search, Callable[[Any], Any]] = {}
         self._gains: Callable[..., Any] | None = None
+        self._parts: Callable[..., Any] | None = None
 
     def tell(
         self, grids: np.ndarray, *, num_beams: int = 4, max_length: int = 50, num_return: int = 1, **options: Any
@@ -95,6 +96,19 @@ class Teller:
         sums = [self._gains(g, n).numpy() for g, n in zip(_padded(grids), _padded(numbers))]
         return np.concatenate(sums)[: len(grids)]
 
+    def terms(self, grids: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (f·g, h), float32 [N, T − 1]: the parts of each token's logit from the second on; 0 for padding.
+
+        Args:
+            grids: [N, h, w, E].
+            numbers: Token numbers of the captions, int32 [N, T].
+        """
+        if self._parts is None:
+            self._parts = tf.function(self._tokens_parts, jit_compile=True)
+        found = [self._parts(g, n).numpy() for g, n in zip(_padded(grids), _padded(numbers))]
+        fg, h = np.concatenate(found, axis=1)[:, : len(grids)]
+        return fg, h
+
     def looks(self, grid: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return where each token of one caption was looking when it was chosen: attention [T − 1, h, w], sums of 1.
 
@@ -114,9 +128,23 @@ class Teller:
             x = block(x, memory, training=False)
         return np.mean(np.stack(seen), axis=(0, 1)).reshape(len(numbers) - 1, *shape)
 
-    def _tokens_gains(self, grids: Any, numbers: Any) -> Any:
+    def _there(self, numbers: Any) -> Any:
         # Padding is what stands behind the last word; an untrained decoder may write a [PAD] among its words
-        there = tf.cast(tf.cumsum(tf.cast(numbers != self.words.pad, tf.int32), 1, reverse=True) > 0, tf.int32)
+        return tf.cast(tf.cumsum(tf.cast(numbers != self.words.pad, tf.int32), 1, reverse=True) > 0, tf.int32)
+
+    def _tokens_parts(self, grids: Any, numbers: Any) -> Any:
+        there = self._there(numbers)
+        words = {"token_ids": numbers, "padding_mask": there}
+        h = self.decoder({**words, "memory": self.memory(grids)}, training=False)  # [B, T, V]
+        fg = tf.zeros_like(h[:, :1]) if self.evidence is None else self.evidence(grids)  # [B, 1, V]
+        own = [
+            tf.gather(term, numbers[:, 1:], axis=2, batch_dims=2)
+            for term in (tf.repeat(fg, numbers.shape[1] - 1, axis=1), h[:, :-1])
+        ]
+        return tf.stack(own) * tf.cast(there[:, 1:], tf.float32)  # [2, B, T − 1]
+
+    def _tokens_gains(self, grids: Any, numbers: Any) -> Any:
+        there = self._there(numbers)
         logits = self.reader({"grid": grids, "token_ids": numbers, "padding_mask": there}, training=False)
         gains = -tf.nn.sparse_softmax_cross_entropy_with_logits(numbers[:, 1:], logits[:, :-1])
         weights = tf.cast(there[:, 1:], tf.float32)

@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from tfxfer.errors import UserError
 from tfxfer.transfer.bridges.tokens import TextTokens
+from tfxfer.transfer.knowledge.asking import warn_of_cut, what_is_read
+from tfxfer.transfer.knowledge.interactions import pooled
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 BATCH = 1024  # texts that are cut into tokens at a time
@@ -25,7 +27,7 @@ class TextTower:
     """A text encoder.
 
     Attributes:
-        tokens: Layer from strings [B] to token numbers int32 [B, T], 0 for padding, with an attribute `length` T.
+        tokens: Layer from strings [B] to token numbers int32 [B, T], 0 for padding, with a setting `length` T.
         body: Model from token numbers int32 [B, T] to vectors [B, D]; this part trains.
     """
 
@@ -58,9 +60,16 @@ class TextTower:
         parts = [self.tokens(tf.constant(encoded[i : i + BATCH])) for i in range(0, len(encoded), BATCH)]
         return np.concatenate([np.asarray(part) for part in parts])
 
-    def full(self, numbers: np.ndarray) -> int:
-        """Return how many texts fill all T tokens of `numbers` [N, T]; what followed is not read."""
-        return int((numbers[:, -1] != 0).sum())
+    def read(self, texts: Sequence[str]) -> np.ndarray:
+        """Return token numbers int32 [N, T] as `numbers`, and warn of texts that are longer than T tokens."""
+        numbers = self.numbers(texts)
+
+        def cut() -> int:
+            full = [str(text) for text, row in zip(texts, numbers) if row[-1]]  # the only ones that can be
+            return int(what_is_read(self.tokens, full)[0].sum()) if full else 0
+
+        warn_of_cut(cut, len(texts), "texts", self.tokens.length, "make the text tower with a greater `length`")
+        return numbers
 
 
 @keras.saving.register_keras_serializable("tfxfer")
@@ -96,7 +105,9 @@ class WordPieces(keras.layers.Layer):
             )
         import keras_hub
 
-        self.tokenizer = keras_hub.tokenizers.BertTokenizer(vocabulary=self.vocabulary, lowercase=lowercase)
+        self.tokenizer = keras_hub.tokenizers.BertTokenizer(
+            vocabulary=self.vocabulary, lowercase=lowercase, strip_accents=lowercase
+        )
         self.packer = keras_hub.layers.StartEndPacker(
             self.length,
             start_value=self.tokenizer.cls_token_id,
@@ -121,6 +132,22 @@ class WordPieces(keras.layers.Layer):
         """Return the options and the vocabulary."""
         own = {"vocabulary": self.vocabulary, "length": self.length, "lowercase": self.lowercase}
         return super().get_config() | own
+
+
+@keras.saving.register_keras_serializable("tfxfer")
+class MeanOfKnown(keras.layers.Layer):
+    """Mean [B, D] of a sequence [B, T, D] over the tokens of its mask; zeros where there are none, as for "!!!"."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """Return None: there are no tokens any more."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the mean."""
+        return pooled(inputs, mask)
 
 
 def bert_tower(backbone: keras.Model, vocabulary: Sequence[str], length: int = 24, lowercase: bool = True) -> TextTower:
@@ -156,6 +183,8 @@ def bert_tower(backbone: keras.Model, vocabulary: Sequence[str], length: int = 2
 def small_tower(vocabulary: Sequence[str], length: int = 16, unit: str = "words", dim: int = 128) -> TextTower:
     """Return a small tower, not trained: embeddings of words (or characters), a hidden layer, their mean.
 
+    A text without any word, such as "!!!", becomes zeros: it goes with nothing.
+
     Args:
         vocabulary: Known words or characters; see `tfxfer.transfer.bridges.tokens.learn_vocabulary`.
         length: Tokens T of a text.
@@ -166,5 +195,5 @@ def small_tower(vocabulary: Sequence[str], length: int = 16, unit: str = "words"
     numbers = keras.Input((length,), dtype="int32", name="tokens")
     embedded = keras.layers.Embedding(tokens.size, dim, mask_zero=True, name="embedding")(numbers)
     hidden = keras.layers.Dense(dim, activation="gelu", name="hidden")(embedded)
-    vectors = keras.layers.GlobalAveragePooling1D(name="mean")(hidden)
+    vectors = MeanOfKnown(name="mean")(hidden)
     return TextTower(tokens, keras.Model(numbers, vectors, name="small"))

@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from tfxfer.errors import UserError
 from tfxfer.models.randomness import reseed
-from tfxfer.transfer.graph import input_of, trace, unfreeze
+from tfxfer.transfer.graph import unfreeze
 from tfxfer.transfer.knowledge.asked import AskedKnowledge
 from tfxfer.transfer.knowledge.asking import Asked, batches, in_order, parts
-from tfxfer.transfer.knowledge.captioner import GridMemory
+from tfxfer.transfer.knowledge.captioner import GridMemory, fewer_places, grid_of
 from tfxfer.transfer.knowledge.encoding import by_batches
 from tfxfer.transfer.knowledge.reranking import spread
 from tfxfer.transfer.knowledge.text_towers import TextTower
@@ -107,7 +107,7 @@ class VisualQA:
     def asked(
         self, pictures: np.ndarray, picture: Sequence[int], texts: Sequence[str], answers: Sequence[str] | None = None
     ) -> Asked:
-        """Return pairs for `fit` and `logits`.
+        """Return pairs for `fit` and `logits`; warn of questions that are cut.
 
         Args:
             pictures: uint8 [P, H, W, C].
@@ -126,7 +126,7 @@ class VisualQA:
         at = {text: i for i, text in enumerate(different)}
         return Asked(
             self.sight(pictures),
-            self.questions.numbers(different),
+            self.questions.read(different),
             np.asarray(picture, np.int32),
             np.array([at[text] for text in texts], np.int32),
             np.array([place.get(name, -1) for name in given], np.int32),
@@ -151,6 +151,9 @@ class VisualQA:
     ) -> keras.callbacks.History:
         """Learn from pairs by cross-entropy.
 
+        The first call also sets the scale of the grids; a later one goes on. With the weights of `trained` set back to
+        what they were before, training begins anew.
+
         Args:
             asked: The pairs; those whose answer is unknown are left aside.
             steps: Batches to learn from.
@@ -169,7 +172,7 @@ class VisualQA:
         usable = np.flatnonzero(asked.labels >= 0)
         if not len(usable):
             raise UserError("none of the questions has an answer that can be learned")
-        if not self.train_encoder:
+        if not self.train_encoder and not self._scaled():
             self.learn_scale(asked.sight)
         self._compile(jit)
         reseed(self.trained, seed)
@@ -215,6 +218,11 @@ class VisualQA:
         mean, deviation = spread(grids.reshape(-1, grids.shape[-1]))
         self.standardise.set_weights([mean, deviation**2])
 
+    def _scaled(self) -> bool:
+        """Return whether a training has set the scale: told by the weights, so that it is forgotten with them."""
+        mean, variance = self.standardise.get_weights()
+        return bool(np.any(mean != 0) or np.any(variance != 1))
+
     def _compile(self, jit: bool) -> None:
         """Compile once; a second training starts with a fresh optimizer and needs no second compilation."""
         if not self.trained.compiled or self.trained.jit_compile != jit:
@@ -236,18 +244,8 @@ def small_grid(encoder: keras.Model, image_shape: tuple[int, int, int], trains: 
     Raises:
         UserError: The encoder has no map [P, h, w, E], as a vision transformer has none.
     """
-    pictures = keras.Input(image_shape, name="image")
-    if not isinstance(input_of(encoder), keras.KerasTensor) or len(input_of(encoder).shape) != 4:
-        raise UserError(f"{encoder.name}: takes no pictures; give a convolutional picture model")
-    calls, _ = trace(encoder, pictures, frozen=not trains)
-    maps = [call for call in calls if len(getattr(call.output, "shape", ())) == 4]
-    if not any(isinstance(call.layer, keras.Layer) and call.layer.weights for call in maps):
-        raise UserError(f"{encoder.name}: has no maps [B, h, w, E] of its pictures; give a convolutional model")
-    grid = maps[-1].output
-    window = tuple(-(-side // SIDE) for side in grid.shape[1:3])
-    if max(window) > 1:
-        grid = keras.layers.AveragePooling2D(window, padding="same", name="fewer_places")(grid)
-    return keras.Model(pictures, grid, name="grid")
+    grid = grid_of(encoder, image_shape, trains)
+    return keras.Model(grid.input, fewer_places(grid.output, SIDE, "fewer_places"), name="grid")
 
 
 def sequence_of(tower: TextTower) -> keras.Model:

@@ -33,6 +33,7 @@ def encoder_to_decoder(
     memory_dim: int | None = None,
     *,
     target: keras.Model | None = None,
+    prefix_length: int = 0,
     seed: int = 0,
 ) -> WeightMap:
     """Plan a causal decoder out of a text encoder.
@@ -47,6 +48,8 @@ def encoder_to_decoder(
             memory of another width, keys and values are fresh all the same.
         memory_dim: Width E of the memory that is looked at; the encoder's own when not given.
         target: A decoder to fill, instead of a new one; `causal_decoder` makes one.
+        prefix_length: Above 0, the new decoder reads the memory as so many vectors before the words, and has no
+            cross-attention.
         seed: Seed of what is fresh.
 
     Returns:
@@ -61,7 +64,7 @@ def encoder_to_decoder(
     check_encoder(backbone)
     head = getattr(encoder, "masked_lm_head", None)
     if target is None:
-        target = _like(backbone, head, memory_dim)
+        target = _like(backbone, head, memory_dim, prefix_length)
     check_looks(target)
     width = target.get_layer("embeddings_layer_norm").gamma.shape[0]
     same_width = target.input["memory"].shape[-1] == width
@@ -69,8 +72,8 @@ def encoder_to_decoder(
     return plan(encoder, target, _rules(head is not None, how, same_width, seed))
 
 
-def _like(backbone: keras.Model, head: Any, memory_dim: int | None) -> keras.Model:
-    """Return an untrained decoder of a backbone's sizes."""
+def _like(backbone: keras.Model, head: Any, memory_dim: int | None, prefix_length: int) -> keras.Model:
+    """Return an untrained decoder of a backbone's sizes, activations and ε."""
     layers = {layer.name: layer for layer in backbone.layers}
     blocks = [layer for name, layer in layers.items() if name.startswith("transformer_layer_")]
     config = blocks[0].get_config()
@@ -84,6 +87,7 @@ def _like(backbone: keras.Model, head: Any, memory_dim: int | None) -> keras.Mod
         intermediate_dim=config["intermediate_dim"],
         max_sequence_length=places.sequence_length,
         memory_dim=memory_dim,
+        prefix_length=prefix_length,
         num_segments=layers["segment_embedding"].input_dim,
         dropout=config["dropout"],
         activation=blocks[0].activation,

@@ -1,0 +1,39 @@
+"""Word pieces read from a model's folder."""
+
+import json
+
+import pytest
+
+from tfxfer.errors import UserError
+from tfxfer.models.vocabulary import NEEDED, Vocabulary
+
+pytestmark = pytest.mark.tensorflow
+
+
+def written(folder, pieces, **settings):
+    """Write a tokenizer's folder."""
+    (folder / "vocab.txt").write_text("\n".join([*NEEDED, *pieces]) + "\n", encoding="utf-8")
+    if settings:
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def back(words, text):
+    return words.texts(words.numbers([text], 16)[0])[0]
+
+
+def test_a_cased_bert_keeps_case_and_accents(tmp_path):
+    words = Vocabulary.read(written(tmp_path, ["Paris", "paris", "été"], do_lower_case=False))
+    assert not words.lowercase
+    assert back(words, "Paris été") == "Paris été"
+
+
+@pytest.mark.parametrize("settings", [{}, {"do_lower_case": True}, {"tokenizer_class": "BertTokenizer"}])
+def test_others_are_lower_cased(tmp_path, settings):
+    words = Vocabulary.read(written(tmp_path, ["paris", "ete"], **settings))
+    assert back(words, "Paris Été") == "paris ete"
+
+
+def test_a_folder_without_a_vocabulary_is_named(tmp_path):
+    with pytest.raises(UserError, match="has no tokenizer"):
+        Vocabulary.read(tmp_path)
