@@ -22,7 +22,7 @@ class CaptionMap:
 
     f(X) are the picture's features, standardised, at length 1. g(Y) is what the words and pairs of words of Y (TF-IDF)
     predict of them, at length 1. It is fitted in closed form, so it costs a second where two towers cost minutes.
-    `KnowledgeMatrix` is not used: g is no network, and a picture is compared with its own candidates only, not with all.
+    `KnowledgeMatrix` is not used: g is no network, and a picture is compared with its own candidates alone.
 
     Args:
         strength: Of the ridge's L2 penalty.
