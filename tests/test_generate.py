@@ -378,7 +378,46 @@ def test_what_cannot_be_said_has_no_score(way):
     assert np.isneginf(found.scores.numpy()).all() and (found.lengths.numpy() == 1).all()
 
 
-@pytest.mark.parametrize("wrong", [{"no_repeat_ngram": -1}, {"length_penalty": math.nan}, {"length_penalty": math.inf}])
-def test_searches_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(UserError, match="no_repeat_ngram .* and length_penalty"):
+@pytest.mark.parametrize("way", [beam_search, greedy, functools.partial(sample, seed=(1, 2))])
+def test_what_can_be_said_keeps_its_score_beside_what_cannot(way):
+    """The same search ends at once where the end is likely: what is forbidden later does not count."""
+    tables = random_model(3, batch=2)
+    tables[1, 0, START, START, END] = 50
+    found = way(step_of(tables), cache_of(2), 2, Search(START, END, num_beams=1, max_length=6, no_repeat_ngram=1))
+    assert found.lengths[1, 0] == 2 and float(found.scores[1, 0]) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("way", [beam_search, greedy, functools.partial(sample, seed=(1, 2))])
+@pytest.mark.parametrize("least", [0, 2, 3, 5])
+def test_the_end_and_the_start_count_for_the_least_length(way, least):
+    tables = random_model(5, batch=3)
+    tables[..., END] += 50
+    found = way(step_of(tables), cache_of(3), 3, Search(START, END, max_length=6, min_length=least))
+    assert found.lengths.numpy().tolist() == [[max(2, least)]] * 3
+
+
+def test_without_early_stopping_the_length_so_far_decides():
+    """What runs on would be better in the end, −1.5 / 4² against −1 / 1²; the search does not go on to see it."""
+    tables = np.full((1, 5, 3, 3, 3), -50, np.float32)
+    tables[:, 0, :, :, END], tables[:, 0, :, :, 2] = -0.25, -1.5
+    tables[:, 1:, :, :, 2] = 0
+    search = Search(START, END, num_beams=1, max_length=5, length_penalty=2.0, early_stopping=False)
+    sizes = []
+    found = beam_search(step_that_sees(sizes), cache_of(1), 1, search, seen=tf.constant(tables))
+    assert as_list(found, 0) == [END] and len(sizes) == 1
+    known = normalised(tables[0])
+    longer = sum(log_probabilities(known, (2, 2, 2, 2))) / 4**search.length_penalty
+    assert longer > float(found.scores[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"no_repeat_ngram": -1}, "no_repeat_ngram -1: .* 0 to allow all"),
+        ({"length_penalty": math.nan}, "length_penalty nan: give a finite number"),
+        ({"length_penalty": math.inf}, "length_penalty inf"),
+    ],
+)
+def test_searches_that_make_no_sense_are_refused(wrong, message):
+    with pytest.raises(UserError, match=message):
         Search(START, END, **wrong)

@@ -6,7 +6,7 @@
 #
 # **After this lesson you can**
 # - tell three kinds of transfer apart by their equations;
-# - name four bridges over which a text can meet a picture network;
+# - name four bridges between texts and pictures;
 # - read a verdict, and say what it compares.
 #
 # **Time to run:** seconds. **Needs:** nothing but tfxfer; no network.
@@ -72,7 +72,8 @@ print("S:", x @ S_in @ S_out, "  M:", x @ M_in @ M_out)
 # %% [markdown]
 # ## Four bridges
 #
-# A picture network takes pictures. Before it can say anything about a text, the text must get in.
+# A picture network takes pictures, a text network takes words. Before one can say anything about the other's data, it
+# must get in.
 
 # %%
 figures.bridges()
@@ -80,8 +81,9 @@ figures.bridges()
 # %% [markdown]
 # - **render**: draw the text as pixels (Super Characters 2018, PIXEL and CLIPPO 2023).
 # - **tokens**: word pieces or picture patches become tokens of a frozen body (Frozen Pretrained Transformers 2021).
-# - **align**: a text tower learns to meet a locked picture tower, from pairs (DeViSE 2013, LiT 2022).
-# - **anchors**: describe everything by how alike it is to a few hundred known pairs (ASIF 2022).
+# - **align**: one tower learns to meet the other, which is locked, from pairs (DeViSE 2013: pictures move to words; LiT
+#   2022: texts move to pictures).
+# - **anchors**: describe everything by how alike it is to known pairs (1.6 million in ASIF 2022; here hundreds).
 #
 # ## Arms, and a verdict
 #
@@ -94,7 +96,7 @@ figures.bridges()
 # | random | the same, with weights that never learned anything | the knowledge |
 # | scratch, finetune | everything trained, from fresh weights or from the source's | the frozen body |
 # | native | the plain baseline of the target's own field | the detour |
-# | shuffled, blind | pairs mixed up; pictures made noise | the pairing; the sight |
+# | shuffled, blind | pairs mixed up; the mean picture in place of every picture | the pairing; the sight |
 # | majority | always the most frequent class | the input |
 #
 # The verdict is an interval for the difference of two arms. To see how it behaves, we make up three cases of 600 test
@@ -159,7 +161,7 @@ teach.check("00.1", ...)
 teach.check("00.2", ...)
 
 # %% [markdown]
-# **00.3** For the matrix K above: which shape has K for 500 pictures and 2,000 texts?
+# **00.3** For the matrix K above: what is the shape of K for 500 pictures and 2,000 texts?
 
 # %%
 teach.check("00.3", ...)

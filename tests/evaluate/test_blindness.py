@@ -1,5 +1,7 @@
 """Whether a model looks, from scores with and without its picture."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,20 @@ def test_few_examples_show_nothing():
         assert blindness(given, ["a"] * count)["looks"] is looks
     pairs = {"pictures": np.ones(10), "blank": np.zeros(10)}
     assert not blindness(pairs, ["a"] * 10, groups=np.arange(10) // 2)["looks"]  # five pictures
+
+
+def test_many_examples_are_drawn_in_blocks_and_as_if_at_once():
+    rng = np.random.default_rng(5)
+    difference = rng.normal(0.1, 1, 2_000)
+    given = {"pictures": difference, "blank": np.zeros(2_000)}
+    tracemalloc.start()
+    found = blindness(given, ["a"] * 2_000, seed=7)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 100 * 2**20  # 305 MiB at once
+    rows = np.random.default_rng(7).integers(0, 2_000, (10_000, 2_000))
+    means = [difference[row].sum() / 2_000 for row in rows]
+    np.testing.assert_allclose([found["low"], found["high"]], np.quantile(means, [0.025, 0.975]), rtol=1e-12)
 
 
 def test_lists_of_different_lengths_are_named():

@@ -34,6 +34,20 @@ def test_others_are_lower_cased(tmp_path, settings):
     assert back(words, "Paris Été") == "paris ete"
 
 
+def test_kerashubs_own_settings_are_read_too(tmp_path):
+    assets = tmp_path / "assets" / "tokenizer"
+    assets.mkdir(parents=True)
+    (assets / "vocabulary.txt").write_text("\n".join([*NEEDED, "Paris"]) + "\n", encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"config": {"lowercase": False}}))
+    assert back(Vocabulary.read(tmp_path), "Paris") == "Paris"
+
+
+def test_settings_that_cannot_be_read_are_named(tmp_path):
+    (written(tmp_path, ["paris"]) / "tokenizer_config.json").write_text('{"do_lower_case": fal')
+    with pytest.raises(UserError, match=r"tokenizer_config\.json: is no JSON"):
+        Vocabulary.read(tmp_path)
+
+
 def test_a_folder_without_a_vocabulary_is_named(tmp_path):
     with pytest.raises(UserError, match="has no tokenizer"):
         Vocabulary.read(tmp_path)

@@ -27,7 +27,7 @@ class _Beams(NamedTuple):
     places: Any  # int32 [B, K, L]: the place among the K in which the hypothesis' token at a position was written
     done_tokens: Any  # int32 [B, K, L]
     done_scores: Any  # float [B, K], divided by the length
-    closed: Any  # bool [B]: nothing can change for this picture any more
+    closed: Any  # bool [B]: this picture's search has ended, and it changes no more
     broken: Any  # bool [B]: a running hypothesis had log-probabilities that are no numbers
 
 
@@ -169,7 +169,12 @@ def _advance(how: _How, state: _Beams, seen: Any) -> _Beams:
 
 
 def _closed(running: Any, done: Any, length: Any, search: Search) -> Any:
-    """Tell for each picture whether it has K finished sequences that no running hypothesis can displace."""
+    """Tell for each picture whether it has K finished sequences and stops there.
+
+    Without early stopping it does when the likeliest running hypothesis, were it finished as it is, would be no better
+    than the worst of them. That is no bound: where the length penalty is above 0, a longer one may still be better.
+    Hugging Face's `early_stopping=False` asks the same.
+    """
     worst = done[:, -1]
     filled = worst > NEVER / 2
     if search.early_stopping:

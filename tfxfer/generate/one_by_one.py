@@ -29,7 +29,10 @@ def greedy(
     words_first: bool = False,
     seen: Any = None,
 ) -> Generated:
-    """Return the sequence that takes the most probable token at each step; the beam's settings do not count."""
+    """Return the sequence that takes the most probable token at each step; the beam's settings do not count.
+
+    Where every token is forbidden there is no such sequence, and its score is −∞; see `Generated`.
+    """
 
     def best(logits: Any, position: Any) -> Any:
         return tf.argmax(logits, 0, tf.int32)
@@ -51,6 +54,8 @@ def sample(
     seen: Any = None,
 ) -> Generated:
     """Return one random sequence a picture by nucleus sampling (Holtzman et al. 2020).
+
+    Where every token is forbidden there is no such sequence, and its score is −∞; see `Generated`.
 
     Args:
         step: See `tfxfer.generate`.

@@ -40,7 +40,8 @@ class Search:
         pad_id: What stands after the end.
         num_beams: Hypotheses K kept at each step.
         max_length: Longest sequence L in tokens, the start token among them.
-        min_length: No end before this many tokens, the start token among them.
+        min_length: Fewest tokens of a sequence that ends, the start and the end token among them. Hugging Face counts
+            the tokens before the end: its `min_length` 8 is 9 here.
         length_penalty: A score is divided by length^length_penalty, the length without the start token; above 0
             this favours long sequences, because log-probabilities are negative.
         early_stopping: Stop at K finished sequences; otherwise when the likeliest running one, divided by its length so
@@ -67,11 +68,10 @@ class Search:
             raise UserError(f"num_beams {self.num_beams} and max_length {self.max_length}: need at least 1 and 2")
         if not 1 <= self.num_return <= self.num_beams:
             raise UserError(f"num_return {self.num_return}: must be from 1 to num_beams ({self.num_beams})")
-        if self.no_repeat_ngram < 0 or not math.isfinite(self.length_penalty):
-            raise UserError(
-                f"no_repeat_ngram {self.no_repeat_ngram} and length_penalty {self.length_penalty}: need 0 or more, and "
-                "a number that is finite"
-            )
+        if self.no_repeat_ngram < 0:
+            raise UserError(f"no_repeat_ngram {self.no_repeat_ngram}: give the tokens of an n-gram, or 0 to allow all")
+        if not math.isfinite(self.length_penalty):
+            raise UserError(f"length_penalty {self.length_penalty}: give a finite number, such as 1.0")
         if self.min_length > self.max_length:
             raise UserError(f"min_length {self.min_length} is above max_length {self.max_length}")
 

@@ -41,10 +41,12 @@ class Vocabulary:
     def read(cls, folder: str | Path) -> "Vocabulary":
         """Return the vocabulary in a model's folder: `vocab.txt`, `vocabulary.txt` or KerasHub's tokenizer assets.
 
-        Texts are lower-cased unless the folder's `tokenizer_config.json` says otherwise, as that of a cased BERT does.
+        Texts are lower-cased unless the folder's `tokenizer_config.json` (Hugging Face) or `tokenizer.json` (KerasHub)
+        says otherwise, as that of a cased BERT does.
 
         Raises:
-            UserError: There is none; without its own vocabulary a language model cannot be asked.
+            UserError: There is none; without its own vocabulary a language model cannot be asked. Or its settings
+                cannot be read.
         """
         names = ("vocab.txt", "vocabulary.txt", "assets/tokenizer/vocabulary.txt")
         file = next((Path(folder) / name for name in names if (Path(folder) / name).is_file()), None)
@@ -101,7 +103,10 @@ def _lowercase(folder: Path) -> bool:
     for name, keys in (("tokenizer_config.json", ("do_lower_case",)), ("tokenizer.json", ("config", "lowercase"))):
         if not (folder / name).is_file():
             continue
-        found: Any = json.loads((folder / name).read_text(encoding="utf-8"))
+        try:
+            found: Any = json.loads((folder / name).read_text(encoding="utf-8"))
+        except ValueError as error:  # not JSON, or not UTF-8
+            raise UserError(f"{folder / name}: is no JSON ({error}); copy the model's own file there again") from error
         for key in keys:
             found = found.get(key) if isinstance(found, dict) else None
         if isinstance(found, bool):

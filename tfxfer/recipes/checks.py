@@ -1,10 +1,12 @@
 """Checks of a recipe's request that are cheap and need no TensorFlow."""
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
-from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, StructureConfig, TaskConfig
+from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, RunConfig, StructureConfig, TaskConfig
 from tfxfer.data import spec as data_spec
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
@@ -93,6 +95,7 @@ def _check_decoder(config: StructureConfig) -> None:
     if given:
         flag = given.replace("_", "-")
         raise UserError(f"--{flag}: a decoder is taught by texts, not labels; say how many with --training-texts")
+    _check_language(config.source, config.length)
 
 
 def check_knowledge(config: KnowledgeConfig) -> None:
@@ -114,20 +117,21 @@ def check_knowledge(config: KnowledgeConfig) -> None:
     if config.reading:
         data_spec.check(config.reading, **where)
     _check_maps(config.encoder)
-    if config.source.startswith("fresh:"):
-        raise UserError(f"--source {config.source}: is an untrained model; name what a BERT reads, such as 'names'")
     for name in ("frozen", "word_dropout", "label_smoothing"):
         if getattr(config, name) > 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: is a share, from 0 to 1")
     if config.length < 3:
         raise UserError(f"--length {config.length}: leaves no room for a word between begin and end; give 3 or more")
+    for name in ("updates", "encoder_epochs"):
+        if getattr(config, name) < 1:
+            raise UserError(
+                f"--{name.replace('_', '-')} {getattr(config, name)}: nothing would be learned; give 1 or more"
+            )
     _check_numbers(config)
     prefix = config.prefix_length if config.looking == "prefix" else 0
     if config.looking == "prefix" and not prefix:
         raise UserError("--prefix-length 0: a prefix of nothing shows no picture; give 1 or more")
-    if not model_spec.is_model(config.source) and prefix + config.length > POSITIONS:
-        words = f"--length {config.length}" + (f" and --prefix-length {prefix}" if prefix else "")
-        raise UserError(f"{words}: the BERT that is trained here has {POSITIONS} positions; ask for fewer")
+    _check_language(config.source, config.length, prefix)
     if not set(config.controls_at) <= set(config.pairs):
         raise UserError(f"--controls-at {list(config.controls_at)}: must be among --pairs {list(config.pairs)}")
     if "transfer" not in config.arms:
@@ -140,14 +144,41 @@ def _check_maps(spec: str) -> None:
         raise UserError(f"--encoder {spec}: has no maps of pictures for words to look at; use fresh:cnn or a data set")
 
 
-def _check_numbers(config: KnowledgeConfig) -> None:
-    """Raise `UserError` for a training of no steps, or by no rate."""
-    for name, at in (("updates", config.updates), ("encoder_epochs", config.encoder_epochs)):
-        if at < 1:
-            raise UserError(f"--{name.replace('_', '-')} {at}: nothing would be learned; give 1 or more")
-    odd = next((rate for rate in config.learning_rates if not (math.isfinite(rate) and rate > 0)), None)
-    if odd is not None:
-        raise UserError(f"--learning-rates {odd}: a rate is a number above 0, such as 0.003")
+def _check_language(spec: str, length: int, prefix: int = 0) -> None:
+    """Raise `UserError` for a source that no decoder can be made of, or that has too few positions for its tokens."""
+    positions: int | None = POSITIONS
+    whose = "the BERT that is trained here"
+    if model_spec.is_model(spec):
+        parsed = model_spec.parse(spec)
+        if parsed.kind != "preset":
+            raise UserError(
+                f"--source {spec}: give a data set of texts, such as names, or preset:DIR, the folder of a BERT"
+            )
+        whose, positions = spec, _positions(Path(parsed.name).expanduser())
+    if positions is not None and prefix + length > positions:
+        words = f"--length {length}" + (f" and --prefix-length {prefix}" if prefix else "")
+        raise UserError(f"{words}: {whose} has {positions} positions; ask for fewer")
+
+
+def _positions(folder: Path) -> int | None:
+    """Return how many positions a model's folder says that it has, in Hugging Face's form or KerasHub's; else None."""
+    try:
+        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = told.get("max_position_embeddings") or told["config"]["max_sequence_length"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None  # whatever is wrong with it is said when it is loaded
+    return found if isinstance(found, int) else None
+
+
+def _check_numbers(config: RunConfig) -> None:
+    """Raise `UserError` for an option that is no number, which no comparison sees, or a learning rate of 0."""
+    for item in fields(config):
+        value, flag = getattr(config, item.name), item.name.replace("_", "-")
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, float) and not math.isfinite(one):
+                raise UserError(f"--{flag} {one}: must be a finite number")
+            if item.name == "learning_rates" and one <= 0:
+                raise UserError(f"--{flag} {one}: a rate is a number above 0, such as 0.003")
 
 
 def retrieval_columns(config: RetrievalConfig) -> dict[str, str | None]:
@@ -177,6 +208,7 @@ def check_retrieval(config: RetrievalConfig) -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be above 0")
     if config.length < 3:
         raise UserError(f"--length {config.length}: leaves no room for a word between begin and end; give 3 or more")
+    _check_numbers(config)
     if config.temperature < 0.01:
         raise UserError(f"--temperature {config.temperature:g}: must be at least 0.01")
     if not set(config.controls_at) <= set(config.pairs):
@@ -187,6 +219,7 @@ def check_retrieval(config: RetrievalConfig) -> None:
 
 def check_task(config: TaskConfig) -> None:
     """Check what recipes share: source, target, columns, budgets and arms; raises `UserError`."""
+    _check_numbers(config)
     where: dict[str, Any] = {"data_dir": config.data_dir, "download": config.download}
     data_spec.check(config.target, **(where | target_columns(config)))
     if model_spec.is_model(config.source):

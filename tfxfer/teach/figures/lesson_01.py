@@ -25,7 +25,7 @@ def gallery(images: Any, captions: Sequence[str], facts: Sequence[str]) -> Figur
 
 @picture
 def faces(rows: Mapping[str, Any]) -> Figure:
-    """Draw each character in all of its faces, a row each: character -> pictures."""
+    """Draw each character in several faces, a row each: character -> pictures."""
     widest = max(map(len, rows.values()))
     figure, panels = pyplot.subplots(len(rows), widest, figsize=(8.8, 0.78 * len(rows)), layout="constrained")
     for line, (name, images) in zip(panels, rows.items()):
@@ -89,5 +89,5 @@ def lengths(by_language: Mapping[str, Sequence[int]]) -> Figure:
     for line in ("cmeans", "cbars", "cmins", "cmaxes"):
         parts[line].set(color=WINE if line == "cmeans" else MUTED, linewidth=1)
     axes.set_yticks(range(1, len(names) + 1), names)
-    axes.set(xlabel="letters in a phrase (red: the mean)", xlim=(0, None))
+    axes.set(xlabel="characters in a phrase (red: the mean)", xlim=(0, None))
     return figure

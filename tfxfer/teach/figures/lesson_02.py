@@ -42,7 +42,7 @@ def journey(text: str, drawn: Any, maps: dict[str, Any], features: Any) -> Figur
     last.set(xticks=[], yticks=[], xlim=(-0.5, len(features) - 0.5))
     last.spines[:].set_visible(False)
     last.axhline(0, color=GRID, linewidth=0.8)
-    _beside(last, "averaged over all places", f"φ(x): {len(features)} numbers")
+    _beside(last, "averaged, normalised", f"φ(x): {len(features)} numbers")
     return figure
 
 
@@ -65,12 +65,21 @@ def strengths(path: Sequence[Any], chosen: float) -> Figure:
     left.plot(x, [point.train_loss for point in path], "o-", color=GREEN)
     left.plot(x, [point.validation_loss for point in path], "s-", color=BLUE)
     middle = path[len(path) // 2 + 1]
-    left.text(middle.l2 * 1.6, middle.train_loss - 0.1, "on the training phrases", color=GREEN, fontsize=9, va="top")
-    left.text(min(x), path[-1].validation_loss, "   on held-out phrases", color=BLUE, fontsize=9, va="center")
-    left.set(ylabel="loss J, nats a phrase", ylim=(0, None))
+    left.text(
+        middle.l2 * 1.6,
+        middle.train_loss - 0.1,
+        "on the training phrases,\nthe penalty included",
+        color=GREEN,
+        fontsize=9,
+        va="top",
+    )
+    left.text(
+        min(x), path[-1].validation_loss, "   on held-out phrases, without it", color=BLUE, fontsize=9, va="center"
+    )
+    left.set(ylabel="loss, nats a phrase", ylim=(0, None))
     right.plot(x, [point.validation_accuracy for point in path], "s-", color=BLUE)
     right.axvline(chosen, color=INK, linewidth=1, linestyle=":")
-    right.text(chosen, 0.02, " chosen", transform=right.get_xaxis_transform(), fontsize=9)
+    right.text(chosen, 0.02, " chosen: most are right", transform=right.get_xaxis_transform(), fontsize=9)
     right.set(ylabel="right on held-out phrases", ylim=(0, None))
     for axes in (left, right):
         axes.set(xscale="log", xlabel="λ\n← learns by heart  |  learns nothing →")

@@ -51,7 +51,7 @@ def ladder(verdicts: Sequence[Mapping[str, Any]], hidden: Sequence[str] = ()) ->
         if row["b"] in hidden:
             low, high = axes.get_xlim()
             axes.add_patch(Rectangle((low, y - 0.38), high - low, 0.76, facecolor=GRID, hatch="///", edgecolor="white"))
-            axes.text((low + high) / 2, y, "not run", ha="center", va="center", bbox={"color": "white"}, fontsize=9.5)
+            axes.text((low + high) / 2, y, "not shown", ha="center", va="center", bbox={"color": "white"}, fontsize=9.5)
             continue
         c = colour(row["b"])
         axes.plot([row["low"], row["high"]], [y, y], color=c, linewidth=3)

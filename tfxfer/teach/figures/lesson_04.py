@@ -1,5 +1,6 @@
 """Pictures of lesson 04: K before and after learning, two clouds that meet, and what can be asked without a label."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,8 +51,8 @@ def matrices(tables: Mapping[str, Any], images: Any, captions: Sequence[str]) ->
         for i in range(count):
             place.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=1.4))
         place.set(yticks=[], title=title)
-        names = [" ".join(caption.split()[-3:]).lower()[:24] for caption in captions]
-        place.set_xticks(range(count), names, rotation=60, ha="right", fontsize=7.5)
+        names = ["\n".join(textwrap.wrap(caption.lower(), 26, max_lines=2, placeholder=" …")) for caption in captions]
+        place.set_xticks(range(count), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
         place.tick_params(length=0)
         place.spines[:].set_color(GRID)
     return figure

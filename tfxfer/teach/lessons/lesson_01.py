@@ -55,7 +55,7 @@ EXERCISES = {
     "01.5": Exercise(
         Choice(("the network", "the labels", "the split")),
         right="the split",
-        because="Its test characters are unseen by design, and nobody can name an unseen class. Use by_face.",
+        because="A head with an output for each training character can name no other. Use by_face.",
         hint="Which classes occur in its test part, and which in training?",
         mistakes=(
             Mistake("the network", "The best one there is would get nothing right either."),
