@@ -15,7 +15,8 @@ from tfxfer.cli import main
 from tfxfer.config import KnowledgeConfig
 from tfxfer.errors import UserError
 from tfxfer.evaluate import __main__ as evaluate
-from tfxfer.recipes.checks import check_knowledge
+from tfxfer.models.bert import small_bert
+from tfxfer.recipes.checks import POSITIONS, check_knowledge
 from tfxfer.records import Comparison
 
 pytestmark = pytest.mark.tensorflow
@@ -183,3 +184,7 @@ def test_what_only_the_data_show_is_named_too(data_dir, tmp_path, words, message
     done = here.command("knowledge", "--smoke", "--run-dir", tmp_path / "run", *words, data_dir=data_dir)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert message in " ".join(done.stderr.split())
+
+
+def test_the_checks_know_how_many_positions_the_bert_that_is_trained_here_has():
+    assert small_bert(50, num_layers=1, hidden_dim=8, num_heads=1).max_sequence_length == POSITIONS

@@ -5,16 +5,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfxfer.generate.likeliest import likeliest
-from tfxfer.generate.search import NEVER, Generated, Search, Step, answer, put, words_first_of
-
-
-class _How(NamedTuple):
-    """What stays the same while a search goes on."""
-
-    step: Step
-    search: Search
-    in_place: bool
-    words_first: bool
+from tfxfer.generate.search import NEVER, Generated, Search, Step, answer, put, with_words_first
 
 
 class _Beams(NamedTuple):
@@ -66,12 +57,12 @@ def beam_search(
     state, pictures = _first(cache, batch_size, search, in_place), tf.range(batch_size)
     tokens, scores, broken = state.done_tokens, state.done_scores, state.broken
     sizes = _sizes(batch_size, halvings)
-    how = _How(step, search, in_place, words_first)
+    step = with_words_first(step, words_first)
     for size, smaller in zip(sizes, [*sizes[1:], 0]):
         if size < state.closed.shape[0]:
             left = tf.argsort(tf.cast(state.closed, tf.int32), stable=True)[:size]  # the open ones are among them
             state, seen, pictures = _only(left, state), _gathered(seen, left), tf.gather(pictures, left)
-        state = _run(how, state, seen, smaller)
+        state = _run(step, state, search, in_place, seen, smaller)
         at = pictures[:, None]
         tokens = tf.tensor_scatter_nd_update(tokens, at, state.done_tokens)
         scores = tf.tensor_scatter_nd_update(scores, at, state.done_scores)
@@ -115,24 +106,26 @@ def _only(rows: Any, state: _Beams) -> _Beams:
     return _Beams(state.position, *_gathered(tuple(state[1:]), rows))
 
 
-def _run(how: _How, state: _Beams, seen: Any, enough: int) -> _Beams:
+def _run(step: Step, state: _Beams, search: Search, in_place: bool, seen: Any, enough: int) -> _Beams:
     """Go on until no more than `enough` pictures are open."""
-    most = how.search.max_length - 1
+    most = search.max_length - 1
 
     def goes_on(s: _Beams) -> Any:
         return (s.position < most) & (tf.reduce_sum(tf.cast(~s.closed, tf.int32)) > enough)
 
-    return tf.while_loop(goes_on, lambda s: (_advance(how, s, seen),), (state,), maximum_iterations=most)[0]
+    def advanced(s: _Beams) -> tuple[_Beams]:
+        return (_advance(step, s, search, in_place, seen),)
+
+    return tf.while_loop(goes_on, advanced, (state,), maximum_iterations=most)[0]
 
 
-def _advance(how: _How, state: _Beams, seen: Any) -> _Beams:
+def _advance(step: Step, state: _Beams, search: Search, in_place: bool, seen: Any) -> _Beams:
     """Add one token to every running hypothesis."""
-    search, beams = how.search, how.search.num_beams
+    beams = search.num_beams
     last = tf.gather(state.tokens, state.position, axis=2)
     places = put(state.places, state.position, tf.range(beams)[None])  # each writes its last token in its own place
-    more = ({"places": places} if how.in_place else {}) | ({"seen": seen} if seen is not None else {})
-    logits, cache = how.step(last, state.position, state.cache, **more)
-    logits = words_first_of(logits, how.words_first)
+    more = ({"places": places} if in_place else {}) | ({"seen": seen} if seen is not None else {})
+    logits, cache = step(last, state.position, state.cache, **more)  # [V, B, K]
     gains, words = likeliest(logits, state.tokens, state.position, search, 2 * beams)  # [B, K, n]
     lost = tf.reduce_any(tf.math.is_nan(gains[:, :, 0]) & (state.scores > NEVER / 2), 1)
     each = gains.shape[2]
@@ -153,7 +146,7 @@ def _advance(how: _How, state: _Beams, seen: Any) -> _Beams:
 
     running, kept = tf.math.top_k(tf.where(ended, NEVER, scores), beams)
     from_beam = tf.gather(parents, kept, batch_dims=1)
-    if not how.in_place:
+    if not in_place:
         cache = tf.nest.map_structure(lambda t: tf.gather(t, from_beam, batch_dims=1), cache)
     return _Beams(
         position=state.position + 1,

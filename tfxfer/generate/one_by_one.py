@@ -6,17 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfxfer.errors import UserError
-from tfxfer.generate.search import (
-    NEVER,
-    Generated,
-    Search,
-    Step,
-    allowed,
-    answer,
-    lengths_of,
-    put,
-    words_first_of,
-)
+from tfxfer.generate.search import NEVER, Generated, Search, Step, allowed, answer, lengths_of, put, with_words_first
 
 
 def greedy(
@@ -37,7 +27,7 @@ def greedy(
     def best(logits: Any, position: Any) -> Any:
         return tf.argmax(logits, 0, tf.int32)
 
-    return _one_by_one(step, cache, batch_size, search, best, in_place, words_first, seen)
+    return _one_by_one(with_words_first(step, words_first), cache, batch_size, search, best, in_place, seen)
 
 
 def sample(
@@ -81,7 +71,7 @@ def sample(
         kept = tf.where(logits >= least, logits, NEVER)
         return tf.random.stateless_categorical(kept, 1, at, tf.int32)[:, 0]
 
-    return _one_by_one(step, cache, batch_size, search, draw, in_place, words_first, seen)
+    return _one_by_one(with_words_first(step, words_first), cache, batch_size, search, draw, in_place, seen)
 
 
 class _Single(NamedTuple):
@@ -93,23 +83,19 @@ class _Single(NamedTuple):
 
 
 def _one_by_one(
-    step: Step,
-    cache: Any,
-    batch_size: int,
-    search: Search,
-    choose: Callable[..., Any],
-    in_place: bool,
-    words_first: bool,
-    seen: Any,
+    step: Step, cache: Any, batch_size: int, search: Search, choose: Callable[..., Any], in_place: bool, seen: Any
 ) -> Generated:
-    """Grow one sequence a picture; `choose` takes logits [V, B] and the position, and returns tokens [B]."""
+    """Grow one sequence a picture.
+
+    The step's logits are [V, B, 1]; `choose` takes them as [V, B], with the position, and returns tokens [B].
+    """
 
     def grow(s: _Single) -> tuple[_Single]:
         last = tf.gather(s.tokens, s.position, axis=2)
         more = {"places": tf.zeros_like(s.tokens)} if in_place else {}  # there is one place only
         more |= {"seen": seen} if seen is not None else {}
         logits, new = step(last, s.position, s.cache, **more)
-        gains = tf.nn.log_softmax(words_first_of(logits, words_first), axis=0)  # [V, B, 1]
+        gains = tf.nn.log_softmax(logits, axis=0)  # [V, B, 1]
         may = allowed(gains, s.tokens, s.position, search)[..., 0]  # [V, B]
         token = choose(may, s.position)
         gain = tf.gather(tf.transpose(may), token, batch_dims=1)  # NEVER where all are forbidden: nothing can be said

@@ -76,9 +76,14 @@ class Search:
             raise UserError(f"min_length {self.min_length} is above max_length {self.max_length}")
 
 
-def words_first_of(logits: Any, words_first: bool) -> Any:
-    """Return a step's logits as float32 [V, B, K]."""
-    return tf.cast(logits if words_first else tf.transpose(logits, [2, 0, 1]), tf.float32)
+def with_words_first(step: Step, words_first: bool) -> Step:
+    """Return the step with logits that are float32 [V, B, K], whichever way its own lie."""
+
+    def turned(*given: Any, **more: Any) -> tuple[Any, Any]:
+        logits, cache = step(*given, **more)
+        return tf.cast(logits if words_first else tf.transpose(logits, [2, 0, 1]), tf.float32), cache
+
+    return turned
 
 
 def allowed(logits: Any, tokens: Any, position: Any, search: Search) -> Any:

@@ -62,10 +62,8 @@ class Attention:
         if visible is not None:
             scores = tf.where(visible, scores, FAR)
         mixed = tf.transpose(tf.matmul(tf.nn.softmax(scores), values), [0, 2, 1, 3])  # [B, K, H, d]
-        kernel, bias = self.output
-        return (
-            tf.matmul(kernel, tf.reshape(mixed, [-1, self.heads * self.depth]), transpose_b=True) + bias
-        )  # [D, B · K]
+        rows, (kernel, bias) = tf.reshape(mixed, [-1, self.heads * self.depth]), self.output
+        return tf.matmul(kernel, rows, transpose_b=True) + bias  # [D, B · K]
 
     def look_back(self, queries: Any, keys: Any, values: Any, visible: Any, row: Any) -> Any:
         """Return what `look` does, without reading all of a long cache of N rows while only its begin is written.

@@ -156,11 +156,11 @@ def blocks_of(decoder: keras.Model) -> list[Any]:
 
 
 def stepper(decoder: keras.Model, memory: Any, beams: int, length: int) -> tuple[Callable[..., Any], Any, Any]:
-    """Return the decoder one token at a time, for `tfxfer.generate` its first cache and `seen`.
+    """Return the decoder one token at a time, for `tfxfer.generate`, its first cache and `seen`.
 
     For searches with `in_place=True` and `words_first=True`. The memory's keys and values are made once a picture. The
-    tokens' are written at their position and never moved.
-    Weights are used as they are when this is called; inside a `tf.function` call it there.
+    tokens' are written at their position and never moved. Weights are used as they are when this is called; inside a
+    `tf.function` call it there.
 
     Args:
         decoder: A model of `causal_decoder`.

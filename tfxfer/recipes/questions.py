@@ -200,11 +200,7 @@ def say_unseen(found: dict[str, Questions], names: Sequence[str], drawn: Questio
     for split, known, what in (
         ("train", set(names), "have an answer beyond --max-answers, and teach nothing"),
         ("validation", set(names), "have an answer that is no class, and count as wrong"),
-        (
-            "test",
-            shows,
-            "have an answer that training never shows, and stay in the score",
-        ),
+        ("test", shows, "have an answer that training never shows, and stay in the score"),
     ):
         unseen = Counter(one for one in found[split].answers if one not in known)
         if unseen:

@@ -35,6 +35,17 @@ def silence_cross_attention(decoder):
             variable.assign(keras.ops.zeros_like(variable))
 
 
+def of_one_block(language_model):
+    """Return the language model cut down to its first block."""
+    backbone = small_bert(60, num_layers=1, hidden_dim=16, num_heads=2, max_sequence_length=20)
+    for target in backbone.variables:
+        if "seed_generator" not in target.path:
+            target.assign(next(v for v in language_model.backbone.variables if v.path == target.path))
+    made = keras_hub.models.BertMaskedLM(backbone, preprocessor=None)
+    made.masked_lm_head.set_weights(language_model.masked_lm_head.get_weights())
+    return made
+
+
 def test_without_the_memory_the_last_token_sees_what_bert_sees(language_model):
     """At the last place the causal mask hides nothing; with silent cross-attention a block is BERT's but for one more
     norm, which changes nothing where scale is 1 and offset 0."""
@@ -44,12 +55,7 @@ def test_without_the_memory_the_last_token_sees_what_bert_sees(language_model):
             variable.assign(keras.ops.ones_like(variable))
         if variable.path.endswith("self_attention_layer_norm/beta"):
             variable.assign(keras.ops.zeros_like(variable))
-    one_block = small_bert(60, num_layers=1, hidden_dim=16, num_heads=2, max_sequence_length=20)
-    for target in one_block.variables:
-        if "seed_generator" not in target.path:
-            target.assign(next(v for v in backbone.variables if v.path == target.path))
-    source = keras_hub.models.BertMaskedLM(one_block, preprocessor=None)
-    source.masked_lm_head.set_weights(language_model.masked_lm_head.get_weights())
+    source = of_one_block(language_model)
     decoder = encoder_to_decoder(source).apply()
     silence_cross_attention(decoder)
     place = np.full((2, 1), 6)
@@ -60,17 +66,11 @@ def test_without_the_memory_the_last_token_sees_what_bert_sees(language_model):
 
 def test_a_prefix_of_words_is_read_as_bert_reads_them(language_model):
     """At the last place nothing is hidden, so a decoder whose prefix are word embeddings computes what BERT does."""
-    backbone = language_model.backbone
-    one_block = small_bert(60, num_layers=1, hidden_dim=16, num_heads=2, max_sequence_length=20)
-    for target in one_block.variables:
-        if "seed_generator" not in target.path:
-            target.assign(next(v for v in backbone.variables if v.path == target.path))
-    source = keras_hub.models.BertMaskedLM(one_block, preprocessor=None)
-    source.masked_lm_head.set_weights(language_model.masked_lm_head.get_weights())
+    source = of_one_block(language_model)
     decoder = encoder_to_decoder(source, prefix_length=3).apply()
     inputs = {"token_ids": TOKENS, "segment_ids": 0 * TOKENS, "padding_mask": ONES}
     wanted = np.asarray(source({**inputs, "mask_positions": np.full((2, 1), 6)}))[:, 0]
-    prefix = np.asarray(one_block.get_layer("token_embedding").embeddings)[TOKENS[:, :3]]
+    prefix = np.asarray(source.backbone.get_layer("token_embedding").embeddings)[TOKENS[:, :3]]
     given = {"token_ids": TOKENS[:, 3:], "padding_mask": ONES[:, 3:], "memory": prefix}
     np.testing.assert_allclose(np.asarray(decoder(given))[:, -1], wanted, atol=2e-5)
     assert decoder.get_layer("head_norm").epsilon == source.masked_lm_head.layer_norm_epsilon

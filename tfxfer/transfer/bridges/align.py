@@ -3,7 +3,8 @@
     on pictures    W, b  ←  labels, f(X)         a linear probe in the space of a locked picture tower
     on texts       W·g(Y) + b                    the same W and b; g learned to land beside f on pairs without labels
 
-It is the strict form of f(x) = W·φ(x) + b across modalities: no text had a label (DeViSE, Frome et al. 2013; LiT).
+It is the strict form of f(x) = W·φ(x) + b across modalities: no text had a label (LiT, Zhai et al. 2022,
+locks the pictures too; DeViSE, Frome et al. 2013, is the other way round: its pictures move to locked words).
 """
 
 from typing import Any

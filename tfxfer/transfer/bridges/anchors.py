@@ -1,4 +1,4 @@
-"""The `anchors` bridge: a few hundred known pairs are the common space; nothing is trained (ASIF, Norelli et al. 2022).
+"""The `anchors` bridge: known pairs are the common space; nothing is trained (ASIF, Norelli et al. 2022).
 
     r(x)_i = cos(x, aᵢ)        how alike x is to the i-th anchor, in its own modality's features
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from tfxfer.errors import UserError
-from tfxfer.models.decoder import prefix_of
+from tfxfer.models.decoder import prefix_of, room_of
 from tfxfer.models.randomness import reseed
 from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.transfer.knowledge.asking import warn_of_cut
@@ -238,8 +238,7 @@ class Captioner:
         return self.reader.optimizer
 
     def _room(self) -> int:
-        decoder = self.reader.get_layer("causal_decoder")
-        return int(decoder.get_layer("position_embedding").sequence_length - prefix_of(decoder))
+        return room_of(self.reader.get_layer("causal_decoder"))
 
     def _check_length(self, length: int) -> None:
         if length > self._room():

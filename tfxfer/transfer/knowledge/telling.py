@@ -93,8 +93,7 @@ class Teller:
         """
         if self._gains is None:
             self._gains = tf.function(self._tokens_gains, jit_compile=True)
-        sums = [self._gains(g, n).numpy() for g, n in zip(_padded(grids), _padded(numbers))]
-        return np.concatenate(sums)[: len(grids)]
+        return _by_batches(self._gains, grids, numbers)
 
     def terms(self, grids: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (f·g, h), float32 [N, T − 1]: the parts of each token's logit from the second on; 0 for padding.
@@ -105,9 +104,8 @@ class Teller:
         """
         if self._parts is None:
             self._parts = tf.function(self._tokens_parts, jit_compile=True)
-        found = [self._parts(g, n).numpy() for g, n in zip(_padded(grids), _padded(numbers))]
-        fg, h = np.concatenate(found, axis=1)[:, : len(grids)]
-        return fg, h
+        both = _by_batches(self._parts, grids, numbers)  # [N, 2, T − 1]
+        return both[:, 0], both[:, 1]
 
     def looks(self, grid: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return where each token of one caption was looking when it was chosen: attention [T − 1, h, w], sums of 1.
@@ -141,7 +139,7 @@ class Teller:
             tf.gather(term, numbers[:, 1:], axis=2, batch_dims=2)
             for term in (tf.repeat(fg, numbers.shape[1] - 1, axis=1), h[:, :-1])
         ]
-        return tf.stack(own) * tf.cast(there[:, 1:], tf.float32)  # [2, B, T − 1]
+        return tf.stack(own, 1) * tf.cast(there[:, None, 1:], tf.float32)  # [B, 2, T − 1]
 
     def _tokens_gains(self, grids: Any, numbers: Any) -> Any:
         there = self._there(numbers)
@@ -163,6 +161,12 @@ class Teller:
 
             self._searches[search] = found
         return self._searches[search]
+
+
+def _by_batches(of: Callable[..., Any], *rows: np.ndarray) -> np.ndarray:
+    """Return what a compiled function makes of rows, batch by batch."""
+    found = [of(*batch).numpy() for batch in zip(*map(_padded, rows))]
+    return np.concatenate(found)[: len(rows[0])]
 
 
 def _padded(rows: np.ndarray) -> list[Any]:
