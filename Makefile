@@ -19,8 +19,9 @@ train: setup
 	$(BIN)/python -m tfxfer.train $(ARGS)
 
 # One process a core, a file of tests in one process: what a file prepares is prepared once.
+# A process that a test brought down is not replaced: the next would begin with that same test, and so on for ever.
 test: setup lint
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 $(ARGS)
 
 slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)
