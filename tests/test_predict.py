@@ -9,6 +9,7 @@ from PIL import Image
 
 from tfxfer import predict
 from tfxfer.cli import main
+from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.transfer.knowledge import caption_reader
 from tfxfer.transfer.knowledge.captioner import whole
@@ -64,3 +65,10 @@ def test_a_length_that_is_asked_for_is_not_shortened_in_silence(told):
     assert code == 2 and "max_length 45" in said and "44 positions for words" in said
     code, caption, said = told(20, 64, "--max-length", "44")
     assert code == 0 and len(caption) == 43, said
+
+
+@pytest.mark.parametrize("flag", ["--num-beams", "--max-length"])
+def test_a_model_that_writes_no_captions_is_not_asked_for_a_search(flag):
+    asked = predict.parser().parse_args(["runs/a", "--text", "a", flag, "5"])
+    with pytest.raises(UserError, match=f"{flag}: runs/a writes no captions and searches nothing"):
+        predict.check(asked, {"task": "classification", "input": "text"})

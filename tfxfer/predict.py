@@ -1,7 +1,7 @@
 """`python -m tfxfer.predict RUN --text "…"` or `--image FILE`: what a saved run answers, with probabilities.
 
-A classifier answers with its top classes, a captioner with its best captions, a language
-model with how likely a text is.
+A classifier answers with its top classes, a captioner with its best captions, a language model with how likely a text
+is.
 """
 
 import json
@@ -72,8 +72,9 @@ def check(asked: Namespace, about: dict[str, Any]) -> None:
         raise UserError(f"{asked.run}: this model takes {about['input']}, not {given}; use --{about['input']}")
     if asked.top < 1:
         raise UserError(f"--top {asked.top}: must be above 0")
-    if asked.num_beams is not None and about["task"] != "captions":
-        raise UserError(f"--num-beams: {asked.run} answers with classes and searches nothing; leave it out")
+    for flag, value in (("num-beams", asked.num_beams), ("max-length", asked.max_length)):
+        if value is not None and about["task"] != "captions":
+            raise UserError(f"--{flag}: {asked.run} writes no captions and searches nothing; leave it out")
     if asked.num_beams is not None and asked.num_beams < 1:
         raise UserError(f"--num-beams {asked.num_beams}: must be above 0")
     if about["task"] == "captions" and asked.max_length is not None and asked.max_length < 3:

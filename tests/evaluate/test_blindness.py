@@ -94,3 +94,11 @@ def test_lists_of_different_lengths_are_named():
         blindness({"pictures": np.ones(3), "blank": np.ones(2)}, ["a"] * 3)
     with pytest.raises(UserError, match="3 scores with pictures and 4 of 'answers'"):
         blindness({"pictures": np.ones(3), "blank": np.ones(3)}, ["a"] * 4)
+
+
+@pytest.mark.parametrize("kind", ["pictures", "blank"])
+def test_a_score_that_is_no_number_is_named(kind):
+    given = {"pictures": np.ones(3), "blank": np.zeros(3)}
+    given[kind][1] = np.nan
+    with pytest.raises(UserError, match=f"score 1 of '{kind}' is nan"):
+        blindness(given, ["a"] * 3)

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, StructureConfig
+from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, StructureConfig, VqaConfig
 from tfxfer.errors import UserError
 from tfxfer.recipes.checks import check_feature, check_knowledge, check_retrieval, check_structure
+from tfxfer.recipes.vqa_checks import check_vqa
 
 DECODER = {"transfer": "encoder_to_decoder"}
 
@@ -78,6 +79,8 @@ def test_what_a_folder_does_not_tell_is_left_to_the_loader(tmp_path, told):
         (check_structure, StructureConfig(learning_rates=(math.nan,)), "--learning-rates nan"),
         (check_feature, FeatureConfig(learning_rates=(math.nan,)), "--learning-rates nan"),
         (check_retrieval, RetrievalConfig(temperature=math.nan), "--temperature nan"),
+        (check_vqa, VqaConfig(dropout=math.nan), "--dropout nan"),
+        (check_vqa, VqaConfig(learning_rates=(math.inf,)), "--learning-rates inf"),
     ],
 )
 def test_other_recipes_that_cannot_work(check, config, message):

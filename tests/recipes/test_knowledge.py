@@ -66,10 +66,15 @@ def test_every_arm_answers_in_words_and_is_judged_by_four_measures(run):
 def test_it_says_whether_the_model_looks(run):
     folder, printed = run
     told = json.loads((folder / "looking.json").read_text())
+    page = (folder / "report.html").read_text(encoding="utf-8")
     for measure in ("cider_d", "log_likelihood"):
         found = told["measures"][measure]
         assert set(found["means"]) == {"pictures", "shuffled", "blank"}
         assert found["sentence"] in printed
+        for mean in found["means"].values():
+            assert f"{mean:.3f}".replace("-", "−") in page
+    share = told["measures"]["cider_d"]["identical_share"]
+    assert f"most frequent caption is {share * 100:.0f}\u00a0% of all captions" in page
     assert np.shape(told["matrix"]["values"]) == (12, 12)
     for shown in told["words"]:
         for word in shown["words"]:

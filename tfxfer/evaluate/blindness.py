@@ -43,7 +43,7 @@ def blindness(
         "sentence".
 
     Raises:
-        UserError: There are no examples, nothing to compare with, or lists of different lengths.
+        UserError: There are no examples, nothing to compare with, lists of different lengths, or a score is no number.
     """
     own = np.asarray(scores["pictures"], float)
     others = {name: np.asarray(values, float) for name, values in scores.items() if name != "pictures"}
@@ -53,6 +53,10 @@ def blindness(
     odd = next((name for name, count in counts.items() if count != len(own)), None)
     if odd:
         raise UserError(f"{len(own)} scores with pictures and {counts[odd]} of '{odd}': each example needs one of both")
+    lost = next((name for name, values in {"pictures": own, **others}.items() if not np.isfinite(values).all()), None)
+    if lost:
+        row = np.flatnonzero(~np.isfinite(np.asarray(scores[lost], float)))[0]
+        raise UserError(f"score {row} of '{lost}' is {scores[lost][row]}: a score must be a finite number")
     best = max(others, key=lambda name: others[name].mean())
     difference = own - others[best]
     sums, sizes = _by_group(difference, np.arange(len(own)) if groups is None else np.asarray(groups))

@@ -127,7 +127,7 @@ def check_knowledge(config: KnowledgeConfig) -> None:
             raise UserError(
                 f"--{name.replace('_', '-')} {getattr(config, name)}: nothing would be learned; give 1 or more"
             )
-    _check_numbers(config)
+    check_numbers(config)
     prefix = config.prefix_length if config.looking == "prefix" else 0
     if config.looking == "prefix" and not prefix:
         raise UserError("--prefix-length 0: a prefix of nothing shows no picture; give 1 or more")
@@ -170,7 +170,7 @@ def _positions(folder: Path) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def _check_numbers(config: RunConfig) -> None:
+def check_numbers(config: RunConfig) -> None:
     """Raise `UserError` for an option that is no number, which no comparison sees, or a learning rate of 0."""
     for item in fields(config):
         value, flag = getattr(config, item.name), item.name.replace("_", "-")
@@ -208,7 +208,7 @@ def check_retrieval(config: RetrievalConfig) -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be above 0")
     if config.length < 3:
         raise UserError(f"--length {config.length}: leaves no room for a word between begin and end; give 3 or more")
-    _check_numbers(config)
+    check_numbers(config)
     if config.temperature < 0.01:
         raise UserError(f"--temperature {config.temperature:g}: must be at least 0.01")
     if not set(config.controls_at) <= set(config.pairs):
@@ -219,7 +219,7 @@ def check_retrieval(config: RetrievalConfig) -> None:
 
 def check_task(config: TaskConfig) -> None:
     """Check what recipes share: source, target, columns, budgets and arms; raises `UserError`."""
-    _check_numbers(config)
+    check_numbers(config)
     where: dict[str, Any] = {"data_dir": config.data_dir, "download": config.download}
     data_spec.check(config.target, **(where | target_columns(config)))
     if model_spec.is_model(config.source):

@@ -7,6 +7,7 @@ from tfxfer.data import spec as data_spec
 from tfxfer.data.tables import read_header, read_table
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
+from tfxfer.recipes.checks import check_numbers
 
 PAIRED = ("question", "answer")
 
@@ -26,6 +27,7 @@ def check_vqa(config: VqaConfig) -> None:
         check_rows(parsed, config)
     elif parsed.kind in ("names", "languages", "folder"):
         raise UserError(f"--target {config.target}: has no questions about pictures; {FORMS}")
+    check_numbers(config)
     for name in ("pictures", "controls_at", "encoder_epochs", "texts_epochs", "updates", "dim", "heads"):
         value = getattr(config, name)
         if any(one < 1 for one in (value if isinstance(value, tuple) else (value,))):

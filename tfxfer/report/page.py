@@ -69,6 +69,7 @@ def _template() -> Any:
         percent=lambda share: f"{share * 100:.0f}\u00a0%",
         keep=lambda text: text.replace(" %", "\u00a0%"),
         budget=words.budget_name,
+        measure=measure_name,
         duration=words.duration,
     )
     css = environment.loader.get_source(environment, "report.css")[0]  # type: ignore[union-attr]

@@ -159,6 +159,8 @@ def test_half_precision_teaches_and_tells_too(words):
         (["a side", " ", "a side", "a side"], {}, "picture 1 has no caption"),
         ([["a side"], [], ["a side"], ["a side"]], {}, "picture 1 has no caption"),
         (["a side"] * 4, {"length": 99}, "has 24 positions for words"),
+        (["a side"] * 4, {"unlocked": 1.5}, "unlocked 1.5: is a share"),
+        (["a side"] * 4, {"frozen": -0.1}, "frozen -0.1: is a share"),
     ],
 )
 def test_what_cannot_be_learned_is_named(words, captions, how, message):
@@ -189,3 +191,49 @@ def test_it_teaches_as_the_command_does():
     made = inspect.signature(Captioner).parameters
     for name in ("places", "cross_attention", "evidence"):
         assert made[name].default == getattr(KnowledgeConfig, name), name
+
+
+def test_an_unlocked_encoder_learns_in_the_last_steps_and_the_given_one_stays(words):
+    captioner, images = tiny(words), pictures(20)
+    given = captioner.encoder.get_weights()
+    before = [weight.copy() for weight in given]
+    locked = captioner.encoder
+    history = captioner.fit(*images, **HOW | {"steps": 20}, unlocked=0.5, seed=1)
+    assert len(history.history["loss"]) == 2 and np.isfinite(history.history["loss"]).all()
+    assert captioner.encoder is not locked
+    for old, same in zip(before[:2], locked.get_weights()[:2]):  # the kernel and bias of the convolution
+        np.testing.assert_array_equal(old, same)
+    for old, new in zip(before[:2], captioner.encoder.get_weights()[:2]):
+        assert 0 < np.abs(old - new).max() < 20 * 1e-2 * 0.1 * 1.1  # Adam's steps at a tenth of the rate
+    scales = [model.get_layer("standardise").get_weights() for model in (locked, captioner.encoder)]
+    np.testing.assert_array_equal(*scales)
+    # what is told is told of the maps that were learned
+    given = {"image": images[0][:3], "token_ids": np.full((3, 4), words.start), "padding_mask": np.ones((3, 4), int)}
+    grids = {"grid": captioner.maps(images[0][:3])} | {name: given[name] for name in ("token_ids", "padding_mask")}
+    np.testing.assert_allclose(captioner.model()(given), captioner.reader(grids), atol=1e-5)
+    assert np.abs(captioner.maps(images[0][:3]) - locked(images[0][:3])).max() > 1e-4
+
+
+def test_a_locked_encoder_is_what_it_was(words):
+    captioner, images = tiny(words), pictures(20)
+    kernel = captioner.encoder.get_weights()[0].copy()
+    captioner.fit(*images, **HOW)
+    np.testing.assert_array_equal(kernel, captioner.encoder.get_weights()[0])
+
+
+def test_all_steps_may_be_unlocked_and_a_second_training_locks_again(words):
+    captioner, images = tiny(words), pictures(20)
+    assert len(captioner.fit(*images, **HOW, unlocked=1.0).history["loss"]) == 1
+    kernel = captioner.encoder.get_weights()[0].copy()
+    captioner.fit(*images, **HOW)
+    np.testing.assert_array_equal(kernel, captioner.encoder.get_weights()[0])
+
+
+@pytest.mark.parametrize("count", [1, 3, 101])
+def test_few_pictures_are_told_as_many_are(words, count):
+    captioner, images = tiny(words), pictures(101)
+    captioner.fit(*images, **HOW | {"steps": 60})
+    all_at_once = captioner.tell(images[0], max_length=6)
+    few = captioner.tell(images[0][:count], max_length=6)
+    assert few.texts == all_at_once.texts[:count]
+    np.testing.assert_allclose(few.scores, all_at_once.scores[:count], atol=1e-5)

@@ -207,3 +207,18 @@ def test_wrong_widths_and_unknown_terms_are_named():
         matrix(None)(Y, X)
     with pytest.raises(UserError, match="no such term"):
         matrix(None)(X, Y, without="g")
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_row_of_zeros_has_a_gradient(jit):
+    K = matrix(None)
+    zeros = tf.concat([tf.zeros([1, 6, 5]), X[1:]], 0)
+
+    @tf.function(jit_compile=jit)
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(tf.square(K(x, Y)))
+        return tape.gradient(total, [x, *K.trainable_variables])
+
+    assert all(np.isfinite(gradient).all() for gradient in gradients(zeros))

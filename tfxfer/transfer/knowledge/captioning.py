@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from tfxfer.errors import UserError
 from tfxfer.models.decoder import prefix_of, room_of
 from tfxfer.models.randomness import reseed
 from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.transfer.graph import clone, unfreeze
 from tfxfer.transfer.knowledge.asking import warn_of_cut
 from tfxfer.transfer.knowledge.captioner import caption_reader, evidence_of, grid_of, new_weights, sized, whole
 from tfxfer.transfer.knowledge.encoding import by_batches
@@ -25,14 +27,15 @@ from tfxfer.transfer.knowledge.evidence import fit as fit_evidence
 from tfxfer.transfer.knowledge.reranking import spread
 from tfxfer.transfer.knowledge.teaching import Lessons, TwoRates, batches, compiled
 from tfxfer.transfer.knowledge.telling import Teller, Told
-from tfxfer.transfer.knowledge.watching import Watch
+from tfxfer.transfer.knowledge.watching import Carried, Watch
 
 
 class Captioner:
-    """A locked picture encoder and a decoder that is warm-started from a BERT.
+    """A picture encoder, locked unless `fit` is told to unlock it, and a decoder that is warm-started from a BERT.
 
     Args:
-        encoder: A convolutional picture model; its last map is what the decoder looks at. It does not train.
+        encoder: A convolutional picture model; its last map is what the decoder looks at. It keeps its weights: a copy
+            trains where one does.
         language_model: A KerasHub `BertBackbone` or `BertMaskedLM`, whose weights are carried over.
         words: Its vocabulary.
         image_shape: (H, W, C) of the pictures.
@@ -88,6 +91,7 @@ class Captioner:
             seed=seed,
         )
         self._teller, self._taught = Teller(self.reader, words), False
+        self._unlocked: keras.Model | None = None  # encoder and reader as one, once the encoder is to train
 
     def fit(
         self,
@@ -102,6 +106,8 @@ class Captioner:
         label_smoothing: float = 0.1,
         frozen: float = 0.0,
         carried_rate: float = 1.0,
+        unlocked: float = 0.0,
+        encoder_rate: float = 0.1,
         seed: int = 0,
         jit: bool = True,
     ) -> keras.callbacks.History:
@@ -121,16 +127,22 @@ class Captioner:
             label_smoothing: ε.
             frozen: Share of the steps at the start in which the carried weights do not train (1: never).
             carried_rate: Learning rate of the carried weights, as a share of the new ones'.
+            unlocked: Share of the steps at the end in which the encoder trains too (1: all). Such a step runs it
+                forwards and backwards, where the others read maps that were made once. Its batch statistics and its
+                scale stay.
+            encoder_rate: Its learning rate, as a share of the new weights'.
             seed: Seed of the order and of the hidden words.
             jit: Compile with XLA; it costs ten seconds or more and then saves half of each step.
 
         Returns:
-            Keras' history, of one epoch: the mean loss in nats.
+            Keras' history, of one epoch: the mean loss in nats; of a second one where the encoder is unlocked.
 
         Raises:
-            UserError: A picture has no caption or is no number, or the decoder has fewer positions than `length`.
+            UserError: A picture has no caption or is no number, the decoder has fewer positions than `length`, or a
+                share of the steps is not from 0 to 1.
             TfxferError: The loss is no number any more.
         """
+        _check_shares(frozen=frozen, unlocked=unlocked, word_dropout=word_dropout)
         given = _listed(captions, len(pictures))
         self._check_length(length)
         if not self._taught:
@@ -142,12 +154,30 @@ class Captioner:
         if fg is not None and not self._taught:
             bags = bags_of(lessons.numbers, len(self.words.pieces), (self.words.pad, self.words.start))
             fg.f.assign(fit_evidence(np.asarray(fg.g), lessons.grids.mean((1, 2))[lessons.picture], bags))
-        optimizer = self._compile(label_smoothing, jit)
-        reseed(self.reader, seed)
-        rows = batches(lessons, self.words, batch_size, seed=seed, word_dropout=word_dropout, updates=steps)
-        watch = [Watch(learning_rate, steps), _Carried(optimizer, carried_rate, round(frozen * steps))]
         self._taught = True
-        return self.reader.fit(rows, verbose=0, shuffle=False, callbacks=watch)
+        locked = steps - round(unlocked * steps)
+
+        def part(model: keras.Model, optimizer: TwoRates, taught: Lessons, first: int, last: int) -> Any:
+            reseed(model, seed)
+            order = seed + 1 if first else seed
+            rows = batches(taught, self.words, batch_size, seed=order, word_dropout=word_dropout, updates=last - first)
+            if model is self._unlocked:
+                rows = rows.map(_with_pictures)
+            still = max(0, round(frozen * steps) - first)
+            watch = [Watch(learning_rate, steps, first), Carried(optimizer, carried_rate, still)]
+            return model.fit(rows, verbose=0, shuffle=False, callbacks=watch)
+
+        parts = []
+        if locked:
+            parts += [part(self.reader, self._compile(label_smoothing, jit), lessons, 0, locked)]
+        if locked < steps:
+            optimizer = self._unlock(label_smoothing, jit, encoder_rate)
+            lessons = replace(lessons, grids=np.asarray(pictures, np.float32))
+            parts += [part(self._unlocked, optimizer, lessons, locked, steps)]
+        for later in parts[1:]:
+            for name, values in later.history.items():
+                parts[0].history[name] += values
+        return parts[0]
 
     def maps(self, pictures: np.ndarray) -> np.ndarray:
         """Return what the decoder looks at, float32 [N, h, w, E].
@@ -237,6 +267,17 @@ class Captioner:
             variable.assign(keras.ops.zeros_like(variable))
         return self.reader.optimizer
 
+    def _unlock(self, smoothing: float, jit: bool, rate: float) -> TwoRates:
+        """Let a copy of the encoder train, as one model with the reader; return the optimizer of both."""
+        if self._unlocked is None:
+            self.encoder = clone(self.encoder)
+            unfreeze(self.encoder)
+            self.encoder.get_layer("standardise").trainable = False  # its statistics are those of all pictures
+            self._scaled = by_batches(self.encoder)
+            self._unlocked = whole(self.encoder, self.reader)
+        shares = {variable.path: rate for variable in self.encoder.trainable_variables}
+        return compiled(self._unlocked, sorted(new_weights(self.reader)), smoothing=smoothing, jit=jit, shares=shares)
+
     def _room(self) -> int:
         return room_of(self.reader.get_layer("causal_decoder"))
 
@@ -247,16 +288,15 @@ class Captioner:
             )
 
 
-class _Carried(keras.callbacks.Callback):
-    """Lets the carried weights learn at their own share of the rate, and not at all in the first `frozen` steps."""
+def _with_pictures(given: dict[str, Any], *rest: Any) -> tuple[Any, ...]:
+    """Return a batch of `batches` whose lessons held pictures, as a model of `whole` takes it."""
+    return {"image": given["grid"]} | {name: given[name] for name in ("token_ids", "padding_mask")}, *rest
 
-    def __init__(self, optimizer: TwoRates, share: float, frozen: int) -> None:
-        super().__init__()
-        self.optimizer, self.share, self.frozen = optimizer, share, frozen
 
-    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Set the share of this step."""
-        self.optimizer.carried.assign(0.0 if batch < self.frozen else self.share)
+def _check_shares(**shares: float) -> None:
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UserError(f"{name} {share}: is a share; give a number from 0 to 1")
 
 
 def _listed(captions: Sequence[Sequence[str] | str], pictures: int) -> list[list[str]]:

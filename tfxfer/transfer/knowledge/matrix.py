@@ -140,7 +140,11 @@ class KnowledgeMatrix(keras.layers.Layer):
 
     def _vectors(self, features: Any) -> Any:
         vectors = ops.cast(features, self._exact)
-        return ops.normalize(vectors, axis=-1) if self.normalise else vectors
+        if not self.normalise:
+            return vectors
+        squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+        # Keras' own `normalize` has no gradient at a row of zeros under XLA: NaN
+        return vectors * ops.rsqrt(ops.maximum(squares, 1e-12))
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the layer."""

@@ -6,7 +6,7 @@ blindness), at a rate of their own; hide words of the caption so far, which the 
 here to be tried. What helped when we measured it is the term f·g beside h (`evidence`; benchmarks/looking.md).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,22 +46,25 @@ class TwoRates(keras.optimizers.Adam):
 
     Args:
         new: Paths of the weights that learn at the whole rate.
+        shares: Path -> share of the rate, for weights that are neither new nor the language model's.
     """
 
-    def __init__(self, *args: Any, new: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, new: Sequence[str] = (), shares: Mapping[str, float] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.new = frozenset(new)
+        self.new, self.shares = frozenset(new), dict(shares or {})
         self.carried = self.add_variable((), initializer="ones", name="carried")
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Change one variable."""
         path = self._trainable_variables[self._get_variable_index(variable)].path
-        share = 1.0 if path in self.new else keras.ops.cast(self.carried, learning_rate.dtype)
+        share = 1.0 if path in self.new else keras.ops.cast(self.shares.get(path, self.carried), learning_rate.dtype)
         super().update_step(gradient, variable, learning_rate * share)
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the optimizer."""
-        return super().get_config() | {"new": sorted(self.new)}
+        return super().get_config() | {"new": sorted(self.new), "shares": self.shares}
 
 
 @keras.saving.register_keras_serializable("tfxfer")
@@ -122,9 +125,16 @@ def batches(
     return prompt((found.take(updates) if updates is not None else found).prefetch(tf.data.AUTOTUNE))
 
 
-def compiled(reader: keras.Model, new: Sequence[str], *, smoothing: float, jit: bool = True) -> TwoRates:
+def compiled(
+    reader: keras.Model,
+    new: Sequence[str],
+    *,
+    smoothing: float,
+    jit: bool = True,
+    shares: Mapping[str, float] | None = None,
+) -> TwoRates:
     """Compile a reader for teaching; return its optimizer, whose `carried` says how much the rest learns."""
-    optimizer = TwoRates(global_clipnorm=1.0, new=new)
+    optimizer = TwoRates(global_clipnorm=1.0, new=new, shares=shares)
     reader.compile(optimizer, SmoothedCrossEntropy(smoothing), jit_compile=jit)
     optimizer.build(reader.trainable_variables)
     return optimizer

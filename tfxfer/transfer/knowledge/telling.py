@@ -14,7 +14,7 @@ from tfxfer.models.vocabulary import Vocabulary
 from tfxfer.transfer.knowledge.captioner import evidence_of
 from tfxfer.transfer.knowledge.evidence import with_evidence
 
-BATCH = 100  # pictures at a time: hundreds, as validation and test mostly are, leave no row over
+BATCH = 100  # pictures at a time at most: hundreds, as validation and test mostly are, leave no row over
 
 
 class Told(NamedTuple):
@@ -157,7 +157,7 @@ class Teller:
                 step, cache, seen = stepper(self.decoder, memory, search.num_beams, search.max_length)
                 if self.evidence is not None:
                     step, seen = with_evidence(step, seen, self.evidence(grids))
-                return beam_search(step, cache, BATCH, search, in_place=True, words_first=True, seen=seen)
+                return beam_search(step, cache, grids.shape[0], search, in_place=True, words_first=True, seen=seen)
 
             self._searches[search] = found
         return self._searches[search]
@@ -170,11 +170,15 @@ def _by_batches(of: Callable[..., Any], *rows: np.ndarray) -> np.ndarray:
 
 
 def _padded(rows: np.ndarray) -> list[Any]:
-    """Return batches of one size, the last filled up with its first row, so that one graph serves all."""
+    """Return batches of one size, the last filled up with its first row, so that one graph serves all.
+
+    Few rows make a batch of the next power of 2: one picture does not pay for a hundred, and the graphs stay few.
+    """
+    size = min(BATCH, 1 << max(0, len(rows) - 1).bit_length())
     batches = []
-    for start in range(0, len(rows), BATCH):
-        batch = np.asarray(rows[start : start + BATCH])
-        short = BATCH - len(batch)
+    for start in range(0, len(rows), size):
+        batch = np.asarray(rows[start : start + size])
+        short = size - len(batch)
         batches.append(tf.constant(np.concatenate([batch, np.repeat(batch[:1], short, 0)]) if short else batch))
     return batches
 
