@@ -143,18 +143,7 @@ class Captioner:
             TfxferError: The loss is no number any more.
         """
         _check_shares(frozen=frozen, unlocked=unlocked, word_dropout=word_dropout)
-        given = _listed(captions, len(pictures))
-        self._check_length(length)
-        if not self._taught:
-            mean, deviation = spread(self._unscaled(pictures).mean((1, 2)))
-            self._standardise.set_weights([mean, deviation**2])
-        lessons = Lessons.of(self.maps(pictures), given, self.words, length)
-        self._numbers([text for each in given for text in each], length)
-        fg = evidence_of(self.reader)
-        if fg is not None and not self._taught:
-            bags = bags_of(lessons.numbers, len(self.words.pieces), (self.words.pad, self.words.start))
-            fg.f.assign(fit_evidence(np.asarray(fg.g), lessons.grids.mean((1, 2))[lessons.picture], bags))
-        self._taught = True
+        lessons = self._lessons(pictures, captions, length)
         locked = steps - round(unlocked * steps)
 
         def part(model: keras.Model, optimizer: TwoRates, taught: Lessons, first: int, last: int) -> Any:
@@ -244,6 +233,22 @@ class Captioner:
     def model(self) -> keras.Model:
         """Return all as one model to save: {"image" [B, H, W, C], "token_ids", "padding_mask"} → logits [B, T, V]."""
         return whole(self.encoder, self.reader)
+
+    def _lessons(self, pictures: np.ndarray, captions: Sequence[Sequence[str] | str], length: int) -> Lessons:
+        """Return what is to be learned; of the first lessons, set the scale of the maps and where f begins."""
+        given = _listed(captions, len(pictures))
+        self._check_length(length)
+        if not self._taught:
+            mean, deviation = spread(self._unscaled(pictures).mean((1, 2)))
+            self._standardise.set_weights([mean, deviation**2])
+        lessons = Lessons.of(self.maps(pictures), given, self.words, length)
+        self._numbers([text for each in given for text in each], length)
+        fg = evidence_of(self.reader)
+        if fg is not None and not self._taught:
+            bags = bags_of(lessons.numbers, len(self.words.pieces), (self.words.pad, self.words.start))
+            fg.f.assign(fit_evidence(np.asarray(fg.g), lessons.grids.mean((1, 2))[lessons.picture], bags))
+        self._taught = True
+        return lessons
 
     def _pairs(self, pictures: np.ndarray, captions: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the maps [N, h, w, E] and the token numbers [N, T] of pictures and one caption each."""
