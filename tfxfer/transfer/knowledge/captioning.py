@@ -122,8 +122,8 @@ class Captioner:
             batch_size: Captions in a batch.
             learning_rate: The largest; it rises over a sixth of the steps and falls as half a cosine.
             length: Tokens of a caption, its begin and end among them; longer ones are cut, with a warning.
-            word_dropout: Share of the caption so far that is hidden from the decoder, so that the picture must give it;
-                beside f·g it gained nothing (benchmarks/looking.md).
+            word_dropout: Share of the caption so far that is hidden from the decoder, so that the picture must give it.
+                It made a decoder of photographs look (docs/results.md), but captions no better (benchmarks/looking.md).
             label_smoothing: ε.
             frozen: Share of the steps at the start in which the carried weights do not train (1: never).
             carried_rate: Learning rate of the carried weights, as a share of the new ones'.
