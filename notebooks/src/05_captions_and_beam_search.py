@@ -208,6 +208,7 @@ print(pictures["train"].shape, captions["train"][:2])
 # every word's logit is f·g + h. With g given, f has one best value, and is fitted before the first step.
 
 # %%
+import warnings
 from collections import Counter
 
 from tfxfer.evaluate import captions as caption_scores
@@ -220,6 +221,9 @@ teach.show(Evidence.call)
 # %%
 UPDATES, LENGTH = teach.size(150, 2), 16
 mean = pictures["train"].mean(0, keepdims=True)
+cut = words.numbers(captions["train"], LENGTH)[1]
+print(f"{cut} of {len(captions['train']):,} names have more than {LENGTH} tokens; only their beginning is learned.")
+warnings.filterwarnings("ignore", message=".*captions are longer")  # said above, once
 
 
 def taught(shown):

@@ -53,10 +53,7 @@ def blindness(
     odd = next((name for name, count in counts.items() if count != len(own)), None)
     if odd:
         raise UserError(f"{len(own)} scores with pictures and {counts[odd]} of '{odd}': each example needs one of both")
-    lost = next((name for name, values in {"pictures": own, **others}.items() if not np.isfinite(values).all()), None)
-    if lost:
-        row = np.flatnonzero(~np.isfinite(np.asarray(scores[lost], float)))[0]
-        raise UserError(f"score {row} of '{lost}' is {scores[lost][row]}: a score must be a finite number")
+    _check_numbers(scores)
     best = max(others, key=lambda name: others[name].mean())
     difference = own - others[best]
     sums, sizes = _by_group(difference, np.arange(len(own)) if groups is None else np.asarray(groups))
@@ -73,6 +70,13 @@ def blindness(
         "looks": bool(low > 0),
     }
     return found | {"sentence": _sentence(found, best, measure, what)}
+
+
+def _check_numbers(scores: Mapping[str, np.ndarray]) -> None:
+    for name, values in scores.items():
+        lost = np.flatnonzero(~np.isfinite(np.asarray(values, float)))
+        if len(lost):
+            raise UserError(f"score {lost[0]} of '{name}' is {values[lost[0]]}: a score must be a finite number")
 
 
 def _by_group(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
