@@ -49,6 +49,31 @@ def test_the_notebook_shows_no_error_no_warning_and_no_machine(source):
         assert not re.search(r"(/home/|/root/|/Users/|/usr/|site-packages)", told + output.get("text", ""))
 
 
+SHOWN = re.compile(r"`(tfxfer/[\w/]+\.py)`, from line \d+:\n\n```python\n(.*?)\n```", re.DOTALL)
+
+
+def is_in(shown, text):
+    """Whether the lines of shown code stand in a file's text; docstrings, which are cut, do not count."""
+    bare = (re.sub(r'""".*?"""( *#.*?$)?', "", code, flags=re.DOTALL | re.MULTILINE) for code in (shown, text))
+    ours, theirs = ("\n".join(line.strip() for line in code.splitlines() if line.strip()) for code in bare)
+    return f"\n{ours}\n" in f"\n{theirs}\n"
+
+
+@each_lesson
+def test_the_code_that_is_shown_is_the_code_of_today(source):
+    for output in outputs_of(source):
+        for file, shown in SHOWN.findall(output.get("data", {}).get("text/markdown", "")):
+            text = (HERE.parent / file).read_text(encoding="utf-8")
+            assert is_in(shown, text), f"{file} has changed: python -m notebooks {source.stem[:2]}"
+
+
+def test_changed_code_would_be_seen():
+    text = 'def f(x):\n    """Add.\n\n    More.\n    """\n    y = x + 1\n    return y\n'
+    assert is_in('def f(x):\n    """Add."""\n    y = x + 1\n    return y', text)
+    for other in ("y = x + 2\n    return y", "return y"):
+        assert not is_in(f'def f(x):\n    """Add."""\n    {other}', text)
+
+
 @each_lesson
 def test_the_notebook_has_pictures_and_is_small(source):
     pictures = [output for output in outputs_of(source) if "image/png" in output.get("data", {})]
