@@ -4,13 +4,15 @@
     python -m benchmarks.unlocking SOURCE ENCODER TARGET       other data, as `tfxfer.train knowledge` takes them
 
 A `Captioner` with 500 pictures, three seeds, judged on validation pictures: CIDEr-D with the own and with another's
-picture, nats a token of the first true caption, and the seconds of the training, its compilation among them.
+picture, nats a token of the first true caption, and the seconds of the training, its compilation among them. All at one
+learning rate, 3e-3, with the encoder's a tenth of it.
 """
 
 import argparse
 import json
 import tempfile
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,15 +36,17 @@ def asked() -> KnowledgeConfig:
     for name in ("source", "encoder", "target"):
         parser.add_argument(name, nargs="?", default=getattr(plain, name))
     given = parser.parse_args()
-    return KnowledgeConfig(**vars(given), pairs=(PAIRS,), max_validation=200, run_dir=tempfile.mkdtemp() + "/run")
+    return KnowledgeConfig(**vars(given), pairs=(PAIRS,), max_validation=200)
 
 
 def main() -> None:
     config = asked()
-    this = Run("knowledge", config)
-    language, words = load_language(config, this)
-    encoder = knowledge.load_encoder(config, this)
-    pictures = Pictures.load(config, grid_of(encoder), this)
+    with tempfile.TemporaryDirectory() as folder:
+        this = Run("knowledge", replace(config, run_dir=f"{folder}/run"))
+        language, words = load_language(config, this)
+        encoder = knowledge.load_encoder(config, this)
+        pictures = Pictures.load(config, grid_of(encoder), this)
+        this.close()
     images, captions = (kept["train"][:PAIRS] for kept in (pictures.images, pictures.captions))
     seen, wanted = pictures.images["validation"], pictures.captions["validation"]
     rows = []
@@ -62,7 +66,6 @@ def main() -> None:
         means = {kind: round(float(np.mean(values)), 3) for kind, values in found.items()}
         rows.append({"encoder": name, **means, "spread": round(float(np.std(found["CIDEr-D"], ddof=1)), 3)})
         print(rows[-1], flush=True)
-    this.close()
     print(json.dumps({"benchmark": "unlocking", "target": config.target, "rows": rows}))
 
 

@@ -138,10 +138,12 @@ class Captioner:
             Keras' history, of one epoch: the mean loss in nats; of a second one where the encoder is unlocked.
 
         Raises:
-            UserError: A picture has no caption or is no number, the decoder has fewer positions than `length`, or a
-                share of the steps is not from 0 to 1.
+            UserError: A picture has no caption or is no number, the decoder has fewer positions than `length`, there
+                are no steps, or a share is not from 0 to 1.
             TfxferError: The loss is no number any more.
         """
+        if steps < 1:
+            raise UserError(f"steps {steps}: nothing would be learned; give 1 or more")
         _check_shares(frozen=frozen, unlocked=unlocked, word_dropout=word_dropout)
         lessons = self._lessons(pictures, captions, length)
         locked = steps - round(unlocked * steps)
