@@ -18,8 +18,8 @@ from rich.console import Console
 import tfxfer
 from benchmarks.__main__ import HERE, machine
 from tfxfer.config import FeatureConfig
-from tfxfer.recipes.pretrain import trained_source
 from tfxfer.runs import Run
+from tfxfer.sources.pretrain import trained_source
 from tfxfer.transfer.bridges.render import RenderText
 from tfxfer.transfer.feature import extract, extractor, linear_probe
 

@@ -74,7 +74,7 @@ def speed(count, side, repeats):
 
     import tfxfer
     from tfxfer.transfer.feature import extract
-    from tfxfer.transfer.stream import compiled
+    from tfxfer.transfer.feature.stream import compiled
 
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tfxfer.arms.captioning import Gallery
 from tfxfer.config import KnowledgeConfig
-from tfxfer.recipes import knowledge
-from tfxfer.recipes.captioned import Pictures
-from tfxfer.recipes.language import load_language, texts_to_read
-from tfxfer.recipes.writers import Gallery
+from tfxfer.recipes import captioning as knowledge
 from tfxfer.runs import Run
-from tfxfer.transfer.knowledge.captioner import grid_of, sized, standardized
+from tfxfer.sources.language_model import load_language, texts_to_read
+from tfxfer.tasks.captioned_images import Pictures
+from tfxfer.transfer.knowledge.caption_model import grid_of, sized, standardized
 
 PLAIN = {
     "word_dropout": 0.0,

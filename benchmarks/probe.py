@@ -31,7 +31,7 @@ def task(seed=0):
 
 
 def loss_of(W, b, X, y, l2):
-    """The objective of `tfxfer.transfer.probe`, in float64."""
+    """The objective of `tfxfer.transfer.feature.probe`, in float64."""
     logits = X.astype(np.float64) @ W.astype(np.float64) + b
     logits -= logits.max(1, keepdims=True)
     loss = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y])
@@ -61,7 +61,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    from tfxfer.transfer.probe import linear_probe
+    from tfxfer.transfer.feature.probe import linear_probe
 
     features, labels = task()
     X, y, validation = features[:N], labels[:N], (features[N:], labels[N:])

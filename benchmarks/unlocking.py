@@ -16,14 +16,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from tfxfer.arms.captioning import measures
 from tfxfer.config import KnowledgeConfig
-from tfxfer.recipes import knowledge
-from tfxfer.recipes.captioned import Pictures
-from tfxfer.recipes.language import load_language
-from tfxfer.recipes.writers import measures
+from tfxfer.recipes import captioning as knowledge
 from tfxfer.runs import Run
+from tfxfer.sources.language_model import load_language
+from tfxfer.tasks.captioned_images import Pictures
 from tfxfer.transfer.knowledge import Captioner
-from tfxfer.transfer.knowledge.captioner import grid_of
+from tfxfer.transfer.knowledge.caption_model import grid_of
 
 PAIRS, SEEDS, STEPS, LENGTH = 500, 3, 140, 24
 UNLOCKED = {"locked": 0.0, "unlocked in the second half": 0.5, "unlocked": 1.0}

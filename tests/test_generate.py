@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfxfer.errors import UserError
 from tfxfer.generate import Generated, Search, beam_search, greedy, sample
-from tfxfer.generate.likeliest import FEW, likeliest, log_sum_exp, top_k
+from tfxfer.generate.top_k import FEW, likeliest, log_sum_exp, top_k
 
 START, END = 0, 1
 

@@ -12,7 +12,7 @@ from tfxfer.cli import main
 from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.transfer.knowledge import caption_reader
-from tfxfer.transfer.knowledge.captioner import whole
+from tfxfer.transfer.knowledge.caption_model import whole
 
 pytestmark = pytest.mark.tensorflow
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "square"]

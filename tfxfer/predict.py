@@ -126,7 +126,7 @@ def to_questions(model: Any, inputs: Sequence[str], about: dict[str, Any], asked
     import tensorflow as tf
 
     from tfxfer.data.pictures import read
-    from tfxfer.transfer.knowledge.asking import what_is_read
+    from tfxfer.transfer.knowledge.question_batches import what_is_read
 
     pictures = tf.stack([read(file, about["image_size"], about["channels"]) for file in inputs])
     tokens = next(layer for layer in model.layers if hasattr(layer, "vocabulary"))
@@ -150,8 +150,8 @@ def told(model: Any, inputs: Sequence[str], about: dict[str, Any], asked: Namesp
 
     from tfxfer.data.pictures import read
     from tfxfer.models.decoder import room_of
-    from tfxfer.models.vocabulary import Vocabulary
-    from tfxfer.transfer.knowledge.telling import Teller
+    from tfxfer.models.tokenizer import Vocabulary
+    from tfxfer.transfer.knowledge.caption_decoding import Teller
 
     pictures = tf.stack([read(file, about["image_size"], about["channels"]) for file in inputs])
     grids = np.asarray(model.get_layer("encoder")(pictures))
@@ -178,7 +178,7 @@ def _pictures_say(file: Path, grids: Any, texts: list[list[str]]) -> Any:
     """Return λ f·g of each picture and its captions, [N, R], as the run keeps it; 0 where it ranks by h alone."""
     import numpy as np
 
-    from tfxfer.transfer.knowledge.reranking import CaptionMap
+    from tfxfer.transfer.knowledge.caption_ranking import CaptionMap
 
     if not file.is_file():
         return 0.0
@@ -190,8 +190,8 @@ def likelihoods(model: Any, inputs: Sequence[str], about: dict[str, Any]) -> lis
     """Return for each text the mean log-probability of its tokens, in nats a token, its end among them."""
     import numpy as np
 
-    from tfxfer.models.vocabulary import Vocabulary
-    from tfxfer.transfer.knowledge.telling import Teller
+    from tfxfer.models.tokenizer import Vocabulary
+    from tfxfer.transfer.knowledge.caption_decoding import Teller
 
     teller = Teller(model, Vocabulary(about["pieces"], about["lowercase"]))
     numbers, _ = teller.words.numbers(inputs, about["length"])

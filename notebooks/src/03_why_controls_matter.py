@@ -76,9 +76,9 @@ networks, not about dots and letters as such.
 # function of a label budget and a seed.
 
 # %%
+from tfxfer.arms.feature import fresh_copy
+from tfxfer.baselines.classification import majority as most_frequent
 from tfxfer.experiment import Arm, Experiment, Outcome, compare
-from tfxfer.recipes.arms import fresh_copy
-from tfxfer.recipes.baselines import majority as most_frequent
 from tfxfer.transfer.bridges.render import RenderText
 from tfxfer.transfer.feature import attach, extract, extractor, linear_probe
 
@@ -222,8 +222,8 @@ arm under study, and `python -m tfxfer.train` gives it that.)
 # are not there to spoil things; they are what makes a good result believable.
 
 # %%
+from tfxfer.baselines.classification import native_text
 from tfxfer.evaluate import verdict
-from tfxfer.recipes.baselines import native_text
 
 
 def native(budget, seed):

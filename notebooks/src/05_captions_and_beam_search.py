@@ -51,7 +51,7 @@ import tensorflow as tf
 import tfxfer
 from tfxfer.models.bert import masked_lm
 from tfxfer.models.bert import word_pieces as learn_pieces
-from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.models.tokenizer import Vocabulary
 
 BATCH = 128
 names = tfxfer.load("names").texts("train")[: teach.size(8_000, 256)]
@@ -83,7 +83,7 @@ Always saying the commonest piece would be right in {always:.0%}.
 # %%
 from tfxfer.report.figures import ribbons
 from tfxfer.transfer.knowledge import caption_reader
-from tfxfer.transfer.weights.ledger import flows
+from tfxfer.transfer.structure.weight_map.ledger import flows
 
 SIDE, CHANNELS = 4, 128  # what the picture encoder will give: 4 x 4 places of 128 numbers
 _, weight_map = caption_reader((SIDE, SIDE, CHANNELS), reading, evidence=True)
@@ -214,7 +214,7 @@ from collections import Counter
 from tfxfer.evaluate import captions as caption_scores
 from tfxfer.evaluate import verdict
 from tfxfer.transfer.knowledge import Captioner
-from tfxfer.transfer.knowledge.evidence import Evidence
+from tfxfer.transfer.knowledge.image_word_logits import Evidence
 
 teach.show(Evidence.call)
 

@@ -30,7 +30,7 @@ teach.start("06")
 import numpy as np
 
 import tfxfer
-from tfxfer.recipes.questions import Questions, about_characters, few
+from tfxfer.tasks.visual_questions import Questions, about_characters, few
 from tfxfer.teach.figures import lesson_06 as figures
 
 glyphs = tfxfer.load("glyphs")
@@ -112,7 +112,7 @@ figures.meeting(test.images[shown[2]], lines[shown[2]][-1][0])
 # chooses its places. In this order:
 
 # %%
-from tfxfer.transfer.knowledge.asked import AskedAttention, AskedKnowledge, FilmedPlaces
+from tfxfer.transfer.knowledge.answer_head import AskedAttention, AskedKnowledge, FilmedPlaces
 
 teach.show(AskedKnowledge._dot, FilmedPlaces.call, AskedAttention.call)
 
@@ -134,7 +134,7 @@ for number in range(2):
     cnn.fit(rows.map(lambda row: (row["image"], row["label"])), shuffle=False, verbose=0)
 
 # %%
-from tfxfer.recipes.vqa_arms import Lessons
+from tfxfer.arms.vqa import Lessons
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.knowledge import VisualQA, small_tower
 
@@ -239,7 +239,7 @@ f·g brings {swing["f·g"]} and h {swing["h"]}.
 # one picture stand or fall together, so the interval comes from drawing pictures, with all their questions.
 
 # %%
-from tfxfer.evaluate.blindness import blindness
+from tfxfer.evaluate.image_ablation import blindness
 
 teach.show(blindness)
 

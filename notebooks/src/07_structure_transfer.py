@@ -117,7 +117,7 @@ figures.net2wider(W1=[[1, -2], [0.5, 3]], W2=[4, 6], g=[0, 1, 1])
 
 # %%
 from tfxfer.transfer.structure import widen
-from tfxfer.transfer.weights.growing import GatherInputs, GatherOutputs
+from tfxfer.transfer.structure.weight_map.net2net import GatherInputs, GatherOutputs
 
 teach.show(GatherOutputs.apply, GatherInputs.apply)
 
@@ -224,7 +224,7 @@ guesses **{guessed:.0%}** of the hidden pieces; always saying the commonest piec
 # %%
 from tfxfer.report.figures import ribbons
 from tfxfer.transfer.structure import encoder_to_vision
-from tfxfer.transfer.weights.ledger import flows
+from tfxfer.transfer.structure.weight_map.ledger import flows
 
 PATCH = 8
 counts = np.bincount(letters.labels("train"), minlength=len(letters.class_names))
@@ -248,8 +248,8 @@ ribbons(drawn["flows"], drawn["unread"], carried.titles)
 # anything.
 
 # %%
+from tfxfer.arms.feature import fresh_copy
 from tfxfer.evaluate import verdict
-from tfxfer.recipes.arms import fresh_copy
 
 STEPS, LABELS, SEEDS = teach.size(100, 3), teach.size(100, 20), teach.size(3, 2)
 test = letters.with_at_most(test=teach.size(700, 60)).arrays("test")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfxfer.errors import UserError
-from tfxfer.evaluate.blindness import blindness
+from tfxfer.evaluate.image_ablation import blindness
 
 
 def scores(gain, count=200):

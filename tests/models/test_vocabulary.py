@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tfxfer.errors import UserError
-from tfxfer.models.vocabulary import NEEDED, Vocabulary
+from tfxfer.models.tokenizer import NEEDED, Vocabulary
 
 pytestmark = pytest.mark.tensorflow
 

@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 import tfxfer
+from tfxfer.arms.captioning import Writer, measures
+from tfxfer.arms.contrastive import Towers
+from tfxfer.arms.controls import deranged
+from tfxfer.arms.vqa import Answerer
 from tfxfer.errors import TfxferError
-from tfxfer.models.vocabulary import NEEDED, Vocabulary
-from tfxfer.recipes.captioned import said_of_each
-from tfxfer.recipes.controls import deranged
-from tfxfer.recipes.pairs import Towers
-from tfxfer.recipes.vqa_arms import Answerer
-from tfxfer.recipes.writers import Writer, measures
+from tfxfer.models.tokenizer import NEEDED, Vocabulary
 from tfxfer.records import Comparison
+from tfxfer.tasks.captioned_images import said_of_each
 
 pytestmark = pytest.mark.tensorflow
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from tfxfer.arms import classifier as networks
+from tfxfer.arms.classifier import FeatureRows, Network
 from tfxfer.config import TaskConfig
-from tfxfer.recipes import networks
-from tfxfer.recipes.networks import FeatureRows, Network
 
 pytestmark = pytest.mark.tensorflow
 

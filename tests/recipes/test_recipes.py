@@ -69,7 +69,7 @@ def test_the_saved_model_is_the_transfer_arm(run):
     import tensorflow as tf
 
     from tfxfer.models import load_model
-    from tfxfer.transfer.stream import compiled
+    from tfxfer.transfer.feature.stream import compiled
 
     comparison = Comparison.load(run[0])
     model = load_model(run[0] / "model.keras")

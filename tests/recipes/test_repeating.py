@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from tfxfer.arms.captioning import Gallery, Writer
 from tfxfer.config import KnowledgeConfig
 from tfxfer.models.bert import masked_lm, small_bert, word_pieces
-from tfxfer.models.vocabulary import Vocabulary
-from tfxfer.recipes.writers import Gallery, Writer
+from tfxfer.models.tokenizer import Vocabulary
 from tfxfer.transfer.knowledge import caption_reader
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
 from tfxfer.transfer.knowledge.text_towers import bert_tower

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from tfxfer import predict, train
+from tfxfer.arms.contrastive import Pairs, anchors, native
 from tfxfer.cli import main
 from tfxfer.config import RetrievalConfig
 from tfxfer.data.pictures import read
 from tfxfer.errors import UserError
 from tfxfer.recipes.checks import check_retrieval
-from tfxfer.recipes.gallery import guessing
-from tfxfer.recipes.pairs import Pairs, anchors, native
+from tfxfer.recipes.panels.retrieval import guessing
 from tfxfer.records import Comparison
 
 ARMS = {"transfer", "random", "random_g", "shuffled", "anchors", "native"}

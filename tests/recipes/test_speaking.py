@@ -87,7 +87,7 @@ def test_without_pictures_it_tells_how_likely_a_text_is(without_pictures, capsys
 
 
 def test_patches_are_pieces_of_the_picture():
-    from tfxfer.recipes.speaking import patches_of
+    from tfxfer.recipes.language_modeling import patches_of
 
     picture = np.random.default_rng(0).integers(0, 256, (1, 8, 12, 3)).astype(np.uint8)
     grid = np.asarray(patches_of((8, 12, 3), 4)(picture))
@@ -99,7 +99,7 @@ def test_patches_are_pieces_of_the_picture():
 
 def test_n_grams_are_witten_and_bells():
     """By hand: after 1 came 2 twice and 1 once; of five pieces 2 and 1 came two and three times; V = 4."""
-    from tfxfer.recipes.ngrams import NGrams
+    from tfxfer.baselines.language_ngrams import NGrams
 
     rows = [[0, 1, 2], [0, 1, 1, 2]]
     alone, pairs = NGrams(rows, 1, 4), NGrams(rows, 2, 4)
@@ -112,7 +112,7 @@ def test_n_grams_are_witten_and_bells():
 
 @pytest.mark.parametrize("history", [(), (1,), (0, 1), (3, 1), (3, 3)])
 def test_probabilities_of_all_pieces_sum_to_one(history):
-    from tfxfer.recipes.ngrams import NGrams
+    from tfxfer.baselines.language_ngrams import NGrams
 
     model = NGrams([[0, 1, 2, 1, 1, 2], [0, 2, 2, 1]], 3, 5)
     assert sum(model.probability(history, piece) for piece in range(5)) == pytest.approx(1)

@@ -101,7 +101,7 @@ import keras, numpy as np, tfxfer
 from pathlib import Path
 from tfxfer.config import FeatureConfig
 from tfxfer.fit import cosine, train
-from tfxfer.recipes.pretrain import _text_training
+from tfxfer.sources.pretrain import _text_training
 
 folder, stop_at = Path(sys.argv[1]), int(sys.argv[2])
 config = FeatureConfig(source="names", source_max=768)

@@ -12,14 +12,14 @@ from PIL import Image, ImageDraw
 
 import tfxfer
 from tfxfer import predict, train
+from tfxfer.arms.vqa import outcome
 from tfxfer.cli import main
 from tfxfer.config import VqaConfig
 from tfxfer.data.questions import WORDINGS
 from tfxfer.errors import UserError
-from tfxfer.recipes.questions import about_characters, answer_names, from_columns, load_questions
-from tfxfer.recipes.vqa_arms import outcome
 from tfxfer.recipes.vqa_checks import check_vqa
 from tfxfer.records import Comparison
+from tfxfer.tasks.visual_questions import about_characters, answer_names, from_columns, load_questions
 
 ARMS = ["transfer", "random", "question_only", "shuffled", "prior", "native", "majority"]
 COLOURS = {"red": (200, 30, 30), "teal": (20, 140, 140), "black": (10, 10, 10)}

@@ -27,7 +27,7 @@ class Letters:
 
 
 def way_of(name, model, key, **change):
-    from tfxfer.recipes.ways import WAYS
+    from tfxfer.arms.structure_transfer import WAYS
 
     config = replace(resolved(StructureConfig(transfer=name)), length=16, **change)
     return WAYS[name](model, Letters(key), config)

@@ -68,7 +68,7 @@ def test_a_run_without_a_weight_map_has_no_such_section(page):
 
 def test_flows_count_every_parameter():
     from tfxfer.transfer.structure import plan
-    from tfxfer.transfer.weights.ledger import flows
+    from tfxfer.transfer.structure.weight_map.ledger import flows
 
     arrays = {"a/kernel": np.ones((2, 3), np.float32), "b/bias": np.ones(7, np.float32)}
     import keras

@@ -24,8 +24,8 @@ A search goes over the words from [V, B, K], where groups of words lie together 
 and the hypotheses puts them. A step that has its logits so already says `words_first=True` and spares turning them.
 """
 
-from tfxfer.generate.beam import beam_search
-from tfxfer.generate.one_by_one import greedy, sample
+from tfxfer.generate.beam_search import beam_search
+from tfxfer.generate.sampling import greedy, sample
 from tfxfer.generate.search import Generated, Search
 
 __all__ = ["Generated", "Search", "beam_search", "greedy", "sample"]

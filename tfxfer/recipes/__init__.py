@@ -58,7 +58,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         check=check_knowledge,
         data=lambda config: (config.source, config.reading, config.encoder, config.target),
-        module="tfxfer.recipes.knowledge",
+        module="tfxfer.recipes.captioning",
     ),
     "retrieval": Recipe(
         config=RetrievalConfig,

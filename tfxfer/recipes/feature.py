@@ -19,20 +19,20 @@ import numpy as np
 
 import tfxfer
 from tfxfer import report
+from tfxfer.arms import feature as arms
+from tfxfer.arms.controls import has_model
 from tfxfer.cache import atomic_file, code_key, data_dir, key_of, write_json
 from tfxfer.config import FeatureConfig, RunConfig, TaskConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import TfxferError, UserError, suggest
 from tfxfer.experiment import Experiment, compare
 from tfxfer.models import spec as model_spec
-from tfxfer.recipes import arms
 from tfxfer.recipes.checks import target_columns
-from tfxfer.recipes.controls import has_model
-from tfxfer.recipes.pretrain import trained_source
-from tfxfer.recipes.runtime import prepare
-from tfxfer.recipes.task import Task
+from tfxfer.recipes.device import prepare
 from tfxfer.records import Comparison, Record
 from tfxfer.runs import Run, peak_memory_mib
+from tfxfer.sources.pretrain import trained_source
+from tfxfer.tasks.classification import Task
 
 AnyConfig = TypeVar("AnyConfig", bound=TaskConfig)
 

@@ -22,6 +22,9 @@ import keras
 import numpy as np
 
 import tfxfer
+from tfxfer.arms.contrastive import MEASURES, Pairs, Towers, anchors, native
+from tfxfer.arms.controls import has_model
+from tfxfer.arms.feature import fresh_copy
 from tfxfer.cache import data_dir, key_of
 from tfxfer.config import RetrievalConfig, TaskConfig
 from tfxfer.data.dataset import Dataset
@@ -29,17 +32,14 @@ from tfxfer.data.pictures import readable_errors
 from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.models.randomness import seeded
-from tfxfer.models.vocabulary import Vocabulary
-from tfxfer.recipes.arms import fresh_copy
+from tfxfer.models.tokenizer import Vocabulary
 from tfxfer.recipes.checks import retrieval_columns
-from tfxfer.recipes.controls import has_model
+from tfxfer.recipes.device import prepare
 from tfxfer.recipes.feature import conclude, load_source, records_folder, run_arms
-from tfxfer.recipes.gallery import save, spaced
-from tfxfer.recipes.pairs import MEASURES, Pairs, Towers, anchors, native
-from tfxfer.recipes.pretrain import trained_language_model
-from tfxfer.recipes.runtime import prepare
-from tfxfer.recipes.task import png
+from tfxfer.recipes.panels.retrieval import save, spaced
 from tfxfer.runs import Run
+from tfxfer.sources.pretrain import trained_language_model
+from tfxfer.tasks.classification import png
 from tfxfer.transfer.feature import extract, extractor
 from tfxfer.transfer.graph import clone, fingerprint
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder

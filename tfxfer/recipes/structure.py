@@ -18,19 +18,19 @@ from typing import Any
 import numpy as np
 
 import tfxfer
+from tfxfer.arms.classifier import ModelOf, Network
+from tfxfer.arms.feature import Plan, fresh_copy, named_errors
+from tfxfer.arms.structure_transfer import WAYS, Way
+from tfxfer.baselines.classification import most_frequent, native
 from tfxfer.config import StructureConfig
 from tfxfer.experiment import Arm, Experiment
-from tfxfer.recipes.arms import Plan, fresh_copy, named_errors
-from tfxfer.recipes.baselines import most_frequent, native
 from tfxfer.recipes.checks import resolved
+from tfxfer.recipes.device import prepare
 from tfxfer.recipes.feature import finish, kept_records, load_source, load_target, run_arms, smoke
-from tfxfer.recipes.ledger import keep
-from tfxfer.recipes.networks import ModelOf, Network
-from tfxfer.recipes.runtime import prepare
-from tfxfer.recipes.speaking import speak
-from tfxfer.recipes.task import Task
-from tfxfer.recipes.ways import WAYS, Way
+from tfxfer.recipes.language_modeling import speak
+from tfxfer.recipes.panels.ledger import keep
 from tfxfer.runs import Run
+from tfxfer.tasks.classification import Task
 from tfxfer.transfer.graph import fingerprint
 
 PROVEN_ON = 32  # test pictures

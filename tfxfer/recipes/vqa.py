@@ -21,26 +21,26 @@ import keras
 import numpy as np
 
 import tfxfer
+from tfxfer.arms.controls import has_model
+from tfxfer.arms.feature import fresh_copy
+from tfxfer.arms.vqa import MEASURE, Answerer, Lessons, majority, native, prior
 from tfxfer.cache import key_of
 from tfxfer.config import RetrievalConfig, TaskConfig, VqaConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.models.randomness import seeded
-from tfxfer.models.vocabulary import Vocabulary
-from tfxfer.recipes import answering
-from tfxfer.recipes.arms import fresh_copy
-from tfxfer.recipes.controls import has_model
+from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.recipes.device import prepare
 from tfxfer.recipes.feature import conclude, load_source, records_folder, run_arms
-from tfxfer.recipes.questions import Questions, answer_names, load_questions, load_target, say_unseen
+from tfxfer.recipes.panels import vqa_diagnostics as answering
 from tfxfer.recipes.retrieval import load_language
-from tfxfer.recipes.runtime import prepare
-from tfxfer.recipes.task import SHOWN, png
-from tfxfer.recipes.vqa_arms import MEASURE, Answerer, Lessons, majority, native, prior
 from tfxfer.runs import Run
+from tfxfer.tasks.classification import SHOWN, png
+from tfxfer.tasks.visual_questions import Questions, answer_names, load_questions, load_target, say_unseen
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.graph import clone, fingerprint
-from tfxfer.transfer.knowledge.asking import Asked
 from tfxfer.transfer.knowledge.encoding import by_batches
+from tfxfer.transfer.knowledge.question_batches import Asked
 from tfxfer.transfer.knowledge.text_towers import TextTower, bert_tower, small_tower
 from tfxfer.transfer.knowledge.visual_qa import VisualQA, small_grid
 

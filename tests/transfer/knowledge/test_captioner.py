@@ -10,11 +10,11 @@ from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.cnn import article_cnn, glyph_cnn
 from tfxfer.models.decoder import blocks_of
-from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.models.tokenizer import Vocabulary
 from tfxfer.transfer.knowledge import caption_reader
-from tfxfer.transfer.knowledge.captioner import grid_of, new_weights, sized, whole
-from tfxfer.transfer.knowledge.teaching import Lessons, SmoothedCrossEntropy, batches, compiled, slower
-from tfxfer.transfer.knowledge.telling import Teller
+from tfxfer.transfer.knowledge.caption_decoding import Teller
+from tfxfer.transfer.knowledge.caption_model import grid_of, new_weights, sized, whole
+from tfxfer.transfer.knowledge.caption_training import Lessons, SmoothedCrossEntropy, batches, compiled, slower
 
 pytestmark = pytest.mark.tensorflow
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "square", "circle", "big", "##ger", "a"]

@@ -11,9 +11,9 @@ from tfxfer.config import KnowledgeConfig
 from tfxfer.errors import UserError
 from tfxfer.models import load_model
 from tfxfer.models.bert import masked_lm, small_bert
-from tfxfer.models.vocabulary import Vocabulary
+from tfxfer.models.tokenizer import Vocabulary
 from tfxfer.transfer.knowledge import Captioner
-from tfxfer.transfer.knowledge.captioner import new_weights
+from tfxfer.transfer.knowledge.caption_model import new_weights
 
 pytestmark = pytest.mark.tensorflow
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "bright", "dark", "left", "right", "side", "a"]

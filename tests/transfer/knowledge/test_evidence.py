@@ -12,11 +12,12 @@ from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.cnn import glyph_cnn
 from tfxfer.models.randomness import seeded
-from tfxfer.models.vocabulary import Vocabulary
-from tfxfer.transfer.knowledge import caption_reader, evidence
-from tfxfer.transfer.knowledge.captioner import evidence_of, grid_of, new_weights, standardized, whole
-from tfxfer.transfer.knowledge.evidence import STRENGTH, bags_of, fit
-from tfxfer.transfer.knowledge.telling import Teller
+from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.transfer.knowledge import caption_reader
+from tfxfer.transfer.knowledge import image_word_logits as evidence
+from tfxfer.transfer.knowledge.caption_decoding import Teller
+from tfxfer.transfer.knowledge.caption_model import evidence_of, grid_of, new_weights, standardized, whole
+from tfxfer.transfer.knowledge.image_word_logits import STRENGTH, bags_of, fit
 
 pytestmark = pytest.mark.tensorflow
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "square", "circle"]

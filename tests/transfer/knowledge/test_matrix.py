@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfxfer.errors import UserError
 from tfxfer.transfer.knowledge import interactions
-from tfxfer.transfer.knowledge.matrix import KnowledgeMatrix
+from tfxfer.transfer.knowledge.knowledge_matrix import KnowledgeMatrix
 
 H = (None, "mlp", "cross_attention")
 rng = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfxfer.errors import UserError
-from tfxfer.transfer.knowledge.reranking import CaptionMap, best_of, weight_by
+from tfxfer.transfer.knowledge.caption_ranking import CaptionMap, best_of, weight_by
 
 COLOURS = ["red", "green", "blue"]
 

@@ -10,8 +10,8 @@ from tfxfer.errors import UserError
 from tfxfer.models import load_model
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.knowledge import VisualQA, small_tower
-from tfxfer.transfer.knowledge.asked import AskedKnowledge, looks_of, terms_of
-from tfxfer.transfer.knowledge.asking import batches, in_order, what_is_read
+from tfxfer.transfer.knowledge.answer_head import AskedKnowledge, looks_of, terms_of
+from tfxfer.transfer.knowledge.question_batches import batches, in_order, what_is_read
 from tfxfer.transfer.knowledge.text_towers import bert_tower
 from tfxfer.transfer.knowledge.visual_qa import small_grid
 

@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfxfer.transfer.feature.probe import STRENGTHS, Probe, linear_probe
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
-from tfxfer.transfer.probe import STRENGTHS, Probe, linear_probe
 
 
 def picture_head(

@@ -7,10 +7,10 @@
 - `caption_reader`: the network inside it, whose h is the likelihood of a caption.
 """
 
-from tfxfer.transfer.knowledge.captioner import caption_reader
-from tfxfer.transfer.knowledge.captioning import Captioner
+from tfxfer.transfer.knowledge.caption_model import caption_reader
+from tfxfer.transfer.knowledge.captioner import Captioner
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
-from tfxfer.transfer.knowledge.matrix import KnowledgeMatrix
+from tfxfer.transfer.knowledge.knowledge_matrix import KnowledgeMatrix
 from tfxfer.transfer.knowledge.text_towers import bert_tower, small_tower
 from tfxfer.transfer.knowledge.visual_qa import VisualQA
 

@@ -1,251 +1,317 @@
-"""A picture encoder and a language model that says what it sees.
+"""A picture encoder and a BERT that says what it sees, taught from pairs: the logit of a word y is f(X)·g(y) + h(X, y).
 
-    grid      the encoder's map of a picture, [B, h, w, E]
-    memory    the same as M = h · w tokens with places, or a prefix of a few vectors; the only new layers     [B, M, D]
-    decoder   a BERT turned around by `encoder_to_decoder`: it reads the caption so far and looks at the memory
+    X     pictures as maps of a locked encoder, standardised; computed once, so a step costs words only   [B, h, w, E]
+    h     the BERT made a decoder, which looks at every place of the map for every word          `caption_reader`
+    f·g   what the picture as a whole says for a word; f begins where it explains the captions best     `Evidence`
 
-In K = f(X)·g(Y) + h(X, Y) this is h: log p(caption | picture), in which every word looks at every place. f·g compares
-both as wholes: word by word beside the decoder's logits (`Evidence`), caption by caption in the ranking of what the
-decoder proposes (`CaptionMap`), or as two towers (`DualEncoder`).
+`python -m tfxfer.train knowledge` runs the same beside its controls; alone it cannot tell what BERT was good for.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfxfer.errors import UserError
-from tfxfer.models.decoder import check_looks, prefix_of
-from tfxfer.models.randomness import seeded
-from tfxfer.transfer.graph import Call, input_of, trace
-from tfxfer.transfer.knowledge.evidence import Evidence
-from tfxfer.transfer.knowledge.reranking import spread
-from tfxfer.transfer.structure import WeightMap, encoder_to_decoder
-
-CONVOLUTIONAL = "give a convolutional picture model"  # what an encoder without maps is answered
-
-
-@keras.saving.register_keras_serializable("tfxfer")
-class GridMemory(keras.layers.Layer):
-    """Turn maps [B, h, w, E] into tokens [B, h · w, D]: projected, with a learned place each, normalised.
-
-    Args:
-        dim: Width D.
-    """
-
-    def __init__(self, dim: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.dim = dim
-        self.project = keras.layers.Dense(dim, name="project")
-        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")
-
-    def build(self, shape: Any) -> None:
-        """Make the projection [E, D] and the places [h · w, D]."""
-        _, height, width, channels = shape
-        self.places = self.add_weight(name="places", shape=(height * width, self.dim), initializer=_small())
-        self.project.build((None, height * width, channels))
-        self.norm.build((None, height * width, self.dim))
-
-    def call(self, grid: Any) -> Any:
-        """Return tokens [B, h · w, D]."""
-        tokens = keras.ops.reshape(grid, (-1, self.places.shape[0], grid.shape[-1]))
-        return self.norm(self.project(tokens) + self.places)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what rebuilds the layer."""
-        return super().get_config() | {"dim": self.dim}
+from tfxfer.models.decoder import prefix_of, room_of
+from tfxfer.models.randomness import reseed
+from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.transfer.graph import clone, unfreeze
+from tfxfer.transfer.knowledge.callbacks import Carried, Watch
+from tfxfer.transfer.knowledge.caption_decoding import Teller, Told
+from tfxfer.transfer.knowledge.caption_model import caption_reader, evidence_of, grid_of, new_weights, sized, whole
+from tfxfer.transfer.knowledge.caption_ranking import spread
+from tfxfer.transfer.knowledge.caption_training import Lessons, TwoRates, batches, compiled
+from tfxfer.transfer.knowledge.encoding import by_batches
+from tfxfer.transfer.knowledge.image_word_logits import bags_of
+from tfxfer.transfer.knowledge.image_word_logits import fit as fit_evidence
+from tfxfer.transfer.knowledge.question_batches import warn_of_cut
 
 
-@keras.saving.register_keras_serializable("tfxfer")
-class PrefixMemory(keras.layers.Layer):
-    """Turn maps [B, h, w, E] into a prefix [B, P, D] by ClipCap's mapping network (Mokady et al. 2021).
-
-    The map's mean goes through E → D · P / 2 → D · P with tanh between.
+class Captioner:
+    """A picture encoder, locked unless `fit` is told to unlock it, and a decoder that is warm-started from a BERT.
 
     Args:
-        length: Vectors P of the prefix.
-        dim: Width D.
-    """
-
-    def __init__(self, length: int, dim: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.length, self.dim = length, dim
-        self.inner = keras.layers.Dense(length * dim // 2, activation="tanh", name="inner")
-        self.outer = keras.layers.Dense(length * dim, name="outer")
-
-    def build(self, shape: Any) -> None:
-        """Make the two dense keras.layers."""
-        self.inner.build((None, shape[-1]))
-        self.outer.build((None, self.length * self.dim // 2))
-
-    def call(self, grid: Any) -> Any:
-        """Return the prefix [B, P, D]."""
-        return keras.ops.reshape(self.outer(self.inner(keras.ops.mean(grid, (1, 2)))), (-1, self.length, self.dim))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what rebuilds the layer."""
-        return super().get_config() | {"length": self.length, "dim": self.dim}
-
-
-def grid_of(encoder: keras.Model, image_shape: tuple[int, int, int] | None = None, trains: bool = False) -> keras.Model:
-    """Return a picture model up to its last map: [B, H, W, C] → [B, h, w, E].
-
-    Args:
-        encoder: A picture model; its layers are shared, those of models within it too.
-        image_shape: (H, W, C); what the model itself takes when not given.
-        trains: Let normalisation and dropout work as in training when the model trains.
-
-    Raises:
-        UserError: It has no map that it learned, as a vision transformer has none, or takes no pictures.
-    """
-    given = input_of(encoder)
-    if not isinstance(given, keras.KerasTensor) or len(given.shape) != 4:
-        raise UserError(f"{encoder.name}: takes no pictures [B, H, W, C], so it has no maps of them; {CONVOLUTIONAL}")
-    pictures = keras.Input(image_shape or given.shape[1:], dtype=given.dtype, name="image")
-    calls, _ = trace(encoder, pictures, frozen=not trains)
-    last = max((i for i, call in enumerate(calls) if _rank(call) == 4), default=-1)
-    # A kernel tells a map from pixels that are only scaled; behind a transformer's patches come tokens
-    learned = any(_rank(call) == 4 and _has_kernel(call.layer) for call in calls)
-    if not learned or any(_rank(call) == 3 and _has_kernel(call.layer) for call in calls[last + 1 :]):
-        raise UserError(f"{encoder.name}: has no maps [B, h, w, E] of its pictures that it learned; {CONVOLUTIONAL}")
-    return keras.Model(pictures, calls[last].output, name="encoder")
-
-
-def fewer_places(grid: Any, side: int, name: str) -> Any:
-    """Return maps [B, h, w, E] averaged to at most `side` x `side` places; what stands over at an edge is a place."""
-    window = tuple(-(-own // side) for own in grid.shape[1:3])
-    if max(window) == 1:
-        return grid
-    return keras.layers.AveragePooling2D(window, padding="same", name=name)(grid)
-
-
-def _rank(call: Call) -> int:
-    return len(getattr(call.output, "shape", ()))
-
-
-def _has_kernel(layer: Any) -> bool:
-    return isinstance(layer, keras.Layer) and any(len(weight.shape) > 1 for weight in layer.weights)
-
-
-def standardized(encoder: keras.Model, grids: np.ndarray) -> keras.Model:
-    """Return an encoder whose maps have, channel by channel, the mean 0 and the pictures' deviation 1.
-
-    What a frozen network's features have in common says nothing, and is most of them; their deviations differ widely.
-
-    Args:
-        encoder: Pictures to maps [B, h, w, E].
-        grids: Maps of training pictures [N, h, w, E]; the deviation is that of their means over the places.
-    """
-    mean, deviation = spread(grids.mean((1, 2)))
-    scale = keras.layers.Normalization(mean=mean.tolist(), variance=(deviation**2).tolist(), name="standardized")
-    return keras.Model(encoder.input, scale(encoder.output), name="encoder")
-
-
-def sized(encoder: keras.Model, image_shape: tuple[int, int, int], side: int = 0) -> keras.Model:
-    """Return an encoder of `grid_of` for pictures of one size, its map averaged down to `side` x `side` places.
-
-    Every place costs each word of a caption a look, in every step of training and of beam search. Where `side` does not
-    divide a map, the last places are means of less: 7 x 7 becomes 4 x 4 by windows of 2 x 2.
-
-    Args:
-        encoder: Pictures [B, H, W, C] to maps [B, h, w, E].
-        image_shape: (H, W, C).
-        side: Places along each side at most; 0 leaves the map as it is.
-    """
-    pictures = keras.Input(image_shape, name="image")
-    grid = encoder(pictures)
-    return keras.Model(pictures, fewer_places(grid, side, "coarser") if side else grid, name="encoder")
-
-
-def caption_reader(
-    grid_shape: tuple[int, int, int],
-    language_model: keras.Model,
-    *,
-    cross_attention: str = "fresh",
-    prefix_length: int = 0,
-    evidence: bool = False,
-    seed: int = 0,
-) -> tuple[keras.Model, WeightMap]:
-    """Return a model that reads a grid and a caption so far, and the weight map that its decoder is made by.
-
-    Args:
-        grid_shape: (h, w, E).
-        language_model: A KerasHub `BertBackbone` or `BertMaskedLM`, whose knowledge is carried.
-        cross_attention: "fresh", or "copied" from self-attention; see `encoder_to_decoder`.
-        prefix_length: Above 0, the picture becomes so many vectors before the words, and there is no cross-attention.
-        evidence: Add f(X)·g(y) to the decoder's logits h, with g the language model's word embeddings.
+        encoder: A convolutional picture model; its last map is what the decoder looks at. It keeps its weights: a copy
+            trains where one does.
+        language_model: A KerasHub `BertBackbone` or `BertMaskedLM`, whose weights are carried over.
+        words: Its vocabulary.
+        image_shape: (H, W, C) of the pictures.
+        places: Side of the map that words look at, at most; the encoder's is averaged down to it (0: as it is).
+        cross_attention: "fresh", or "copied" from self-attention.
+        prefix_length: Above 0, the picture becomes so many vectors before the words, and there is no cross-attention
+            (ClipCap, Mokady et al. 2021).
+        evidence: Whether f·g stands beside h.
         seed: Seed of the new layers.
 
-    Returns:
-        {"grid" [B, h, w, E], "token_ids" int [B, T], "padding_mask" int [B, T]} → logits [B, T, V], with the layers
-        "memory", "causal_decoder" and perhaps "evidence"; and the map, applied.
+    Attributes:
+        encoder: Pictures [B, H, W, C] → standardised maps [B, h, w, E].
+        reader: {"grid", "token_ids", "padding_mask"} → logits [B, T, V]; what `fit` trains.
+        weight_map: What of the decoder came from where.
 
     Raises:
-        UserError: The language model is of another kind, or the decoder would not look.
+        UserError: The encoder has no map, or language model and vocabulary do not belong together.
+
+    Example:
+        >>> captioner = Captioner(cnn, bert, words, (32, 32, 1))                        # doctest: +SKIP
+        >>> captioner.fit(pictures, [["a red square", "a square"], ["a circle"]])       # doctest: +SKIP
+        >>> captioner.tell(more_pictures, num_beams=4, max_length=50).texts             # doctest: +SKIP
     """
-    seeded(seed)
-    weight_map = encoder_to_decoder(language_model, cross_attention, prefix_length=prefix_length, seed=seed)
-    decoder = weight_map.apply()
-    check_looks(decoder)
-    dim = decoder.input["memory"].shape[-1]
-    memory = PrefixMemory(prefix_length, dim, name="memory") if prefix_length else GridMemory(dim, name="memory")
-    grid = keras.Input(grid_shape, name="grid")
-    words = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
-    table = decoder.get_layer("token_embedding").embeddings
-    fg = Evidence(*table.shape, dtype="float32", name="evidence") if evidence else None
-    logits = _both_terms(decoder({**words, "memory": memory(grid)}), fg, grid)
-    if fg is not None:
-        fg.g.assign(table)
-    return keras.Model({"grid": grid, **words}, logits, name="caption_reader"), weight_map
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        language_model: keras.Model,
+        words: Vocabulary,
+        image_shape: tuple[int, int, int],
+        *,
+        places: int = 4,
+        cross_attention: str = "fresh",
+        prefix_length: int = 0,
+        evidence: bool = True,
+        seed: int = 0,
+    ) -> None:
+        table = getattr(language_model, "backbone", language_model).get_layer("token_embedding").input_dim
+        if table != len(words.pieces):
+            raise UserError(f"the language model knows {table} word pieces, the vocabulary {len(words.pieces)}")
+        grid = sized(grid_of(encoder), image_shape, places)
+        fixed = {"center": False, "scale": False, "epsilon": 1e-12, "trainable": False}
+        self._standardise = keras.layers.BatchNormalization(**fixed, name="standardise")
+        self.encoder = keras.Model(grid.input, self._standardise(grid.output), name="encoder")
+        self._unscaled, self._scaled = by_batches(grid), by_batches(self.encoder)
+        self.words = words
+        self.reader, self.weight_map = caption_reader(
+            self.encoder.output.shape[1:],
+            language_model,
+            cross_attention=cross_attention,
+            prefix_length=prefix_length,
+            evidence=evidence,
+            seed=seed,
+        )
+        self._teller, self._taught = Teller(self.reader, words), False
+        self._unlocked: keras.Model | None = None  # encoder and reader as one, once the encoder is to train
+
+    def fit(
+        self,
+        pictures: np.ndarray,
+        captions: Sequence[Sequence[str] | str],
+        *,
+        steps: int = 150,
+        batch_size: int = 16,
+        learning_rate: float = 3e-3,
+        length: int = 16,
+        word_dropout: float = 0.0,
+        label_smoothing: float = 0.1,
+        frozen: float = 0.0,
+        carried_rate: float = 1.0,
+        unlocked: float = 0.0,
+        encoder_rate: float = 0.1,
+        seed: int = 0,
+        jit: bool = True,
+    ) -> keras.callbacks.History:
+        """Learn from pictures and all their captions, by teacher forcing.
+
+        The first call also sets the scale of the maps, and f of f·g where it explains the captions as bags of words.
+
+        Args:
+            pictures: uint8 or float [N, H, W, C].
+            captions: For each picture its captions, or its only one.
+            steps: Batches to learn from.
+            batch_size: Captions in a batch.
+            learning_rate: The largest; it rises over a sixth of the steps and falls as half a cosine.
+            length: Tokens of a caption, its begin and end among them; longer ones are cut, with a warning.
+            word_dropout: Share of the caption so far that is hidden from the decoder, so that the picture must give it.
+                It made a decoder of photographs look (docs/results.md), but captions no better (benchmarks/looking.md).
+            label_smoothing: ε.
+            frozen: Share of the steps at the start in which the carried weights do not train (1: never).
+            carried_rate: Learning rate of the carried weights, as a share of the new ones'.
+            unlocked: Share of the steps at the end in which the encoder trains too (1: all). Such a step runs it
+                forwards and backwards, where the others read maps that were made once. Its batch statistics and its
+                scale stay.
+            encoder_rate: Its learning rate, as a share of the new weights'.
+            seed: Seed of the order and of the hidden words.
+            jit: Compile with XLA; it costs ten seconds or more and then saves half of each step.
+
+        Returns:
+            Keras' history, of one epoch: the mean loss in nats; of a second one where the encoder is unlocked.
+
+        Raises:
+            UserError: A picture has no caption or is no number, the decoder has fewer positions than `length`, there
+                are no steps, or a share is not from 0 to 1.
+            TfxferError: The loss is no number any more.
+        """
+        if steps < 1:
+            raise UserError(f"steps {steps}: nothing would be learned; give 1 or more")
+        _check_shares(frozen=frozen, unlocked=unlocked, word_dropout=word_dropout)
+        lessons = self._lessons(pictures, captions, length)
+        locked = steps - round(unlocked * steps)
+
+        def part(model: keras.Model, optimizer: TwoRates, taught: Lessons, first: int, last: int) -> Any:
+            reseed(model, seed)
+            order = seed + 1 if first else seed
+            rows = batches(taught, self.words, batch_size, seed=order, word_dropout=word_dropout, updates=last - first)
+            if model is self._unlocked:
+                rows = rows.map(_with_pictures)
+            still = max(0, round(frozen * steps) - first)
+            watch = [Watch(learning_rate, steps, first), Carried(optimizer, carried_rate, still)]
+            return model.fit(rows, verbose=0, shuffle=False, callbacks=watch)
+
+        parts = []
+        if locked:
+            parts += [part(self.reader, self._compile(label_smoothing, jit), lessons, 0, locked)]
+        if locked < steps:
+            optimizer = self._unlock(label_smoothing, jit, encoder_rate)
+            lessons = replace(lessons, grids=np.asarray(pictures, np.float32))
+            parts += [part(self._unlocked, optimizer, lessons, locked, steps)]
+        for later in parts[1:]:
+            for name, values in later.history.items():
+                parts[0].history[name] += values
+        return parts[0]
+
+    def maps(self, pictures: np.ndarray) -> np.ndarray:
+        """Return what the decoder looks at, float32 [N, h, w, E].
+
+        Raises:
+            UserError: There are no pictures, or one has values that are no numbers; some networks hide them.
+        """
+        if not len(pictures):
+            raise UserError("there are no pictures")
+        given = np.asarray(pictures)
+        found = self._scaled(given)
+        for values in (given, found):
+            lost = np.flatnonzero(~np.isfinite(values).all((1, 2, 3)))
+            if len(lost):
+                raise UserError(
+                    f"picture {lost[0]} has values that are no numbers, as have {len(lost) - 1} others; are the "
+                    "pictures and the encoder's weights finite?"
+                )
+        return found
+
+    def tell(self, pictures: np.ndarray, *, num_beams: int = 4, max_length: int | None = None, **options: Any) -> Told:
+        """Return captions of pictures by beam search; see `Teller.tell`, of which these are the options.
+
+        Args:
+            pictures: [N, H, W, C].
+            num_beams: Hypotheses kept at each step.
+            max_length: Longest caption in tokens; 50, or as many as the decoder has positions for.
+            options: num_return, length_penalty, no_repeat_ngram and further settings of `tfxfer.generate.Search`.
+        """
+        longest = min(50, self._room()) if max_length is None else max_length
+        return self._teller.tell(self.maps(pictures), num_beams=num_beams, max_length=longest, **options)
+
+    def log_likelihood(self, pictures: np.ndarray, captions: Sequence[str], length: int = 16) -> np.ndarray:
+        """Return float [N]: the mean log-probability of a caption's tokens, in nats; one caption a picture.
+
+        Captions of more than `length` tokens are cut, with a warning; so they are below.
+        """
+        return self._teller.log_likelihood(*self._pairs(pictures, captions, length))
+
+    def terms(self, pictures: np.ndarray, captions: Sequence[str], length: int = 16) -> tuple[np.ndarray, np.ndarray]:
+        """Return what each term of K gives each token of a caption: (f·g, h), the logits' parts, each float [N, T − 1].
+
+        A token of the caption, from the second on, has the logit f·g + h; both are 0 behind its end.
+
+        Args:
+            pictures: [N, H, W, C].
+            captions: One a picture.
+            length: Tokens T of a caption.
+        """
+        return self._teller.terms(*self._pairs(pictures, captions, length))
+
+    def looks(self, picture: np.ndarray, caption: str, length: int = 16) -> np.ndarray:
+        """Return where each token of a caption was looking when it was chosen, float [T − 1, h, w]; not for prefixes.
+
+        Raises:
+            UserError: The decoder reads a prefix and looks at no places.
+        """
+        if prefix_of(self.reader.get_layer("causal_decoder")):
+            raise UserError("a decoder that reads a prefix has no cross-attention to show")
+        self._check_length(length)
+        numbers = self._numbers([caption], length)[0]
+        return self._teller.looks(self.maps(picture[None])[0], numbers[numbers != self.words.pad])
+
+    def model(self) -> keras.Model:
+        """Return all as one model to save: {"image" [B, H, W, C], "token_ids", "padding_mask"} → logits [B, T, V]."""
+        return whole(self.encoder, self.reader)
+
+    def _lessons(self, pictures: np.ndarray, captions: Sequence[Sequence[str] | str], length: int) -> Lessons:
+        """Return what is to be learned; of the first lessons, set the scale of the maps and where f begins."""
+        given = _listed(captions, len(pictures))
+        self._check_length(length)
+        if not self._taught:
+            mean, deviation = spread(self._unscaled(pictures).mean((1, 2)))
+            self._standardise.set_weights([mean, deviation**2])
+        lessons = Lessons.of(self.maps(pictures), given, self.words, length)
+        self._numbers([text for each in given for text in each], length)
+        fg = evidence_of(self.reader)
+        if fg is not None and not self._taught:
+            bags = bags_of(lessons.numbers, len(self.words.pieces), (self.words.pad, self.words.start))
+            fg.f.assign(fit_evidence(np.asarray(fg.g), lessons.grids.mean((1, 2))[lessons.picture], bags))
+        self._taught = True
+        return lessons
+
+    def _pairs(self, pictures: np.ndarray, captions: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the maps [N, h, w, E] and the token numbers [N, T] of pictures and one caption each."""
+        given = _listed(captions, len(pictures))
+        self._check_length(length)
+        return self.maps(pictures), self._numbers([each[0] for each in given], length)
+
+    def _numbers(self, captions: Sequence[str], length: int) -> np.ndarray:
+        """Return token numbers int32 [N, length], and warn of captions that are longer."""
+        numbers, cut = self.words.numbers(captions, length)
+        room = f"give a greater `length`, at most {self._room()}"
+        warn_of_cut(lambda: cut, len(captions), "captions", length, room)
+        return numbers
+
+    def _compile(self, smoothing: float, jit: bool) -> TwoRates:
+        """Compile once; a second training starts with a fresh optimizer and needs no second compilation."""
+        done = self.reader.compiled and self.reader.jit_compile == jit and self.reader.loss.smoothing == smoothing
+        if not done:
+            compiled(self.reader, sorted(new_weights(self.reader)), smoothing=smoothing, jit=jit)
+        for variable in self.reader.optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        return self.reader.optimizer
+
+    def _unlock(self, smoothing: float, jit: bool, rate: float) -> TwoRates:
+        """Let a copy of the encoder train, as one model with the reader; return the optimizer of both."""
+        if self._unlocked is None:
+            self.encoder = clone(self.encoder)
+            unfreeze(self.encoder)
+            self.encoder.get_layer("standardise").trainable = False  # its statistics are those of all pictures
+            self._scaled = by_batches(self.encoder)
+            self._unlocked = whole(self.encoder, self.reader)
+        shares = {variable.path: rate for variable in self.encoder.trainable_variables}
+        return compiled(self._unlocked, sorted(new_weights(self.reader)), smoothing=smoothing, jit=jit, shares=shares)
+
+    def _room(self) -> int:
+        return room_of(self.reader.get_layer("causal_decoder"))
+
+    def _check_length(self, length: int) -> None:
+        if length > self._room():
+            raise UserError(
+                f"length {length}: the decoder has {self._room()} positions for words; give at most so many"
+            )
 
 
-def whole(encoder: keras.Model, reader: keras.Model) -> keras.Model:
-    """Return encoder and reader as one model: {"image" [B, H, W, C], "token_ids", "padding_mask"} → logits.
-
-    Args:
-        encoder: A model of `grid_of`.
-        reader: A model of `caption_reader` on its grids.
-    """
-    pictures = keras.Input(encoder.input.shape[1:], name="image")
-    words = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
-    grid = encoder(pictures)
-    h = reader.get_layer("causal_decoder")({**words, "memory": reader.get_layer("memory")(grid)})
-    logits = _both_terms(h, evidence_of(reader), grid)
-    return keras.Model({"image": pictures, **words}, logits, name="captioner")
+def _with_pictures(given: dict[str, Any], *rest: Any) -> tuple[Any, ...]:
+    """Return a batch of `batches` whose lessons held pictures, as a model of `whole` takes it."""
+    return {"image": given["grid"]} | {name: given[name] for name in ("token_ids", "padding_mask")}, *rest
 
 
-def new_weights(reader: keras.Model) -> set[str]:
-    """Return the paths of the weights that no language model has: the memory's, f, and cross-attention."""
-    layers = [reader.get_layer("memory"), evidence_of(reader)]
-    own = {v.path for layer in layers if layer is not None for v in layer.trainable_variables}
-    return own | {v.path for v in reader.trainable_variables if "cross_attention" in v.path}
+def _check_shares(**shares: float) -> None:
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UserError(f"{name} {share}: is a share; give a number from 0 to 1")
 
 
-def evidence_of(reader: keras.Model) -> Evidence | None:
-    """Return the layer f(X)·g(y) of a model of `caption_reader` or `whole`; None where h stands alone."""
-    return next((layer for layer in reader.layers if isinstance(layer, Evidence)), None)
-
-
-def _both_terms(h: Any, fg: Evidence | None, grid: Any) -> Any:
-    """Return K = f·g + h, logits [B, T, V]; h where it stands alone."""
-    # logits are not for half precision, whatever the policy
-    return h if fg is None else keras.layers.Add(dtype="float32", name="K")([h, fg(grid)])
-
-
-def _small() -> keras.initializers.Initializer:
-    return keras.initializers.TruncatedNormal(stddev=0.02)
-
-
-__all__ = [
-    "GridMemory",
-    "PrefixMemory",
-    "caption_reader",
-    "evidence_of",
-    "fewer_places",
-    "grid_of",
-    "new_weights",
-    "prefix_of",
-    "sized",
-    "standardized",
-    "whole",
-]
+def _listed(captions: Sequence[Sequence[str] | str], pictures: int) -> list[list[str]]:
+    """Return a list of captions for each picture, or say which has none."""
+    given = [[each] if isinstance(each, str) else list(each) for each in captions]
+    if len(given) != pictures:
+        raise UserError(f"{pictures} pictures and captions for {len(given)} are no pairs")
+    empty = next((i for i, each in enumerate(given) if not each or not all(text.strip() for text in each)), None)
+    if empty is not None:
+        raise UserError(f"picture {empty} has no caption, or an empty one")
+    return given

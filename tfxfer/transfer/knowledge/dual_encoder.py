@@ -18,12 +18,12 @@ import tensorflow as tf
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.models.randomness import reseed
 from tfxfer.streams import prompt
+from tfxfer.transfer.knowledge.callbacks import Watch
+from tfxfer.transfer.knowledge.caption_ranking import spread
 from tfxfer.transfer.knowledge.contrastive import InfoNCE
 from tfxfer.transfer.knowledge.encoding import by_batches
-from tfxfer.transfer.knowledge.matrix import KnowledgeMatrix
-from tfxfer.transfer.knowledge.reranking import spread
+from tfxfer.transfer.knowledge.knowledge_matrix import KnowledgeMatrix
 from tfxfer.transfer.knowledge.text_towers import TextTower
-from tfxfer.transfer.knowledge.watching import Watch
 
 BATCH = 256  # rows encoded at a time
 MOST_FITTED = 4096  # texts that the last map of g is fitted on before the first step

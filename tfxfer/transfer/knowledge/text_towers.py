@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from tfxfer.errors import UserError
 from tfxfer.transfer.bridges.tokens import TextTokens
-from tfxfer.transfer.knowledge.asking import warn_of_cut, what_is_read
 from tfxfer.transfer.knowledge.interactions import pooled
+from tfxfer.transfer.knowledge.question_batches import warn_of_cut, what_is_read
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 BATCH = 1024  # texts that are cut into tokens at a time

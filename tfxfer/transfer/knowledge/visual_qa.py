@@ -18,13 +18,13 @@ import tensorflow as tf
 from tfxfer.errors import UserError
 from tfxfer.models.randomness import reseed
 from tfxfer.transfer.graph import unfreeze
-from tfxfer.transfer.knowledge.asked import AskedKnowledge
-from tfxfer.transfer.knowledge.asking import Asked, batches, in_order, parts
-from tfxfer.transfer.knowledge.captioner import GridMemory, fewer_places, grid_of
+from tfxfer.transfer.knowledge.answer_head import AskedKnowledge
+from tfxfer.transfer.knowledge.callbacks import Watch
+from tfxfer.transfer.knowledge.caption_model import GridMemory, fewer_places, grid_of
+from tfxfer.transfer.knowledge.caption_ranking import spread
 from tfxfer.transfer.knowledge.encoding import by_batches
-from tfxfer.transfer.knowledge.reranking import spread
+from tfxfer.transfer.knowledge.question_batches import Asked, batches, in_order, parts
 from tfxfer.transfer.knowledge.text_towers import TextTower
-from tfxfer.transfer.knowledge.watching import Watch
 
 SIDE = 8  # places that a grid has at most from side to side; finer maps are averaged
 

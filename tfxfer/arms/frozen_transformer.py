@@ -1,0 +1,75 @@
+"""Arms over the `tokens` bridge: an embedding grid, or projected patches, trained into a frozen body."""
+
+from functools import lru_cache, partial
+
+import keras
+
+from tfxfer.arms.classifier import ModelOf, Network
+from tfxfer.config import FeatureConfig
+from tfxfer.errors import UserError
+from tfxfer.models.randomness import seeded
+from tfxfer.runs import Run
+from tfxfer.tasks.classification import Task, takes
+from tfxfer.transfer.bridges.tokens import image_to_text_body, learn_vocabulary, text_to_image_body
+
+VOCABULARY = 5000  # most frequent tokens that get an embedding of their own
+
+
+class OverTokens:
+    """The bridge is trained together with the head, so every arm trains a network.
+
+    Args:
+        source: The source's body, which says whether texts or pictures enter.
+        task: What is to be told.
+        config: The bridge's sizes and the training.
+        run: Where epochs are reported.
+    """
+
+    picture = None  # tokens have no picture
+
+    def __init__(self, source: keras.Model, task: Task, config: FeatureConfig, run: Run) -> None:
+        self.task, self.config, self.run, self.takes = task, config, run, takes(source)
+        if config.unfreeze:
+            raise UserError("--unfreeze: over tokens the trained part is fixed (Lu et al. 2021); leave it out")
+        if config.layer and self.takes == "text":
+            raise UserError("--layer: a text body is used whole when pictures enter it; leave it out")
+
+    def build(self, model_of: ModelOf, trainable: str, seed: int) -> keras.Model:
+        """Return raw input -> bridge -> body -> probabilities, with a trainable set after Lu et al. 2021."""
+        body = model_of(seed)
+        seeded(seed)
+        classes = len(self.task.class_names)
+        if self.takes == "text":
+            return image_to_text_body(
+                body, self.task.image_shape, self.config.patch_size, classes, trainable=trainable, seed=seed
+            )
+        side = self.config.height
+        return text_to_image_body(
+            body,
+            classes,
+            unit=self.config.unit,
+            vocabulary=self.vocabulary(),
+            image_size=(side, side) if None in body.input.shape[1:3] else None,
+            layer=self.config.layer,
+            trainable=trainable,
+            seed=seed,
+        )
+
+    @lru_cache(maxsize=1)  # noqa: B019 - one object a run
+    def vocabulary(self) -> list[str] | None:
+        """Return the tokens that the target's training texts are made of; labels play no part."""
+        if self.config.unit == "bytes":
+            return None
+        return learn_vocabulary(self.task.dataset.texts("train"), self.config.unit, VOCABULARY)
+
+    def frozen(self, name: str, model_of: ModelOf) -> Network:
+        """Return an arm: input layer, normalisation, positions and head train; the rest of the body is frozen."""
+        return self._network(name, model_of, "fpt")
+
+    def whole(self, name: str, model_of: ModelOf) -> Network:
+        """Return an arm in which everything trains."""
+        return self._network(name, model_of, "all")
+
+    def _network(self, name: str, model_of: ModelOf, trainable: str) -> Network:
+        build = partial(self.build, model_of, trainable)
+        return Network.on(self.task, build, self.config, self.run, name)

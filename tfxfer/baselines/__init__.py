@@ -1,0 +1,1 @@
+"""Plain baselines of the target's own field."""

@@ -1,0 +1,108 @@
+"""The plain rivals of the target's own field: what a transfer has to be worth its trouble against."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfxfer.experiment import Outcome
+from tfxfer.tasks.classification import Task
+from tfxfer.transfer.feature.probe import linear_probe
+
+STRENGTHS = (10.0, 1.0, 100.0)  # scikit-learn's C; the first one also decides between the units
+UNITS: dict[str, dict[str, Any]] = {
+    "characters": {"analyzer": "char_wb", "ngram_range": (1, 3)},
+    "words": {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"\S+"},
+}
+
+NEAR = 1e-2  # of the lowest loss: pixels are many and alike, and the last per cent costs half of the time
+
+
+def native_text(
+    train: tuple[Sequence[str], np.ndarray],
+    validation: tuple[Sequence[str], np.ndarray],
+    test: Sequence[str],
+    num_classes: int,
+) -> Outcome:
+    """TF-IDF of character or word n-grams and logistic regression; validation chooses the unit and C.
+
+    Args:
+        train: Texts and int labels [N].
+        validation: Texts and int labels that choose.
+        test: Texts to answer.
+        num_classes: C; classes absent from train get probability 0.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    tried: dict[str, float] = {}
+    fitted = []
+
+    def fit(unit: str, vectorizer: Any, rows: Any, held: Any, strength: float) -> None:
+        model = LogisticRegression(C=strength, max_iter=1000)
+        with threadpool_limits(1, user_api="blas"):  # several threads take the processor from one another here
+            model.fit(rows, train[1])
+        score = float(model.score(held, validation[1]))
+        tried[f"{unit}, C={strength:g}"] = round(score, 4)
+        fitted.append((score, unit, vectorizer, rows, held, model))
+
+    for unit, options in UNITS.items():
+        vectorizer = TfidfVectorizer(sublinear_tf=True, **options)
+        rows = vectorizer.fit_transform(train[0])
+        fit(unit, vectorizer, rows, vectorizer.transform(validation[0]), STRENGTHS[0])
+    _, unit, vectorizer, rows, held, _ = max(fitted, key=lambda row: row[0])
+    for strength in STRENGTHS[1:]:
+        fit(unit, vectorizer, rows, held, strength)
+    _, unit, vectorizer, _, _, model = max(fitted, key=lambda row: row[0])
+    probabilities = np.zeros((len(test), num_classes), np.float32)
+    probabilities[:, model.classes_] = model.predict_proba(vectorizer.transform(test))
+    settings = {"method": f"TF-IDF of {unit}, logistic regression", "C": model.C, "validation": tried}
+    return Outcome(probabilities, settings, trainable=int(model.coef_.size + model.intercept_.size))
+
+
+def native_image(
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    test: np.ndarray,
+    num_classes: int,
+) -> Outcome:
+    """Logistic regression on raw pixels; validation chooses the strength of L2.
+
+    Args:
+        train: uint8 pictures [N, H, W, C] and int labels [N].
+        validation: Pictures and labels that choose.
+        test: Pictures to answer.
+        num_classes: Number of classes.
+    """
+
+    def flat(pictures: np.ndarray) -> np.ndarray:
+        return pictures.reshape(len(pictures), -1).astype(np.float32) / 255
+
+    held_out = (flat(validation[0]), validation[1])
+    probe = linear_probe(flat(train[0]), train[1], validation=held_out, num_classes=num_classes, tolerance=NEAR)
+    settings = {"method": "raw pixels, logistic regression", "l2": probe.l2}
+    return Outcome(probe.predict_proba(flat(test)), settings, trainable=probe.W.size + probe.b.size)
+
+
+def majority(train_labels: np.ndarray, test_size: int, num_classes: int) -> Outcome:
+    """Answer always with the shares of the classes in training: the most frequent class wins every time."""
+    shares = np.bincount(train_labels, minlength=num_classes) / len(train_labels)
+    return Outcome(np.repeat(shares[None].astype(np.float32), test_size, axis=0), {"method": "class shares"})
+
+
+def native(task: Task, budget: int | None, seed: int) -> Outcome:
+    """The plain baseline of the target's own field."""
+    small = task.train(budget, seed)
+    train, held, test = ((small, "train"), (task.dataset, "validation"), (task.dataset, "test"))
+    classes = len(task.class_names)
+    if task.key == "text":
+        rows = [(d.texts(split), d.labels(split)) for d, split in (train, held, test)]
+        return native_text(rows[0], rows[1], rows[2][0], classes)
+    pictures = [(d.arrays(split, **task.reading)["image"], d.labels(split)) for d, split in (train, held, test)]
+    return native_image(pictures[0], pictures[1], pictures[2][0], classes)
+
+
+def most_frequent(task: Task, budget: int | None, seed: int) -> Outcome:
+    """The share of each class among all training labels."""
+    return majority(task.labels("train"), task.sizes["test"], len(task.class_names))

@@ -1,0 +1,1 @@
+"""What a recipe adds to the report beside its scores."""

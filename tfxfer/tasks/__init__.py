@@ -1,0 +1,1 @@
+"""The target tasks as the arms see them: examples, labels and splits."""

@@ -1,0 +1,225 @@
+"""Keras' h5 files as sources: `.weights.h5` of Keras 3, and legacy `.h5` with the model or its weights alone."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfxfer.errors import TfxferError, UserError, suggest
+from tfxfer.transfer.structure.checkpoints.h5_names import names_of, path_of
+from tfxfer.transfer.structure.checkpoints.paths import beside, stamp_of
+from tfxfer.transfer.structure.weight_map.tensors import SEED_STATE, Shape
+
+DEEPEST = 64  # groups within groups
+BFLOAT16 = np.dtype("V2")  # as Keras writes it, with the attribute dtype="bfloat16"
+NO_WEIGHTS = ("optimizer", "optimizer_weights", "metrics", "loss")
+ALLOWED_KINDS = "fiub"  # floating point, whole numbers, truth values
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor stands in the file, and what it is."""
+
+    path: str
+    shape: Shape
+    dtype: str
+
+
+class WeightsH5:
+    """An h5 file of Keras as a source of named tensors; each is read when it is asked for.
+
+    A `.weights.h5` file keeps the names of layers but not of their tensors; what these are called follows from the
+    layer's class where that leaves no doubt. The others are called "LAYER/vars/0" and so on, and a rule can name them.
+
+    Args:
+        path: The file.
+        names: Better names, as a dictionary from the name that this source gives to the one that you want.
+
+    Attributes:
+        title: The file's name.
+        unnamed: Tensors whose name in their layer is not known.
+
+    Raises:
+        UserError: The file is missing, damaged, no file of Keras, keeps no names of layers, or leads to other files.
+    """
+
+    def __init__(self, path: str | Path, names: Mapping[str, str] | None = None):
+        self.path = Path(path).expanduser()
+        self.title = self.path.name
+        with self._open() as file:
+            self._stamp = stamp_of(self.path.stat())
+            found = dict(_legacy(file, self.path) if _is_legacy(file) else _weights_only(file, self.path))
+        if not found:
+            raise UserError(f"{self.path}: holds no weights of Keras")
+        for name in names or {}:
+            if name not in found:
+                raise UserError(f"{self.path}: there is no tensor '{name}'; {suggest(name, found)}")
+        renamed = [(names or {}).get(name, name) for name in found]
+        twice = next((name for name, count in Counter(renamed).items() if count > 1), None)
+        if twice is not None:
+            raise UserError(f"{self.path}: two tensors are called '{twice}'; give names={{…}} that differ")
+        self._places = dict(zip(renamed, found.values()))
+        self.unnamed = [name for name in self._places if "/vars/" in name]
+
+    def names(self) -> list[str]:
+        """Return the tensors' paths, in the order of the file."""
+        return list(self._places)
+
+    def shape(self, name: str) -> Shape:
+        """Return a tensor's shape."""
+        return self._place(name).shape
+
+    def dtype(self, name: str) -> str:
+        """Return a tensor's number type."""
+        return self._place(name).dtype
+
+    def read(self, name: str) -> np.ndarray:
+        """Return a tensor.
+
+        Raises:
+            TfxferError: The file has changed since it was opened, or is damaged where the tensor stands.
+        """
+        import ml_dtypes  # noqa: F401  # it tells NumPy what "bfloat16" is
+
+        place = self._place(name)
+        with self._open() as file:
+            if stamp_of(self.path.stat()) != self._stamp:
+                raise TfxferError(f"{self.path}: the file has changed since it was opened; make the plan again")
+            try:
+                array = file[place.path][()]
+            except (OSError, KeyError, RuntimeError) as error:
+                raise TfxferError(f"{self.path}: '{name}' cannot be read ({error}); the file is damaged") from error
+        return array.view(place.dtype) if array.dtype == BFLOAT16 else np.asarray(array)
+
+    def _place(self, name: str) -> _Place:
+        if name not in self._places:
+            raise UserError(f"{self.path}: there is no tensor '{name}'; {suggest(name, self._places)}")
+        return self._places[name]
+
+    def _open(self) -> Any:
+        import h5py
+
+        try:
+            return h5py.File(self.path, "r")
+        except FileNotFoundError as error:
+            raise UserError(f"{self.path}: does not exist{beside(self.path)}") from error
+        except (OSError, RuntimeError) as error:
+            told = str(error).strip().splitlines()[0][:200]
+            raise UserError(f"{self.path}: is no whole h5 file ({told}); save or download it again") from error
+
+
+def _is_legacy(file: Any) -> bool:
+    return "layer_names" in file.attrs or ("model_weights" in file and "layer_names" in file["model_weights"].attrs)
+
+
+def _legacy(file: Any, path: Path) -> Iterator[tuple[str, _Place]]:
+    """Yield name and place of each weight, by the lists of names that legacy files keep."""
+    root = file if "layer_names" in file.attrs else file["model_weights"]
+    places = {at: dataset for at, dataset, _ in _datasets(root, path)}
+    layers = [
+        *_texts(root.attrs["layer_names"]),
+        *(["top_level_model_weights"] if "top_level_model_weights" in root else []),
+    ]
+    names: list[tuple[str, str]] = []
+    for layer in layers:
+        if layer not in root:
+            raise UserError(f"{path}: layer '{layer}' is listed and missing; the file is damaged")
+        names += [(layer, name) for name in _texts(root[layer].attrs.get("weight_names", ()))]
+    twice = {name for name, count in Counter(name for _, name in names).items() if count > 1}
+    for layer, name in names:
+        if f"{layer}/{name}" not in places:
+            raise UserError(f"{path}: tensor '{name}' of layer '{layer}' is listed and missing; the file is damaged")
+        plain = name.rsplit(":", 1)[0]
+        if not plain.endswith(SEED_STATE):
+            yield f"{layer}/{plain}" if name in twice else plain, _place(places[f"{layer}/{name}"], plain, path)
+
+
+def _weights_only(file: Any, path: Path) -> Iterator[tuple[str, _Place]]:
+    """Yield name and place of each tensor of a .weights.h5 file."""
+    layers: dict[str, list[tuple[str, Any]]] = {}
+    called: dict[str, str] = {}
+    for at, dataset, said in _datasets(file, path):
+        group, slash, number = at.rpartition("/vars/")
+        if at.startswith("vars/"):
+            group, slash, number = "", "/vars/", at.removeprefix("vars/")
+        if slash and group.split("/")[0] not in NO_WEIGHTS and "seed_generator" not in group:
+            layers.setdefault(group, []).append((number, dataset))
+        called |= said
+    if layers and not called:
+        raise UserError(
+            f"{path}: keeps no names of layers (Keras wrote none then), only classes and numbers, so what is what "
+            "cannot be known. Build its model, call load_weights on it, and give that model; or save it as .keras"
+        )
+    for group, members in layers.items():
+        members.sort(key=lambda member: int(member[0]) if member[0].isdecimal() else -1)
+        names = names_of(group.rsplit("/", 1)[-1], [dataset.shape for _, dataset in members])
+        layer = path_of(group, called)
+        for i, (number, dataset) in enumerate(members):
+            own = number if not number.isdecimal() else names[i] if names else f"vars/{number}"
+            name = f"{layer}/{own}" if layer else own
+            yield name, _place(dataset, name, path)
+
+
+def _datasets(group: Any, path: Path) -> list[tuple[str, Any, dict[str, str]]]:
+    """Return every data set under a group: its place, itself, and the layers' names met on the way to it.
+
+    Raises:
+        UserError: A link, or data that stand elsewhere, would lead out of the file.
+    """
+    import h5py
+
+    found: list[tuple[str, Any, dict[str, str]]] = []
+    called: dict[str, str] = {}
+
+    def visit(inner: Any, at: str, depth: int) -> None:
+        if depth > DEEPEST:
+            raise UserError(f"{path}: has more than {DEEPEST} groups within groups; it is no file of Keras")
+        if "name" in inner.attrs and (at == "vars" or at.endswith("/vars")):
+            called[at.removesuffix("vars").rstrip("/")] = str(inner.attrs["name"])
+        for name in sorted(inner, key=_in_order):
+            place = f"{at}/{name}".lstrip("/")
+            if not isinstance(inner.get(name, getlink=True), h5py.HardLink):
+                raise UserError(f"{path}: '{place}' is a link, which Keras never writes; do not trust this file")
+            item = inner[name]
+            if isinstance(item, h5py.Group):
+                visit(item, place, depth + 1)
+            elif isinstance(item, h5py.Dataset):
+                found.append((place, item, called))
+
+    visit(group, "", 0)
+    return found
+
+
+def _place(dataset: Any, name: str, path: Path) -> _Place:
+    """Return what is known of a data set without reading it.
+
+    Raises:
+        UserError: Its numbers stand in another file, are not there, or are of an unknown type.
+    """
+    if dataset.is_virtual or dataset.external:
+        raise UserError(f"{path}: tensor '{name}' stands in another file, which Keras never writes; do not trust it")
+    is_bfloat16 = dataset.dtype == BFLOAT16 and str(dataset.attrs.get("dtype", "")) == "bfloat16"
+    if dataset.shape is None or (dataset.dtype.kind not in ALLOWED_KINDS and not is_bfloat16):
+        raise UserError(
+            f"{path}: tensor '{name}' has the number type {dataset.dtype}, which cannot be read here; save the model "
+            "in float32"
+        )
+    if dataset.chunks is None and dataset.id.get_storage_size() < dataset.nbytes:
+        raise UserError(
+            f"{path}: tensor '{name}' is said to have shape {list(dataset.shape)}, and its numbers are not there"
+        )
+    dtype = "bfloat16" if is_bfloat16 else dataset.dtype.newbyteorder("=").name
+    return _Place(dataset.name, tuple(int(n) for n in dataset.shape), dtype)
+
+
+def _in_order(name: str) -> list[Any]:
+    """Return a key that sorts "dense_2" before "dense_10", as the layers stand in the model."""
+    return [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", name)]
+
+
+def _texts(values: Any) -> list[str]:
+    return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]

@@ -1,0 +1,163 @@
+"""The header of a safetensors file, read as one would read a stranger's letter.
+
+A file is 8 bytes with a number n, n bytes of JSON that name every tensor, and the numbers, without gaps
+(https://huggingface.co/docs/safetensors). Whoever wrote the header can claim anything in it, so everything it says is
+compared with the file before a byte of a tensor is read.
+"""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tfxfer.errors import UserError, suggest
+from tfxfer.transfer.structure.weight_map.tensors import Shape
+
+LARGEST = 100_000_000  # bytes of JSON; the bound of the format's own library
+# The format's names of number types -> NumPy's, and bytes of a number.
+DTYPES = {
+    "F64": ("float64", 8),
+    "F32": ("float32", 4),
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "I64": ("int64", 8),
+    "I32": ("int32", 4),
+    "I16": ("int16", 2),
+    "I8": ("int8", 1),
+    "U64": ("uint64", 8),
+    "U32": ("uint32", 4),
+    "U16": ("uint16", 2),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
+}
+FIELDS = {"dtype", "shape", "data_offsets"}
+PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how PyTorch's files begin
+AGAIN = "download or write it again"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a tensor stands in its file.
+
+    Attributes:
+        dtype: NumPy's name of its number type, or "bfloat16".
+        shape: Its shape.
+        start: Its first byte, counted from the beginning of the file.
+        stop: The byte behind its last.
+    """
+
+    dtype: str
+    shape: Shape
+    start: int
+    stop: int
+
+
+def read_header(file: BinaryIO, path: Path) -> dict[str, Entry]:
+    """Return the tensors of a safetensors file, in the order in which they stand there.
+
+    Args:
+        file: The file, open for reading at its beginning.
+        path: What errors call it.
+
+    Raises:
+        UserError: The file is no safetensors file, is cut short, or its header does not tell the truth.
+    """
+    size = os.fstat(file.fileno()).st_size
+    length = _length(file.read(8), size, path)
+    text = file.read(length)
+    try:
+        if text[:1] != b"{":
+            raise UserError("the header does not begin with '{'")
+        data = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+        _check_metadata(data.pop("__metadata__", {}))
+    except UserError as error:
+        raise UserError(f"{path}: {error}; {AGAIN}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: the header is no JSON ({error}); {AGAIN}") from error
+    found = {name: _entry(name, said, 8 + length, size, path) for name, said in data.items()}
+    ordered = dict(sorted(found.items(), key=lambda item: (item[1].start, item[1].stop)))
+    _check_cover(ordered, 8 + length, size, path)
+    return ordered
+
+
+def _length(first: bytes, size: int, path: Path) -> int:
+    """Return the number of bytes of JSON."""
+    if len(first) < 8:
+        raise UserError(f"{path}: has {size} bytes, too few for a safetensors file; {AGAIN}")
+    length = int.from_bytes(first, "little")
+    if (length > LARGEST or 8 + length > size) and first.startswith(PICKLES):
+        raise UserError(
+            f"{path}: is a pickle of PyTorch under another name, and unpickling runs whatever code is in it; "
+            "ask its author for safetensors"
+        )
+    if length > LARGEST:
+        raise UserError(
+            f"{path}: says that its header has {length:,} bytes; {LARGEST:,} is the most. "
+            f"It is no safetensors file, or damaged: {AGAIN}"
+        )
+    if 8 + length > size:
+        raise UserError(
+            f"{path}: the header should have {length:,} bytes and the file has {size:,}: cut short; {AGAIN}"
+        )
+    return length
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise UserError(f"tensor '{name}': the name occurs twice in the header")
+        found[name] = value
+    return found
+
+
+def _check_metadata(metadata: Any) -> None:
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise UserError("'__metadata__' in the header must hold texts only")
+
+
+def _entry(name: str, said: Any, begin: int, size: int, path: Path) -> Entry:
+    """Return what the header says of a tensor, compared with the size of the file."""
+    place = f"{path}: tensor '{name}'"
+    if not isinstance(said, dict) or set(said) != FIELDS:
+        raise UserError(f"{place}: the header must give dtype, shape and data_offsets, and nothing else; {AGAIN}")
+    shape, offsets = said["shape"], said["data_offsets"]
+    if not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
+        raise UserError(f"{place}: shape {shape} or data_offsets {offsets} are no lists of whole numbers; {AGAIN}")
+    if not isinstance(said["dtype"], str) or said["dtype"] not in DTYPES:
+        raise UserError(
+            f"{place}: has the number type {said['dtype']!r}, which cannot be read here; "
+            f"{suggest(str(said['dtype']), DTYPES)} Convert the file to F32 or BF16"
+        )
+    dtype, width = DTYPES[said["dtype"]]
+    start, stop = offsets
+    if start > stop or begin + stop > size:
+        raise UserError(
+            f"{place}: is said to stand at bytes {start:,} to {stop:,}, and there are {size - begin:,}: "
+            f"the file is cut short or its header wrong; {AGAIN}"
+        )
+    if math.prod(shape) * width != stop - start:
+        raise UserError(
+            f"{place}: {said['dtype']} {shape} takes {math.prod(shape) * width:,} bytes, and the header gives it "
+            f"{stop - start:,}; {AGAIN}"
+        )
+    return Entry(dtype, tuple(shape), begin + start, begin + stop)
+
+
+def _whole(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+
+
+def _check_cover(entries: dict[str, Entry], begin: int, size: int, path: Path) -> None:
+    """Check that tensors stand one behind the other: no byte belongs to two of them, or to none."""
+    end, last = begin, ""
+    for name, entry in entries.items():
+        if entry.start < end:
+            raise UserError(f"{path}: tensors '{last}' and '{name}' overlap; {AGAIN}")
+        if entry.start > end:
+            raise UserError(f"{path}: {entry.start - end:,} bytes before tensor '{name}' belong to no tensor; {AGAIN}")
+        end, last = entry.stop, name
+    if end != size:
+        raise UserError(f"{path}: the last {size - end:,} bytes belong to no tensor; {AGAIN}")
