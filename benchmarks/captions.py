@@ -28,7 +28,7 @@ def texts(seed=0):
     return [each[0] for each in found], [each[1:] for each in found]
 
 
-def best_of(work, repeats=5):
+def rerank(work, repeats=5):
     """Return the result and the least seconds of several runs."""
     seconds = []
     for _ in range(repeats):
@@ -48,8 +48,8 @@ def main():
 
     given, wanted = texts()
     results, truths = {i: [text] for i, text in enumerate(given)}, dict(enumerate(wanted))
-    ours, our_seconds = best_of(lambda: cider(given, wanted)["cider_d"])
-    (_, theirs), their_seconds = best_of(lambda: Cider().compute_score(truths, results))
+    ours, our_seconds = rerank(lambda: cider(given, wanted)["cider_d"])
+    (_, theirs), their_seconds = rerank(lambda: Cider().compute_score(truths, results))
     apart = float(np.abs(ours - theirs).max())
     ratio = their_seconds / our_seconds
     print(f"ours {our_seconds:.2f} s, pycocoevalcap {their_seconds:.2f} s, greatest difference {apart:.1e}")

@@ -20,7 +20,7 @@ from tfxfer.recipes import captioning as knowledge
 from tfxfer.runs import Run
 from tfxfer.sources.language_model import load_language, texts_to_read
 from tfxfer.tasks.captioned_images import Pictures
-from tfxfer.transfer.knowledge.caption_model import grid_of, sized, standardized
+from tfxfer.transfer.knowledge.caption_model import feature_map_encoder, resized_encoder, standardized
 
 PLAIN = {
     "word_dropout": 0.0,
@@ -59,12 +59,12 @@ def main() -> None:
         config = KnowledgeConfig(run_dir=str(Path(folder) / "run"), **HOW)
         this = Run("knowledge", config)
         language, words = load_language(config, this)
-        encoder = grid_of(knowledge.load_encoder(config, this))
+        encoder = feature_map_encoder(knowledge.load_encoder(config, this))
         pictures = Pictures.load(config, encoder, this)
         texts = texts_to_read(config, this)
         for name, change in SETTINGS.items():
             settings = replace(config, **{**PLAIN, **change})
-            eyes = sized(encoder, pictures.images["train"].shape[1:], settings.places)
+            eyes = resized_encoder(encoder, pictures.images["train"].shape[1:], settings.places)
             gallery = pictures.gallery(eyes)
             if "as they are" not in name:
                 gallery = gallery.through(standardized(eyes, gallery.grids["train"]).get_layer("standardized"))

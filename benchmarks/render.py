@@ -50,7 +50,7 @@ def with_pillow(texts: list[str], size: int) -> np.ndarray:
     return pictures
 
 
-def best_of(repeats: int, works: dict[str, Callable[[], object]]) -> dict[str, float]:
+def rerank(repeats: int, works: dict[str, Callable[[], object]]) -> dict[str, float]:
     """Return the shortest wall time of each work in seconds; they take turns, so that a slow spell meets all."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
@@ -94,7 +94,7 @@ def main() -> None:
         DRAW: lambda: draw(texts, **options),
         MAP: lambda: [None for _ in pipeline],
     }
-    seconds = best_of(arguments.repeats, works)
+    seconds = rerank(arguments.repeats, works)
     alike, equal = agreement(texts, layer.font_size, ours, pillows)
     print(f"{len(texts):,} phrases of {HEIGHT} x {WIDTH} pixels, {FACE} {layer.font_size}; atlas: {build:.2f} s")
     for name, value in seconds.items():

@@ -23,7 +23,7 @@ from tfxfer.runs import Run
 from tfxfer.sources.language_model import load_language
 from tfxfer.tasks.captioned_images import Pictures
 from tfxfer.transfer.knowledge import Captioner
-from tfxfer.transfer.knowledge.caption_model import grid_of
+from tfxfer.transfer.knowledge.caption_model import feature_map_encoder
 
 PAIRS, SEEDS, STEPS, LENGTH = 500, 3, 140, 24
 UNLOCKED = {"locked": 0.0, "unlocked in the second half": 0.5, "unlocked": 1.0}
@@ -45,7 +45,7 @@ def main() -> None:
         this = Run("knowledge", replace(config, run_dir=f"{folder}/run"))
         language, words = load_language(config, this)
         encoder = knowledge.load_encoder(config, this)
-        pictures = Pictures.load(config, grid_of(encoder), this)
+        pictures = Pictures.load(config, feature_map_encoder(encoder), this)
         this.close()
     images, captions = (kept["train"][:PAIRS] for kept in (pictures.images, pictures.captions))
     seen, wanted = pictures.images["validation"], pictures.captions["validation"]

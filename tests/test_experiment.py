@@ -36,7 +36,7 @@ def test_every_arm_budget_and_seed_is_run_and_judged():
     )
     assert len(comparison.records) == 2 * (2 + 2 + 1) == len(seen)
     assert seen[-1][1:] == (10, 10)
-    words = {(v["b"], v["labels_per_class"]): v["word"] for v in comparison.verdicts}
+    words = {(v["b"], v["budget"]): v["word"] for v in comparison.verdicts}
     assert words["random", 5] == words["random", "pooled"] == "helped"
 
 

@@ -11,7 +11,7 @@ from tfxfer import predict
 from tfxfer.cli import main
 from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
-from tfxfer.transfer.knowledge import caption_reader
+from tfxfer.transfer.knowledge import caption_model
 from tfxfer.transfer.knowledge.caption_model import whole
 
 pytestmark = pytest.mark.tensorflow
@@ -24,7 +24,7 @@ def captioner(prefix_length, positions):
     image = keras.Input((8, 8, 1), name="image")
     encoder = keras.Model(image, keras.layers.Conv2D(4, 4, strides=4)(image), name="encoder")
     language = masked_lm(small_bert(len(PIECES), 1, 16, 2, positions), PIECES, 8)[0]
-    reader, _ = caption_reader((2, 2, 4), language, prefix_length=prefix_length)
+    reader, _ = caption_model((2, 2, 4), language, prefix_length=prefix_length)
     bias = reader.get_layer("causal_decoder").get_layer("head_bias").weights[0]
     bias.assign(1000 * np.eye(len(PIECES))[PIECES.index("red")])
     return whole(encoder, reader)

@@ -42,7 +42,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of doing the task: `run(labels_per_class, seed) -> Outcome`.
+    """One way of doing the task: `run(budget, seed) -> Outcome`.
 
     Attributes:
         name: "transfer", "random", …

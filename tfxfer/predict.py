@@ -126,11 +126,11 @@ def to_questions(model: Any, inputs: Sequence[str], about: dict[str, Any], asked
     import tensorflow as tf
 
     from tfxfer.data.pictures import read
-    from tfxfer.transfer.knowledge.question_batches import what_is_read
+    from tfxfer.transfer.knowledge.question_batches import truncated_and_unknown
 
     pictures = tf.stack([read(file, about["image_size"], about["channels"]) for file in inputs])
     tokens = next(layer for layer in model.layers if hasattr(layer, "vocabulary"))
-    cut, strange = what_is_read(tokens, asked.question)
+    cut, strange = truncated_and_unknown(tokens, asked.question)
     notes = [
         "the model knows no word of this question" if unknown
         else f"only the first {tokens.length} tokens of this question are read" if long else ""
@@ -150,12 +150,12 @@ def told(model: Any, inputs: Sequence[str], about: dict[str, Any], asked: Namesp
 
     from tfxfer.data.pictures import read
     from tfxfer.models.decoder import room_of
-    from tfxfer.models.tokenizer import Vocabulary
-    from tfxfer.transfer.knowledge.caption_decoding import Teller
+    from tfxfer.models.tokenizer import WordPieceTokenizer
+    from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator
 
     pictures = tf.stack([read(file, about["image_size"], about["channels"]) for file in inputs])
     grids = np.asarray(model.get_layer("encoder")(pictures))
-    teller = Teller(model, Vocabulary(about["pieces"], about["lowercase"]))
+    teller = CaptionGenerator(model, WordPieceTokenizer(about["pieces"], about["lowercase"]))
     beams = asked.num_beams or about["num_beams"]
     longest = asked.max_length or min(LONGEST, room_of(teller.decoder))
     found = teller.tell(
@@ -178,23 +178,23 @@ def _pictures_say(file: Path, grids: Any, texts: list[list[str]]) -> Any:
     """Return λ f·g of each picture and its captions, [N, R], as the run keeps it; 0 where it ranks by h alone."""
     import numpy as np
 
-    from tfxfer.transfer.knowledge.caption_ranking import CaptionMap
+    from tfxfer.transfer.knowledge.caption_ranking import RidgeCaptionScorer
 
     if not file.is_file():
         return 0.0
     with np.load(file) as kept:
-        return float(kept["weight"]) * CaptionMap.from_state(kept).terms(grids.mean((1, 2)), texts)
+        return float(kept["weight"]) * RidgeCaptionScorer.from_state(kept).terms(grids.mean((1, 2)), texts)
 
 
 def likelihoods(model: Any, inputs: Sequence[str], about: dict[str, Any]) -> list[dict[str, Any]]:
     """Return for each text the mean log-probability of its tokens, in nats a token, its end among them."""
     import numpy as np
 
-    from tfxfer.models.tokenizer import Vocabulary
-    from tfxfer.transfer.knowledge.caption_decoding import Teller
+    from tfxfer.models.tokenizer import WordPieceTokenizer
+    from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator
 
-    teller = Teller(model, Vocabulary(about["pieces"], about["lowercase"]))
-    numbers, _ = teller.words.numbers(inputs, about["length"])
+    teller = CaptionGenerator(model, WordPieceTokenizer(about["pieces"], about["lowercase"]))
+    numbers, _ = teller.words.encode(inputs, about["length"])
     blank = np.zeros((len(inputs), 1, 1, 1), np.float32)
     found = teller.log_likelihood(blank, numbers)
     return [{"input": text, "nats_a_token": round(float(value), 3)} for text, value in zip(inputs, found)]

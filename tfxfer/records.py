@@ -11,7 +11,7 @@ import numpy as np
 from tfxfer.cache import atomic_file
 from tfxfer.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 ARRAYS = ("probabilities", "scores", "answers")  # attributes of a record that do not go into JSON
 
 
@@ -21,7 +21,7 @@ class Record:
 
     Attributes:
         arm: Name of the arm: "transfer", "random", "scratch", "finetune", "native", "majority", …
-        labels_per_class: Label budget, or None when all training labels were used; of other tasks the budget that the
+        budget: Label budget, or None when all training labels were used; of other tasks the budget that the
             comparison's `unit` names, such as pairs.
         seed: Seed of the label draw, of fresh weights and of shuffling.
         status: "ok" or "failed".
@@ -36,7 +36,7 @@ class Record:
     """
 
     arm: str
-    labels_per_class: int | None
+    budget: int | None
     seed: int
     status: str = "ok"
     error: str | None = None
@@ -67,7 +67,7 @@ class Record:
     @property
     def key(self) -> str:
         """A name for this record that is unique within a comparison."""
-        return f"{self.arm}-{self.labels_per_class or 'all'}-{self.seed}"
+        return f"{self.arm}-{self.budget or 'all'}-{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class Comparison:
     unit: str = "labels a class"
     recipe: str = ""
 
-    def select(self, arm: str, labels_per_class: int | None) -> list[Record]:
+    def select(self, arm: str, budget: int | None) -> list[Record]:
         """Return the successful records of one arm and budget, ordered by seed."""
-        rows = [r for r in self.records if (r.arm, r.labels_per_class) == (arm, labels_per_class)]
+        rows = [r for r in self.records if (r.arm, r.budget) == (arm, budget)]
         return sorted((r for r in rows if r.status == "ok"), key=lambda r: r.seed)
 
     @property
@@ -112,21 +112,21 @@ class Comparison:
     @property
     def budgets(self) -> list[int | None]:
         """The label budgets, ascending; None (all labels) last."""
-        return sorted({r.labels_per_class for r in self.records}, key=lambda n: (n is None, n or 0))
+        return sorted({r.budget for r in self.records}, key=lambda n: (n is None, n or 0))
 
-    def correct(self, arm: str, labels_per_class: int | None) -> np.ndarray:
+    def correct(self, arm: str, budget: int | None) -> np.ndarray:
         """Return bool [S, N]: which test examples each seed's model got right."""
-        rows = [r.probabilities for r in self.select(arm, labels_per_class) if r.probabilities is not None]
+        rows = [r.probabilities for r in self.select(arm, budget) if r.probabilities is not None]
         if not rows:
             return np.zeros((0, len(self.labels)), bool)
         return np.stack([p.argmax(-1) == self.labels for p in rows])  # [S, N]
 
-    def scores(self, arm: str, labels_per_class: int | None, measure: str | None = None) -> np.ndarray:
+    def scores(self, arm: str, budget: int | None, measure: str | None = None) -> np.ndarray:
         """Return float [S, N]: each seed's score on each test example, by the first measure unless another is named."""
         measure = measure or self.measures[0]
         if measure == "accuracy":
-            return self.correct(arm, labels_per_class)
-        rows = [r.scores[measure] for r in self.select(arm, labels_per_class) if measure in r.scores]
+            return self.correct(arm, budget)
+        rows = [r.scores[measure] for r in self.select(arm, budget) if measure in r.scores]
         return np.stack(rows) if rows else np.zeros((0, len(self.labels)))
 
     def save(self, folder: str | Path) -> None:

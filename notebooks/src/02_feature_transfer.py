@@ -183,13 +183,13 @@ scale = gamma / np.sqrt(variance + norm.epsilon)  # γ / σ  [D]
 against_mean = probe.W - probe.W.mean(1, keepdims=True)  # [D, C]
 
 
-def evidence_of(texts):
+def image_word_logits_of(texts):
     a = np.array(last(np.array(texts, object)))  # [N, h, w, D]
     return (a * scale) @ against_mean / (a.shape[1] * a.shape[2])  # [N, h, w, C]
 
 
-paper = evidence_of([""])
-places = evidence_of(asked) - paper
+paper = image_word_logits_of([""])
+places = image_word_logits_of(asked) - paper
 logits = np.array(phi(np.array([*asked, ""], object))) @ probe.W + probe.b
 contrast = logits - logits.mean(1, keepdims=True)  # [N + 1, C]
 difference = np.abs(places.sum((1, 2)) + contrast[-1] - contrast[:-1]).max()

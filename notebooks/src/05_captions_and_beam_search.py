@@ -51,12 +51,12 @@ import tensorflow as tf
 import tfxfer
 from tfxfer.models.bert import masked_lm
 from tfxfer.models.bert import word_pieces as learn_pieces
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 
 BATCH = 128
 names = tfxfer.load("names").texts("train")[: teach.size(8_000, 256)]
 pieces = learn_pieces(names, 2000, f"{tempfile.mkdtemp()}/vocabulary.txt")
-words = Vocabulary(pieces)
+words = WordPieceTokenizer(pieces)
 bert = tfxfer.source("fresh:bert", num_classes=len(pieces), seed=0)
 bert.get_layer("pooled_dense").trainable = False  # takes no part in guessing words
 reading, mask = masked_lm(bert, pieces, sequence_length=24)
@@ -82,11 +82,11 @@ Always saying the commonest piece would be right in {always:.0%}.
 
 # %%
 from tfxfer.report.figures import ribbons
-from tfxfer.transfer.knowledge import caption_reader
+from tfxfer.transfer.knowledge import caption_model
 from tfxfer.transfer.structure.weight_map.ledger import flows
 
 SIDE, CHANNELS = 4, 128  # what the picture encoder will give: 4 x 4 places of 128 numbers
-_, weight_map = caption_reader((SIDE, SIDE, CHANNELS), reading, evidence=True)
+_, weight_map = caption_model((SIDE, SIDE, CHANNELS), reading, evidence=True)
 drawn = flows(weight_map)
 ribbons(drawn["flows"], drawn["unread"], weight_map.titles)
 
@@ -214,14 +214,14 @@ from collections import Counter
 from tfxfer.evaluate import captions as caption_scores
 from tfxfer.evaluate import verdict
 from tfxfer.transfer.knowledge import Captioner
-from tfxfer.transfer.knowledge.image_word_logits import Evidence
+from tfxfer.transfer.knowledge.image_word_logits import ImageWordLogits
 
-teach.show(Evidence.call)
+teach.show(ImageWordLogits.call)
 
 # %%
 UPDATES, LENGTH = teach.size(150, 2), 16
 mean = pictures["train"].mean(0, keepdims=True)
-cut = words.numbers(captions["train"], LENGTH)[1]
+cut = words.encode(captions["train"], LENGTH)[1]
 print(f"{cut} of {len(captions['train']):,} names have more than {LENGTH} tokens; only their beginning is learned.")
 warnings.filterwarnings("ignore", message=".*captions are longer")  # said above, once
 

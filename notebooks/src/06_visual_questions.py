@@ -112,9 +112,9 @@ figures.meeting(test.images[shown[2]], lines[shown[2]][-1][0])
 # chooses its places. In this order:
 
 # %%
-from tfxfer.transfer.knowledge.answer_head import AskedAttention, AskedKnowledge, FilmedPlaces
+from tfxfer.transfer.knowledge.answer_head import QuestionAttention, VQAHead, FiLMInteraction
 
-teach.show(AskedKnowledge._dot, FilmedPlaces.call, AskedAttention.call)
+teach.show(VQAHead._dot, FiLMInteraction.call, QuestionAttention.call)
 
 # %% [markdown]
 # First the eyes, as in lesson 04: a CNN that learned to tell the training characters apart.
@@ -239,22 +239,22 @@ f·g brings {swing["f·g"]} and h {swing["h"]}.
 # one picture stand or fall together, so the interval comes from drawing pictures, with all their questions.
 
 # %%
-from tfxfer.evaluate.image_ablation import blindness
+from tfxfer.evaluate.image_ablation import image_ablation
 
-teach.show(blindness)
+teach.show(image_ablation)
 
 # %%
 
 
 def looks(qa, asked):
-    """Ask with own pictures, with others', with the mean one; return what `blindness` says."""
+    """Ask with own pictures, with others', with the mean one; return what `image_ablation` says."""
     other = np.roll(np.arange(len(asked.sight)), len(asked.sight) // 2).astype(np.int32)
     blank = np.repeat(asked.sight.mean(0, keepdims=True), len(asked.sight), 0)
     seen = {"pictures": asked, "shuffled": asked._replace(picture=other[asked.picture])}
     seen["blank"] = asked._replace(sight=blank)
     given = [qa.answers[i] for i in qa.logits(asked).argmax(1)]
     hits = {name: right(qa, one) for name, one in seen.items()}
-    return blindness(hits, given, measure="accuracy", what="questions", groups=asked.picture)
+    return image_ablation(hits, given, measure="accuracy", what="questions", groups=asked.picture)
 
 
 sighted = looks(qa, pairs["test"])

@@ -218,8 +218,8 @@ label_efficiency(comparison)
 
 # %%
 most = max(comparison.budgets)
-score = {row["arm"]: row["score"] for row in summary(comparison) if row["labels_per_class"] == most}
-against_native = {row["labels_per_class"]: row for row in verdicts(comparison, "transfer", "native")}[most]
+score = {row["arm"]: row["score"] for row in summary(comparison) if row["budget"] == most}
+against_native = {row["budget"]: row for row in verdicts(comparison, "transfer", "native")}[most]
 advice = {"helped": "use the transfer", "hurt": "use the native model"}.get(
     against_native["word"], "no difference was shown, so take the simpler model, which is the native one"
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfxfer.errors import UserError
-from tfxfer.evaluate.image_ablation import blindness
+from tfxfer.evaluate.image_ablation import image_ablation
 
 
 def scores(gain, count=200):
@@ -16,10 +16,10 @@ def scores(gain, count=200):
 
 
 def test_a_model_that_looks_is_told_from_one_that_does_not():
-    looks = blindness(scores(0.5), [str(i) for i in range(200)], measure="CIDEr-D")
+    looks = image_ablation(scores(0.5), [str(i) for i in range(200)], measure="CIDEr-D")
     assert looks["looks"] and looks["sentence"].startswith("The model looks: CIDEr-D")
     assert looks["low"] < looks["gain"] < looks["high"] and abs(looks["gain"] - 0.5) < 0.1
-    blind = blindness(scores(0.0), ["the same"] * 120 + [str(i) for i in range(80)])
+    blind = image_ablation(scores(0.0), ["the same"] * 120 + [str(i) for i in range(80)])
     assert not blind["looks"] and "does not look" in blind["sentence"]
     assert blind["identical_share"] == 0.6 and "the same answer to 60% of all pictures" in blind["sentence"]
 
@@ -30,7 +30,7 @@ def test_the_interval_is_a_bootstraps():
     given = scores(0.2)
     difference = given["pictures"] - given["shuffled"]
     oracle = bootstrap((difference,), np.mean, method="percentile", n_resamples=10_000, rng=1).confidence_interval
-    found = blindness(given, ["a"] * 200)
+    found = image_ablation(given, ["a"] * 200)
     np.testing.assert_allclose([found["low"], found["high"]], oracle, atol=0.005)
 
 
@@ -41,7 +41,7 @@ def test_answers_about_one_picture_are_drawn_together():
     own = (rng.random(40) < 0.6)[groups].astype(float)  # all right or all wrong about a picture
     given = {"pictures": own, "blank": np.zeros(len(own))}
     answers = [str(i) for i in range(len(own))]
-    found, alone = blindness(given, answers, groups=groups), blindness(given, answers)
+    found, alone = image_ablation(given, answers, groups=groups), image_ablation(given, answers)
     means = []
     for _ in range(4_000):
         kept = np.concatenate([np.flatnonzero(groups == g) for g in rng.integers(0, 40, 40)])
@@ -50,29 +50,29 @@ def test_answers_about_one_picture_are_drawn_together():
     assert found["gain"] == pytest.approx(alone["gain"])
     assert found["high"] - found["low"] > 1.5 * (alone["high"] - alone["low"])
     with pytest.raises(UserError, match="name a group for each score"):
-        blindness(given, answers, groups=groups[1:])
+        image_ablation(given, answers, groups=groups[1:])
 
 
 def test_it_is_compared_with_the_better_of_the_others():
     given = scores(0.5)
     given["blank"] = given["pictures"] + 1
-    found = blindness(given, ["a"] * 200)
+    found = image_ablation(given, ["a"] * 200)
     assert not found["looks"] and "with the mean picture" in found["sentence"]
 
 
 @pytest.mark.parametrize("given", [{"pictures": []}, {"pictures": [1.0]}, {"pictures": [], "blank": []}])
 def test_nothing_to_compare_is_refused(given):
     with pytest.raises(UserError, match="with pictures and without"):
-        blindness(given, ["a"])
+        image_ablation(given, ["a"])
 
 
 def test_few_examples_show_nothing():
     """Five that differ are fewer than a sign test needs."""
     for count, looks in ((1, False), (5, False), (6, True)):
         given = {"pictures": np.ones(count), "blank": np.zeros(count)}
-        assert blindness(given, ["a"] * count)["looks"] is looks
+        assert image_ablation(given, ["a"] * count)["looks"] is looks
     pairs = {"pictures": np.ones(10), "blank": np.zeros(10)}
-    assert not blindness(pairs, ["a"] * 10, groups=np.arange(10) // 2)["looks"]  # five pictures
+    assert not image_ablation(pairs, ["a"] * 10, groups=np.arange(10) // 2)["looks"]  # five pictures
 
 
 def test_many_examples_are_drawn_in_blocks_and_as_if_at_once():
@@ -80,7 +80,7 @@ def test_many_examples_are_drawn_in_blocks_and_as_if_at_once():
     difference = rng.normal(0.1, 1, 2_000)
     given = {"pictures": difference, "blank": np.zeros(2_000)}
     tracemalloc.start()
-    found = blindness(given, ["a"] * 2_000, seed=7)
+    found = image_ablation(given, ["a"] * 2_000, seed=7)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 100 * 2**20  # 305 MiB at once
@@ -91,9 +91,9 @@ def test_many_examples_are_drawn_in_blocks_and_as_if_at_once():
 
 def test_lists_of_different_lengths_are_named():
     with pytest.raises(UserError, match="3 scores with pictures and 2 of 'blank'"):
-        blindness({"pictures": np.ones(3), "blank": np.ones(2)}, ["a"] * 3)
+        image_ablation({"pictures": np.ones(3), "blank": np.ones(2)}, ["a"] * 3)
     with pytest.raises(UserError, match="3 scores with pictures and 4 of 'answers'"):
-        blindness({"pictures": np.ones(3), "blank": np.ones(3)}, ["a"] * 4)
+        image_ablation({"pictures": np.ones(3), "blank": np.ones(3)}, ["a"] * 4)
 
 
 @pytest.mark.parametrize("kind", ["pictures", "blank"])
@@ -101,4 +101,4 @@ def test_a_score_that_is_no_number_is_named(kind):
     given = {"pictures": np.ones(3), "blank": np.zeros(3)}
     given[kind][1] = np.nan
     with pytest.raises(UserError, match=f"score 1 of '{kind}' is nan"):
-        blindness(given, ["a"] * 3)
+        image_ablation(given, ["a"] * 3)

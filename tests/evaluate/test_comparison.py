@@ -72,7 +72,7 @@ def test_the_interval_of_a_ratio_stays_a_share():
 
 def test_verdicts_cover_every_other_arm_and_budget_and_name_the_primary_one():
     rows = evaluate.verdicts(usual())
-    assert [(r["b"], r["labels_per_class"]) for r in rows] == [
+    assert [(r["b"], r["budget"]) for r in rows] == [
         ("random", 5),
         ("random", 50),
         ("random", "pooled"),
@@ -188,7 +188,7 @@ def test_no_seed_complete_at_every_budget():
         *(record("random", n, s, 0.3) for n in (5, 20) for s in range(2)),
     )
     assert evaluate.headline(c).startswith("No overall verdict: no seed")
-    assert [r["labels_per_class"] for r in evaluate.verdicts(c)] == [5, 20]
+    assert [r["budget"] for r in evaluate.verdicts(c)] == [5, 20]
 
 
 def test_one_budget_of_all_labels():

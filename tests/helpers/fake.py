@@ -89,7 +89,7 @@ def write_side_files(folder):
         for seed in range(3):
             loss = 2.2 * (0.8 + 0.02 * seed) ** epoch
             rows.append(
-                f'{{"phase": "scratch", "labels_per_class": 20, "seed": {seed}, "epoch": {epoch}, '
+                f'{{"phase": "scratch", "budget": 20, "seed": {seed}, "epoch": {epoch}, '
                 f'"loss": {loss:.3f}, "val_accuracy": {0.5 - loss / 5:.3f}}}'
             )
     (folder / "metrics.jsonl").write_text("\n".join(rows) + "\n", "utf-8")

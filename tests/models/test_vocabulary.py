@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tfxfer.errors import UserError
-from tfxfer.models.tokenizer import NEEDED, Vocabulary
+from tfxfer.models.tokenizer import NEEDED, WordPieceTokenizer
 
 pytestmark = pytest.mark.tensorflow
 
@@ -19,18 +19,18 @@ def written(folder, pieces, **settings):
 
 
 def back(words, text):
-    return words.texts(words.numbers([text], 16)[0])[0]
+    return words.decode(words.encode([text], 16)[0])[0]
 
 
 def test_a_cased_bert_keeps_case_and_accents(tmp_path):
-    words = Vocabulary.read(written(tmp_path, ["Paris", "paris", "été"], do_lower_case=False))
+    words = WordPieceTokenizer.from_folder(written(tmp_path, ["Paris", "paris", "été"], do_lower_case=False))
     assert not words.lowercase
     assert back(words, "Paris été") == "Paris été"
 
 
 @pytest.mark.parametrize("settings", [{}, {"do_lower_case": True}, {"tokenizer_class": "BertTokenizer"}])
 def test_others_are_lower_cased(tmp_path, settings):
-    words = Vocabulary.read(written(tmp_path, ["paris", "ete"], **settings))
+    words = WordPieceTokenizer.from_folder(written(tmp_path, ["paris", "ete"], **settings))
     assert back(words, "Paris Été") == "paris ete"
 
 
@@ -39,15 +39,15 @@ def test_kerashubs_own_settings_are_read_too(tmp_path):
     assets.mkdir(parents=True)
     (assets / "vocabulary.txt").write_text("\n".join([*NEEDED, "Paris"]) + "\n", encoding="utf-8")
     (tmp_path / "tokenizer.json").write_text(json.dumps({"config": {"lowercase": False}}))
-    assert back(Vocabulary.read(tmp_path), "Paris") == "Paris"
+    assert back(WordPieceTokenizer.from_folder(tmp_path), "Paris") == "Paris"
 
 
 def test_settings_that_cannot_be_read_are_named(tmp_path):
     (written(tmp_path, ["paris"]) / "tokenizer_config.json").write_text('{"do_lower_case": fal')
     with pytest.raises(UserError, match=r"tokenizer_config\.json: is no JSON"):
-        Vocabulary.read(tmp_path)
+        WordPieceTokenizer.from_folder(tmp_path)
 
 
 def test_a_folder_without_a_vocabulary_is_named(tmp_path):
     with pytest.raises(UserError, match="has no tokenizer"):
-        Vocabulary.read(tmp_path)
+        WordPieceTokenizer.from_folder(tmp_path)

@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 import tfxfer
-from tfxfer.arms.captioning import Writer, measures
-from tfxfer.arms.contrastive import Towers
+from tfxfer.arms.captioning import CaptioningArm, measures
+from tfxfer.arms.contrastive import ContrastiveArm
 from tfxfer.arms.controls import deranged
-from tfxfer.arms.vqa import Answerer
+from tfxfer.arms.vqa import VQAArm
 from tfxfer.errors import TfxferError
-from tfxfer.models.tokenizer import NEEDED, Vocabulary
+from tfxfer.models.tokenizer import NEEDED, WordPieceTokenizer
 from tfxfer.records import Comparison
-from tfxfer.tasks.captioned_images import said_of_each
+from tfxfer.tasks.captioned_images import captions_by_image
 
 pytestmark = pytest.mark.tensorflow
 
@@ -30,7 +30,7 @@ def test_nothing_stays_in_its_place(count):
 
 @pytest.mark.parametrize(
     ("recipe", "arm", "other"),
-    [("knowledge", Writer, "neighbour"), ("vqa", Answerer, "prior"), ("retrieval", Towers, "anchors")],
+    [("knowledge", CaptioningArm, "neighbour"), ("vqa", VQAArm, "prior"), ("retrieval", ContrastiveArm, "anchors")],
 )
 def test_a_transfer_that_fails_leaves_a_report_of_the_others(recipe, arm, other, data_dir, tmp_path, monkeypatch):
     def diverge(*_):
@@ -51,7 +51,7 @@ def test_a_transfer_that_fails_leaves_a_report_of_the_others(recipe, arm, other,
 
 def test_unknown_words_are_not_all_the_same_word():
     """[UNK] is what a model says that knows no better; it must not be right where people wrote a rare word."""
-    words = Vocabulary([*NEEDED, "a", "zebra"])
+    words = WordPieceTokenizer([*NEEDED, "a", "zebra"])
     wanted = [["a xylophone"], ["猫"], ["A  Zebra"]]
     found = measures(["a [UNK]", "[UNK]", "a zebra"], wanted, words)
     assert found["exact_match"].tolist() == [0, 0, 1]
@@ -68,7 +68,7 @@ def test_rows_of_a_table_about_one_picture_are_one_example(tmp_path):
     table = tfxfer.load(f"csv:{tmp_path}/table.csv", image="image", caption="caption")
     pictures, captions = {}, {}
     for split in table.sizes:
-        places, said = said_of_each(table, split)
+        places, said = captions_by_image(table, split)
         for place, texts in zip(places, said):
             number = int(texts[0].split()[1])
             assert all(int(text.split()[1]) == number for text in texts)

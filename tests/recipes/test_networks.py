@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfxfer.arms import classifier as networks
-from tfxfer.arms.classifier import FeatureRows, Network
+from tfxfer.arms.classifier import FeatureRows, ClassifierArm
 from tfxfer.config import TaskConfig
 
 pytestmark = pytest.mark.tensorflow
@@ -26,7 +26,7 @@ def network(**change):
         return keras.Model(first, keras.layers.Dense(3, "softmax")(hidden))
 
     config = TaskConfig(learning_rates=(1e-2,), batch_size=8, **change)
-    return Network(build, rows, "features", {}, config)
+    return ClassifierArm(build, rows, "features", {}, config)
 
 
 @pytest.mark.parametrize("change", [{"updates": 6}, {"epochs": 2}])

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from tfxfer.arms.captioning import Gallery, Writer
+from tfxfer.arms.captioning import Gallery, CaptioningArm
 from tfxfer.config import KnowledgeConfig
 from tfxfer.models.bert import masked_lm, small_bert, word_pieces
-from tfxfer.models.tokenizer import Vocabulary
-from tfxfer.transfer.knowledge import caption_reader
+from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.transfer.knowledge import caption_model
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
 from tfxfer.transfer.knowledge.text_towers import bert_tower
 from tfxfer.transfer.knowledge.visual_qa import VisualQA
@@ -65,14 +65,14 @@ def test_answers_with_dropout(pieces):
 def test_a_captioning_record(pieces):
     keras.utils.set_random_seed(0)
     language = masked_lm(small_bert(len(pieces), 1, 16, 2), pieces, 8)[0]
-    reader = caption_reader((2, 2, 3), language, seed=0)[0]
+    reader = caption_model((2, 2, 3), language, seed=0)[0]
     start = reader.get_weights()
     grids = np.random.default_rng(0).normal(size=(len(CAPTIONS), 2, 2, 3)).astype("float32")
     gallery = Gallery(dict.fromkeys(SPLITS, grids), {split: [[caption] for caption in CAPTIONS] for split in SPLITS})
     config = KnowledgeConfig(pairs=(4,), updates=4, batch_size=4, length=8, learning_rates=(1e-2,), num_beams=1)
 
     def writer():
-        return Writer(lambda seed: start, reader, Vocabulary(pieces), gallery.drawn, config)
+        return CaptioningArm(lambda seed: start, reader, WordPieceTokenizer(pieces), gallery.drawn, config)
 
     alone, after_others = writer()(4, 1).scores, writer()
     after_others(4, 0)

@@ -56,7 +56,7 @@ def test_the_default_run_leaves_everything_it_promises(run):
     comparison = Comparison.load(folder)
     assert set(comparison.arms) == ARMS and comparison.unit == "pairs"
     assert not [record.error for record in comparison.records if record.status == "failed"]
-    assert {r.labels_per_class for r in comparison.records if r.arm == "shuffled"} == {16}
+    assert {r.budget for r in comparison.records if r.arm == "shuffled"} == {16}
     assert "are longer than 16 word pieces" in printed and "of unseen texts" in printed
 
 

@@ -27,10 +27,10 @@ class Letters:
 
 
 def way_of(name, model, key, **change):
-    from tfxfer.arms.structure_transfer import WAYS
+    from tfxfer.arms.structure_transfer import STRUCTURE_TRANSFERS
 
     config = replace(resolved(StructureConfig(transfer=name)), length=16, **change)
-    return WAYS[name](model, Letters(key), config)
+    return STRUCTURE_TRANSFERS[name](model, Letters(key), config)
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def test_markup_in_names_is_printed_as_it_is(comparison):
 
 def test_more_budgets_than_fit_go_into_a_second_table(comparison):
     more = tuple(
-        replace(r, labels_per_class=n) for r in comparison.select("transfer", 5) for n in (1, 2, 3, 4, 5, 6, None)
+        replace(r, budget=n) for r in comparison.select("transfer", 5) for n in (1, 2, 3, 4, 5, 6, None)
     )
     text = printed(replace(comparison, records=more))
     assert text.count("\n arm ") == 2

@@ -20,8 +20,8 @@ def test_the_bands_are_the_intervals_of_the_table(comparison):
         corners = {(round(x), round(y, 12)) for x, y in band.get_paths()[0].vertices}
         rows = [r for r in evaluate.summary(comparison) if r["arm"] == arm]
         for row in rows:
-            assert (row["labels_per_class"], round(row["low"], 12)) in corners
-            assert (row["labels_per_class"], round(row["high"], 12)) in corners
+            assert (row["budget"], round(row["low"], 12)) in corners
+            assert (row["budget"], round(row["high"], 12)) in corners
 
 
 def test_the_lines_are_the_means(comparison):

@@ -23,14 +23,14 @@ from tfxfer.evaluate.captions import captions as caption_scores
 from tfxfer.experiment import Outcome, sweep
 from tfxfer.fit import train
 from tfxfer.models.randomness import reseed
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.records import Record
-from tfxfer.transfer.knowledge.caption_decoding import Teller, Told
-from tfxfer.transfer.knowledge.caption_model import evidence_of, new_weights
-from tfxfer.transfer.knowledge.caption_ranking import CaptionMap, best_of, weight_by
+from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator, Captions
+from tfxfer.transfer.knowledge.caption_model import image_word_logits_of, new_weight_paths
+from tfxfer.transfer.knowledge.caption_ranking import RidgeCaptionScorer, rerank, choose_weight
 from tfxfer.transfer.knowledge.caption_training import Lessons, batches, compiled, slower
-from tfxfer.transfer.knowledge.image_word_logits import bags_of
-from tfxfer.transfer.knowledge.image_word_logits import fit as fit_evidence
+from tfxfer.transfer.knowledge.image_word_logits import bags_of_words
+from tfxfer.transfer.knowledge.image_word_logits import fit as fit_image_word_logits
 
 LONGEST = 512  # tokens of a true caption when it is judged
 
@@ -68,7 +68,7 @@ class Gallery:
         return replace(self, captions=self.captions | {"train": [self.captions["train"][i] for i in order]})
 
 
-class Writer:
+class CaptioningArm:
     """An arm that teaches a decoder for every budget, seed and learning rate.
 
     Args:
@@ -88,7 +88,7 @@ class Writer:
         self,
         start: Callable[[int], list[np.ndarray]],
         reader: keras.Model,
-        words: Vocabulary,
+        words: WordPieceTokenizer,
         gallery: Callable[[int, int], Gallery],
         config: KnowledgeConfig,
         on_epoch: Callable[[dict[str, Any]], None] | None = None,
@@ -96,11 +96,11 @@ class Writer:
     ) -> None:
         self.start, self.reader, self.words, self.gallery, self.config = start, reader, words, gallery, config
         self.on_epoch, self.keep = on_epoch, keep
-        self.teller = Teller(reader, words)
+        self.teller = CaptionGenerator(reader, words)
         self.kept: list[np.ndarray] | None = None
         self.chosen: dict[int | None, tuple[float, dict[str, float]]] = {}  # pairs -> learning rate, what was tried
         self.taught: dict[tuple[int, int], list[np.ndarray]] = {}  # (pairs, seed) -> weights, until they are asked for
-        self.captions = CaptionMap()
+        self.captions = RidgeCaptionScorer()
         self._evidence: dict[tuple[int, int], np.ndarray] = {}  # (pairs, seed) -> f to begin with
         self.weight = 0.0  # λ of f·g
 
@@ -139,18 +139,18 @@ class Writer:
         likelihood = np.bincount(lessons.picture, gains) / np.bincount(lessons.picture)  # the mean of a picture's
         return answers, measures(answers, wanted, self.words) | {"log_likelihood": likelihood}
 
-    def tell(self, grids: np.ndarray) -> Told:
+    def tell(self, grids: np.ndarray) -> Captions:
         """Return what beam search finds for pictures: all its beams."""
         config, beams = self.config, self.config.num_beams
         return self.teller.tell(
             grids, num_beams=beams, num_return=beams, max_length=config.length, length_penalty=config.length_penalty
         )
 
-    def places(self, grids: np.ndarray, told: Told) -> np.ndarray:
+    def places(self, grids: np.ndarray, told: Captions) -> np.ndarray:
         """Return int [N]: which of its beams is a picture's caption."""
         if not self.weight:
             return np.zeros(len(grids), int)
-        return best_of(told.scores, self.captions.terms(mean(grids), told.texts), self.weight)
+        return rerank(told.scores, self.captions.terms(mean(grids), told.texts), self.weight)
 
     def _learn_ranking(self, gallery: Gallery) -> float:
         """Fit f·g on the same pairs, and choose by CIDEr-D on validation what weight it has beside h."""
@@ -159,16 +159,16 @@ class Writer:
         told = self.tell(grids)
         ranks = [[texts[place] for texts in told.texts] for place in range(self.config.num_beams)]
         worth = np.stack([measures(answers, captions, self.words)["cider_d"] for answers in ranks], 1)  # [N, R]
-        self.weight = weight_by(told.scores, self.captions.terms(mean(grids), told.texts), worth)
+        self.weight = choose_weight(told.scores, self.captions.terms(mean(grids), told.texts), worth)
         return self.weight
 
     def _plain(self, captions: Sequence[str]) -> list[str]:
         """Return captions as the vocabulary writes them."""
-        return self.words.texts(self.words.numbers(captions, LONGEST)[0])
+        return self.words.decode(self.words.encode(captions, LONGEST)[0])
 
     def recall(self, record: Record) -> None:
         """Go on with the learning rate that an earlier run chose."""
-        at = record.labels_per_class if self.each_budget else max(self.config.pairs)
+        at = record.budget if self.each_budget else max(self.config.pairs)
         self.chosen.setdefault(at, (record.settings["learning_rate"], record.settings["validation"]))
 
     def final(self) -> keras.Model:
@@ -190,7 +190,7 @@ class Writer:
         lessons = Lessons.of(gallery.grids["train"], gallery.captions["train"], self.words, config.length)
         self._begin_evidence(lessons, pairs, seed)
         if not reader.compiled:
-            compiled(reader, sorted(new_weights(reader)), smoothing=config.label_smoothing)
+            compiled(reader, sorted(new_weight_paths(reader)), smoothing=config.label_smoothing)
         for variable in reader.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
         held = Lessons.of(gallery.grids["validation"], gallery.captions["validation"], self.words, config.length)
@@ -211,12 +211,12 @@ class Writer:
 
     def _begin_evidence(self, lessons: Lessons, pairs: int, seed: int) -> None:
         """Let f of f(X)·g(y) begin where it explains the training captions as bags of words."""
-        fg = evidence_of(self.reader)
+        fg = image_word_logits_of(self.reader)
         if fg is None:
             return
         if (pairs, seed) not in self._evidence:
-            bags = bags_of(lessons.numbers, len(self.words.pieces), (self.words.pad, self.words.start))
-            self._evidence[pairs, seed] = fit_evidence(np.asarray(fg.g), mean(lessons.grids)[lessons.picture], bags)
+            bags = bags_of_words(lessons.numbers, len(self.words.vocabulary), (self.words.pad_id, self.words.start_id))
+            self._evidence[pairs, seed] = fit_image_word_logits(np.asarray(fg.g), mean(lessons.grids)[lessons.picture], bags)
         fg.f.assign(self._evidence[pairs, seed])
 
     def updates(self, pairs: int) -> int:
@@ -241,7 +241,7 @@ class Writer:
         return history.rows[-1]["loss"]
 
 
-def neighbour(gallery: Gallery, words: Vocabulary) -> Outcome:
+def neighbour(gallery: Gallery, words: WordPieceTokenizer) -> Outcome:
     """Answer with the caption of the training picture whose mean feature is nearest by its cosine."""
     vectors = {split: unit(mean(gallery.grids[split])) for split in ("train", "test")}
     nearest = (vectors["test"] @ vectors["train"].T).argmax(1)
@@ -254,20 +254,20 @@ def neighbour(gallery: Gallery, words: Vocabulary) -> Outcome:
     )
 
 
-def measures(answers: Sequence[str], wanted: Sequence[Sequence[str]], words: Vocabulary) -> dict[str, np.ndarray]:
+def measures(answers: Sequence[str], wanted: Sequence[Sequence[str]], words: WordPieceTokenizer) -> dict[str, np.ndarray]:
     """Return CIDEr-D, exact match and token F1 of each caption, on words as the vocabulary splits a text."""
     references = [own_words(each, words) for each in wanted]
     each = caption_scores(answers, references, per_caption=True)["per_caption"]
     return {name: np.asarray(each[name]) for name in ("cider_d", "exact_match", "token_f1")}
 
 
-def own_words(texts: Sequence[str], words: Vocabulary) -> list[str]:
+def own_words(texts: Sequence[str], words: WordPieceTokenizer) -> list[str]:
     """Return what people wrote, as the vocabulary writes it; a text that it cannot write stays as it is.
 
     Else all words that are unknown would be one word, which a model that says [UNK] gets right.
     """
-    plain = words.texts(words.numbers(list(texts), LONGEST)[0])
-    unknown = words.pieces[words.unknown]
+    plain = words.decode(words.encode(list(texts), LONGEST)[0])
+    unknown = words.vocabulary[words.unknown_id]
     kept = [" ".join((text.casefold() if words.lowercase else text).split()) for text in texts]
     return [own if unknown in written.split() else written for own, written in zip(kept, plain)]
 

@@ -27,7 +27,7 @@ Bridge = Callable[[tf.Tensor], tf.Tensor]
 ModelOf = Callable[[int], keras.Model]  # seed -> a model: the trained one, or one with fresh weights
 
 
-class Network:
+class ClassifierArm:
     """An arm that trains a network again for every budget, seed and learning rate, compiled once.
 
     Compiling and tracing cost seconds, and the steps of a small budget less, so one model stays and its variables
@@ -101,7 +101,7 @@ class Network:
 
     def recall(self, record: Record) -> None:
         """Go on with the learning rate that an earlier run's first seed chose."""
-        self.chosen.setdefault(record.labels_per_class, record.settings["learning_rate"])
+        self.chosen.setdefault(record.budget, record.settings["learning_rate"])
 
     def final(self) -> keras.Model:
         """Return the model with the weights of `keep`, trained again when its record came from elsewhere."""
@@ -157,7 +157,7 @@ class Network:
             1,
             step_rate=warmed(rate, updates),
             on_epoch=note
-            and (lambda row: note({**row, "learning_rate": rate, "labels_per_class": budget, "seed": seed})),
+            and (lambda row: note({**row, "learning_rate": rate, "budget": budget, "seed": seed})),
         )
         model.jit_compile = False  # the step is compiled; XLA would compile anew for each size of batch that is asked
         answers, labels = self._answers(model, data, "validation"), data.labels("validation")

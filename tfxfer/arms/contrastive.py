@@ -95,7 +95,7 @@ class Pairs:
         return float(self.score(k, "validation")["reciprocal_rank"].mean())
 
 
-class Towers:
+class ContrastiveArm:
     """An arm that trains the text tower of a `DualEncoder` for every budget and seed.
 
     The learning rate is chosen once, at the greatest budget with the first seed, where there is most to learn.

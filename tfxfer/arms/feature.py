@@ -12,8 +12,8 @@ from functools import lru_cache, partial
 import keras
 import numpy as np
 
-from tfxfer.arms.frozen_features import OverFeatures
-from tfxfer.arms.frozen_transformer import OverTokens
+from tfxfer.arms.frozen_features import FrozenFeatures
+from tfxfer.arms.frozen_transformer import FrozenTransformer
 from tfxfer.baselines.classification import most_frequent, native
 from tfxfer.config import FeatureConfig
 from tfxfer.data.pictures import readable_errors
@@ -55,8 +55,8 @@ def plan(source: keras.Model, task: Task, config: FeatureConfig, run: Run) -> Pl
     def fresh(seed: int) -> keras.Model:
         return fresh_copy(source, seed)
 
-    over = (OverTokens if bridge == "tokens" else OverFeatures)(source, task, config, run)
-    if isinstance(over, OverFeatures):
+    over = (FrozenTransformer if bridge == "tokens" else FrozenFeatures)(source, task, config, run)
+    if isinstance(over, FrozenFeatures):
         over.say_what_is_lost()
     transfer = over.frozen("transfer", trained)
     trained_at = config.trained_at or (min(config.labels_per_class, key=lambda n: abs(n - 20)),)

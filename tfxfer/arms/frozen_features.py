@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxfer.arms.classifier import FeatureRows, ModelOf, Network
+from tfxfer.arms.classifier import FeatureRows, ModelOf, ClassifierArm
 from tfxfer.cache import data_dir
 from tfxfer.config import FeatureConfig
 from tfxfer.experiment import Outcome
@@ -21,7 +21,7 @@ from tfxfer.transfer.feature import attach, extract, extractor, finetune, linear
 Splits = dict[str, tuple[Any, np.ndarray]]  # split -> features [N, D] and labels [N]
 
 
-class OverFeatures:
+class FrozenFeatures:
     """f(x) = W·φ(x) + b over `render` (texts as pixels), or over nothing (pictures for a picture model).
 
     Args:
@@ -35,7 +35,7 @@ class OverFeatures:
         self.task, self.config, self.run = task, config, run
         self.bridge = self._render(source.input.shape[-1]) if task.key == "text" else None
         self.drawn = tf.function(self.bridge, reduce_retracing=True) if self.bridge else None  # traced once
-        self.trained: list[Network] = []
+        self.trained: list[ClassifierArm] = []
 
     def _render(self, channels: int) -> RenderText:
         config = self.config
@@ -68,7 +68,7 @@ class OverFeatures:
         """Return an arm: W and b fitted on φ(x), φ frozen."""
         return FrozenArm(self, model_of)
 
-    def whole(self, name: str, model_of: ModelOf) -> Network:
+    def whole(self, name: str, model_of: ModelOf) -> ClassifierArm:
         """Return an arm: body and a fresh linear head, trained together (finetune: from --unfreeze up)."""
         unfreeze = self.config.unfreeze if name == "finetune" else None
 
@@ -79,7 +79,7 @@ class OverFeatures:
             model = keras.Model(body.input, head(body.output), name="network")
             return finetune(model, unfreeze) if unfreeze else model
 
-        arm = Network.on(self.task, build, self.config, self.run, name, self.drawn)
+        arm = ClassifierArm.on(self.task, build, self.config, self.run, name, self.drawn)
         if unfreeze is None:  # the same network with other weights: one compilation serves both arms
             arm.twin = self.trained[0] if self.trained else None
             self.trained.append(arm)
@@ -94,7 +94,7 @@ class FrozenArm:
         model_of: seed -> the source's body.
     """
 
-    def __init__(self, over: OverFeatures, model_of: ModelOf) -> None:
+    def __init__(self, over: FrozenFeatures, model_of: ModelOf) -> None:
         self.over, self.task, self.config = over, over.task, over.config
         self.largest = max(self.config.labels_per_class)
         self.model_of = model_of
@@ -158,7 +158,7 @@ def _linear(features: Splits, num_classes: int) -> tuple[Outcome, Any]:
 
 def _mlp(features: Splits, num_classes: int, config: FeatureConfig, seed: int) -> tuple[Outcome, Any]:
     width, rows = features["train"][0].shape[1], FeatureRows(features)
-    arm = Network(
+    arm = ClassifierArm(
         lambda seed: mlp_head(width, num_classes), lambda budget, seed: rows, "features", {}, config, keep=(None, seed)
     )
     return arm(None, seed), arm.final()

@@ -4,7 +4,7 @@ from functools import lru_cache, partial
 
 import keras
 
-from tfxfer.arms.classifier import ModelOf, Network
+from tfxfer.arms.classifier import ModelOf, ClassifierArm
 from tfxfer.config import FeatureConfig
 from tfxfer.errors import UserError
 from tfxfer.models.randomness import seeded
@@ -15,7 +15,7 @@ from tfxfer.transfer.bridges.tokens import image_to_text_body, learn_vocabulary,
 VOCABULARY = 5000  # most frequent tokens that get an embedding of their own
 
 
-class OverTokens:
+class FrozenTransformer:
     """The bridge is trained together with the head, so every arm trains a network.
 
     Args:
@@ -62,14 +62,14 @@ class OverTokens:
             return None
         return learn_vocabulary(self.task.dataset.texts("train"), self.config.unit, VOCABULARY)
 
-    def frozen(self, name: str, model_of: ModelOf) -> Network:
+    def frozen(self, name: str, model_of: ModelOf) -> ClassifierArm:
         """Return an arm: input layer, normalisation, positions and head train; the rest of the body is frozen."""
         return self._network(name, model_of, "fpt")
 
-    def whole(self, name: str, model_of: ModelOf) -> Network:
+    def whole(self, name: str, model_of: ModelOf) -> ClassifierArm:
         """Return an arm in which everything trains."""
         return self._network(name, model_of, "all")
 
-    def _network(self, name: str, model_of: ModelOf, trainable: str) -> Network:
+    def _network(self, name: str, model_of: ModelOf, trainable: str) -> ClassifierArm:
         build = partial(self.build, model_of, trainable)
-        return Network.on(self.task, build, self.config, self.run, name)
+        return ClassifierArm.on(self.task, build, self.config, self.run, name)

@@ -28,7 +28,7 @@ LOOKED_AT, WHITE = 128, 229  # training pictures, and the least grey value of 25
 GROWN = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Dense)  # layers with units of their own
 
 
-class Way:
+class StructureTransfer:
     """A ready transfer T on a task.
 
     Args:
@@ -81,7 +81,7 @@ class Way:
         return None if unit == "bytes" else learn_vocabulary(self.task.dataset.texts("train"), unit, VOCABULARY)
 
 
-class Vision(Way):
+class Vision(StructureTransfer):
     """encoder_to_vision: a text encoder's blocks read picture patches."""
 
     wants, compiled, whole = "text", True, ("scratch", "finetune")
@@ -119,7 +119,7 @@ class Vision(Way):
         )
 
 
-class TextCnn(Way):
+class TextCnn(StructureTransfer):
     """image_cnn_to_text_cnn: a picture CNN's kernels read a line of text. All of it trains."""
 
     gives = "text"
@@ -136,7 +136,7 @@ class TextCnn(Way):
         )
 
 
-class TextEncoder(Way):
+class TextEncoder(StructureTransfer):
     """vision_to_encoder: a picture transformer's blocks read text."""
 
     gives, whole = "text", ("scratch", "finetune")
@@ -176,7 +176,7 @@ class TextEncoder(Way):
         return keras.Model(texts, classify(features, self.classes), name="text_from_vision")
 
 
-class Regrown(Way):
+class RebuiltCNN(StructureTransfer):
     """widen, deepen, shrink, resize_input and merge: a picture model made anew, then a fresh head. All of it trains."""
 
     whole = ("finetune",)
@@ -236,11 +236,11 @@ class Regrown(Way):
         return found[-1:]
 
 
-WAYS: dict[str, type[Way]] = {
+STRUCTURE_TRANSFERS: dict[str, type[StructureTransfer]] = {
     "encoder_to_vision": Vision,
     "vision_to_encoder": TextEncoder,
     "image_cnn_to_text_cnn": TextCnn,
-    **dict.fromkeys(("widen", "deepen", "shrink", "resize_input", "merge"), Regrown),
+    **dict.fromkeys(("widen", "deepen", "shrink", "resize_input", "merge"), RebuiltCNN),
 }
 
 

@@ -22,7 +22,7 @@ from tfxfer.experiment import Outcome, sweep
 from tfxfer.records import Record
 from tfxfer.tasks.visual_questions import Questions
 from tfxfer.transfer.feature.probe import linear_probe
-from tfxfer.transfer.knowledge.question_batches import Asked
+from tfxfer.transfer.knowledge.question_batches import QuestionBatch
 from tfxfer.transfer.knowledge.visual_qa import VisualQA
 
 MEASURE = "question_accuracy"
@@ -35,7 +35,7 @@ class Lessons:
     """Questions of the three splits with what the model reads of them."""
 
     questions: dict[str, Questions]
-    asked: dict[str, Asked]
+    asked: dict[str, QuestionBatch]
 
     def blind(self) -> "Lessons":
         """Return the lessons in which every picture is the mean training picture."""
@@ -52,7 +52,7 @@ class Lessons:
         return Lessons(self.questions | {"train": train}, self.asked | {"train": asked})
 
 
-class Answerer:
+class VQAArm:
     """An arm that trains a `VisualQA` for every budget and seed.
 
     The learning rate is chosen once, at the greatest budget with the first seed, where there is most to learn.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfxfer.experiment import Outcome
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 
 ORDERS = (1, 2, 3)  # pieces of an n-gram; validation chooses
 
@@ -57,7 +57,7 @@ class NGrams:
         return float(np.mean(gains))
 
 
-def native_language(train: Sequence[str], validation: Sequence[str], test: Sequence[str], words: Vocabulary,
+def native_language(train: Sequence[str], validation: Sequence[str], test: Sequence[str], words: WordPieceTokenizer,
                     length: int) -> Outcome:  # fmt: skip
     """Answer with the likelihood of test texts under n-grams of the training texts; validation chooses n.
 
@@ -69,7 +69,7 @@ def native_language(train: Sequence[str], validation: Sequence[str], test: Seque
         length: Tokens that a text is cut to.
     """
     rows, held, asked = (_rows(texts, words, length) for texts in (train, validation, test))
-    tried = {order: NGrams(rows, order, len(words.pieces)) for order in ORDERS}
+    tried = {order: NGrams(rows, order, len(words.vocabulary)) for order in ORDERS}
     scores = {order: float(np.mean([model.log_likelihood(row) for row in held])) for order, model in tried.items()}
     best = max(scores, key=lambda order: scores[order])
     found = np.array([tried[best].log_likelihood(row) for row in asked])
@@ -90,6 +90,6 @@ def nats(likelihoods: np.ndarray) -> list[str]:
     return [f"{value:.2f} nats a token".replace("-", "−") for value in likelihoods]
 
 
-def _rows(texts: Sequence[str], words: Vocabulary, length: int) -> list[list[int]]:
-    numbers, _ = words.numbers(texts, length)
-    return [[int(number) for number in row if number != words.pad] for row in numbers]
+def _rows(texts: Sequence[str], words: WordPieceTokenizer, length: int) -> list[list[int]]:
+    numbers, _ = words.encode(texts, length)
+    return [[int(number) for number in row if number != words.pad_id] for row in numbers]

@@ -53,11 +53,11 @@ def summary(
         seed: Seed of the bootstrap.
 
     Returns:
-        Dicts with `arm`, `labels_per_class`, `score`, `low`, `high` (mean over examples and seeds and its
+        Dicts with `arm`, `budget`, `score`, `low`, `high` (mean over examples and seeds and its
         interval by `interval`; None when every seed failed), `seeds` (those that succeeded), `failed`,
         `errors`, `trainable` (parameters) and `seconds` (mean of one seed).
     """
-    tried = {(r.arm, r.labels_per_class) for r in comparison.records}
+    tried = {(r.arm, r.budget) for r in comparison.records}
     return [
         _row(comparison, arm, budget, measure, level, seed)
         for arm in comparison.arms
@@ -80,8 +80,8 @@ def verdicts(
     Seeds are paired by their number, and those that one arm lacks are left out as long as two pairs remain.
 
     Returns:
-        `Verdict.to_dict` of each comparison with `labels_per_class` (the budget), `budgets` (a list of it)
-        `measure` and `role`. Where an arm shares several budgets, a last row has `labels_per_class` "pooled" and all
+        `Verdict.to_dict` of each comparison with `budget` (the budget), `budgets` (a list of it)
+        `measure` and `role`. Where an arm shares several budgets, a last row has `budget` "pooled" and all
         of them in `budgets`. `role` is "primary" for `transfer` against `random` over all budgets by the first
         measure, else "secondary".
     """
@@ -97,7 +97,7 @@ def verdicts(
             if one is None:
                 continue
             primary = (subject, other) == PRIMARY and budgets == shared and measure == comparison.measures[0]
-            place = {"labels_per_class": budgets[0] if len(budgets) == 1 else POOLED, "budgets": budgets}
+            place = {"budget": budgets[0] if len(budgets) == 1 else POOLED, "budgets": budgets}
             role = "primary" if primary else "secondary"
             rows.append({**one.to_dict(), **place, "measure": measure, "role": role})
     return rows
@@ -170,7 +170,7 @@ def _listed(words: Sequence[str]) -> str:
 def _row(
     comparison: Comparison, arm: str, budget: int | None, measure: str | None, level: float, seed: int
 ) -> dict[str, Any]:
-    records = [r for r in comparison.records if (r.arm, r.labels_per_class) == (arm, budget)]
+    records = [r for r in comparison.records if (r.arm, r.budget) == (arm, budget)]
     good = [r for r in records if r.status == "ok"]
     scores = comparison.scores(arm, budget, measure)  # [S, N]
     mean, low, high = interval(scores, level=level, seed=seed) if scores.size else (None, None, None)
@@ -179,7 +179,7 @@ def _row(
     errors = [r.error or "no reason was recorded" for r in records if r.status != "ok"]
     return {
         "arm": arm,
-        "labels_per_class": budget,
+        "budget": budget,
         "score": mean,
         "low": low,
         "high": high,
@@ -222,10 +222,10 @@ def _where(budgets: Sequence[int | None], unit: str) -> str:
 
 
 def _by_budget(rows: Sequence[dict[str, Any]], unit: str) -> str:
-    single = [row for row in rows if row["labels_per_class"] != POOLED]
+    single = [row for row in rows if row["budget"] != POOLED]
     parts = []
     for word in ("helped", "hurt", "no evidence"):
-        budgets = [row["labels_per_class"] for row in single if row["word"] == word]
+        budgets = [row["budget"] for row in single if row["word"] == word]
         if len(budgets) == len(single):
             return f"Taken one by one, every budget says the same: {word}."
         if budgets:
@@ -247,7 +247,7 @@ def _plain_sentence(rows: Sequence[dict[str, Any]], primary_budgets: Sequence[in
         "helped": f"Transfer also beats {plain}, by {by} {span}",
     }.get(row["word"], f"Between transfer and {plain} no difference was shown {span}")
     for word, better in (("helped", "transfer"), ("hurt", plain)):
-        budgets = [r["labels_per_class"] for r in rows[:-1] if r["word"] == word != row["word"]]
+        budgets = [r["budget"] for r in rows[:-1] if r["word"] == word != row["word"]]
         if budgets:
             sentence += f"; at {budget_words(budgets, unit)} {better} is better"
     return f"{sentence}."

@@ -15,7 +15,7 @@ BLOCK = 2**22  # numbers that are drawn at a time
 SAME = 0.5  # share of identical answers from which they are said to be the same
 
 
-def blindness(
+def image_ablation(
     scores: Mapping[str, np.ndarray],
     answers: Sequence[str],
     *,

@@ -1,4 +1,4 @@
-"""Word pieces to numbers and back, for models that write."""
+"""WordPiece tokenization as BERT does it: texts to token ids and back."""
 
 import json
 from collections.abc import Sequence
@@ -13,39 +13,39 @@ from tfxfer.errors import UserError
 NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-class Vocabulary:
+class WordPieceTokenizer:
     """BERT's word pieces: a caption is [CLS] pieces [SEP], so [CLS] begins it and [SEP] ends it.
 
     Args:
-        pieces: The V word pieces in the order of their numbers.
+        vocabulary: The V word pieces in the order of their ids.
         lowercase: Whether texts are lower-cased and lose their accents, as the pieces were.
 
     Raises:
         UserError: A token that BERT needs is missing.
     """
 
-    def __init__(self, pieces: Sequence[str], lowercase: bool = True) -> None:
-        missing = [token for token in NEEDED if token not in pieces]
+    def __init__(self, vocabulary: Sequence[str], lowercase: bool = True) -> None:
+        missing = [token for token in NEEDED if token not in vocabulary]
         if missing:
-            raise UserError(f"the vocabulary of {len(pieces)} word pieces has no {', '.join(missing)}")
+            raise UserError(f"the vocabulary of {len(vocabulary)} word pieces has no {', '.join(missing)}")
         import keras_hub
 
-        self.pieces, self.lowercase = list(pieces), lowercase
+        self.vocabulary, self.lowercase = list(vocabulary), lowercase
         self.tokenizer = keras_hub.tokenizers.BertTokenizer(
-            vocabulary=self.pieces, lowercase=lowercase, strip_accents=lowercase
+            vocabulary=self.vocabulary, lowercase=lowercase, strip_accents=lowercase
         )
-        self.pad, self.unknown, self.start, self.end, self.mask = (self.pieces.index(token) for token in NEEDED)
+        self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id = (self.vocabulary.index(token) for token in NEEDED)
         self._known: dict[str, np.ndarray] = {}  # text -> its pieces: the same captions are asked for again and again
 
     @classmethod
-    def read(cls, folder: str | Path) -> "Vocabulary":
+    def from_folder(cls, folder: str | Path) -> "WordPieceTokenizer":
         """Return the vocabulary in a model's folder: `vocab.txt`, `vocabulary.txt` or KerasHub's tokenizer assets.
 
         Texts are lower-cased unless the folder's `tokenizer_config.json` (Hugging Face) or `tokenizer.json` (KerasHub)
         says otherwise, as that of a cased BERT does.
 
         Raises:
-            UserError: There is none; without its own vocabulary a language model cannot be asked. Or its settings
+            UserError: There is none; a language model is of no use without its own vocabulary. Or its settings
                 cannot be read.
         """
         names = ("vocab.txt", "vocabulary.txt", "assets/tokenizer/vocabulary.txt")
@@ -56,42 +56,42 @@ class Vocabulary:
             )
         return cls(file.read_text(encoding="utf-8").split("\n")[: _lines(file)], _lowercase(Path(folder)))
 
-    def numbers(self, texts: Sequence[str], length: int) -> tuple[np.ndarray, int]:
+    def encode(self, texts: Sequence[str], length: int) -> tuple[np.ndarray, int]:
         """Return int32 [N, length], padded, and how many texts were longer and are cut before their end token."""
         if length < 3:
             raise UserError(f"a length of {length} leaves no room for a word between [CLS] and [SEP]; give 3 or more")
-        found = np.full((len(texts), length), self.pad, np.int32)
+        found = np.full((len(texts), length), self.pad_id, np.int32)
         cut = 0
         for row, ids in enumerate(self._split(texts)):
             cut += len(ids) > length - 2
-            ids = np.concatenate([[self.start], ids[: length - 2], [self.end]])
+            ids = np.concatenate([[self.start_id], ids[: length - 2], [self.end_id]])
             found[row, : len(ids)] = ids
         return found, cut
 
     def _split(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Return the numbers of each text's pieces."""
+        """Return the ids of each text's pieces."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
             self._known |= {text: np.asarray(ids) for text, ids in zip(new, self.tokenizer(tf.constant(new)))}
         return [self._known[text] for text in texts]
 
-    def texts(self, numbers: np.ndarray) -> list[str]:
-        """Return the texts of token numbers [N, L], without special tokens, up to the first end token."""
-        return [" ".join(self.words(row)) for row in np.asarray(numbers)]
+    def decode(self, token_ids: np.ndarray) -> list[str]:
+        """Return the texts of token ids [N, L], without special tokens, up to the first end token."""
+        return [" ".join(self.decode_words(row)) for row in np.asarray(token_ids)]
 
-    def words(self, row: np.ndarray) -> list[str]:
+    def decode_words(self, row: np.ndarray) -> list[str]:
         """Return the words of one text, whose pieces are joined."""
-        return ["".join(self.pieces[i].removeprefix("##") for i in word) for word in self.grouped(row)]
+        return ["".join(self.vocabulary[i].removeprefix("##") for i in word) for word in self.group_pieces(row)]
 
-    def grouped(self, row: np.ndarray) -> list[list[int]]:
-        """Return the numbers of the pieces of each word."""
+    def group_pieces(self, row: np.ndarray) -> list[list[int]]:
+        """Return the ids of the pieces of each word."""
         groups: list[list[int]] = []
         for i in map(int, row):
-            if i == self.end:
+            if i == self.end_id:
                 break
-            if i in (self.start, self.pad):
+            if i in (self.start_id, self.pad_id):
                 continue
-            if self.pieces[i].startswith("##") and groups:
+            if self.vocabulary[i].startswith("##") and groups:
                 groups[-1].append(i)
             else:
                 groups.append([i])

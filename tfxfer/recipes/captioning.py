@@ -20,12 +20,12 @@ import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.arms.captioning import Gallery, Writer, neighbour
+from tfxfer.arms.captioning import Gallery, CaptioningArm, neighbour
 from tfxfer.arms.controls import has_model
 from tfxfer.cache import atomic_file, key_of, write_json
 from tfxfer.config import KnowledgeConfig, TaskConfig
 from tfxfer.experiment import Arm, Experiment
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.recipes.device import prepare
 from tfxfer.recipes.feature import conclude, load_source, records_folder, run_arms
 from tfxfer.recipes.panels import image_ablation as looking
@@ -34,7 +34,7 @@ from tfxfer.runs import Run
 from tfxfer.sources.language_model import fresh_language, load_language, read_on, texts_to_read
 from tfxfer.tasks.captioned_images import Pictures, count_long
 from tfxfer.transfer.graph import fingerprint
-from tfxfer.transfer.knowledge.caption_model import caption_reader, grid_of, sized, standardized, whole
+from tfxfer.transfer.knowledge.caption_model import caption_model, feature_map_encoder, resized_encoder, standardized, whole
 
 MEASURES = ("cider_d", "log_likelihood", "exact_match", "token_f1")
 
@@ -46,9 +46,9 @@ def run(config: KnowledgeConfig) -> Path:
     try:
         this.say(f"tfxfer {tfxfer.__version__} · knowledge transfer · {prepare(config)} · {this.folder}")
         language, words = load_language(config, this)
-        encoder = grid_of(load_encoder(config, this))
+        encoder = feature_map_encoder(load_encoder(config, this))
         pictures = Pictures.load(config, encoder, this)
-        encoder = sized(encoder, pictures.images["train"].shape[1:], config.places)
+        encoder = resized_encoder(encoder, pictures.images["train"].shape[1:], config.places)
         with this.phase("features"):
             gallery = pictures.gallery(encoder)
             encoder = standardized(encoder, gallery.grids["train"])
@@ -134,12 +134,12 @@ def encoder_config(config: KnowledgeConfig) -> TaskConfig:
 
 def plan(
     language: keras.Model,
-    words: Vocabulary,
+    words: WordPieceTokenizer,
     texts: list[str],
     gallery: Gallery,
     config: KnowledgeConfig,
     this: Run,
-) -> tuple[list[Arm], Writer]:
+) -> tuple[list[Arm], CaptioningArm]:
     """Return the arms, and the one under study: one reader, the same budget, and one thing changed at a time."""
     shape = gallery.grids["train"].shape[1:]
     how: dict[str, Any] = {
@@ -147,14 +147,14 @@ def plan(
         "prefix_length": config.prefix_length if config.looking == "prefix" else 0,
         "evidence": config.evidence,
     }
-    reader, weight_map = caption_reader(shape, language, **how, seed=config.seed)
+    reader, weight_map = caption_model(shape, language, **how, seed=config.seed)
     keep(weight_map, "", this)
 
     carried = read_on(reader, words, texts, config, this) if texts else {}
 
     @cache
     def warm(seed: int) -> list[np.ndarray]:
-        made = caption_reader(shape, language, **how, seed=seed)[0]
+        made = caption_model(shape, language, **how, seed=seed)[0]
         for variable in made.trainable_variables:
             if variable.path in carried:
                 variable.assign(carried[variable.path])
@@ -162,18 +162,18 @@ def plan(
 
     @cache
     def cold(seed: int) -> list[np.ndarray]:
-        return caption_reader(shape, fresh_language(language, seed), **how, seed=seed)[0].get_weights()
+        return caption_model(shape, fresh_language(language, seed), **how, seed=seed)[0].get_weights()
 
-    def arm(name: str, start: Callable[[int], list[np.ndarray]], change: Callable[[Gallery, int], Gallery]) -> Writer:
+    def arm(name: str, start: Callable[[int], list[np.ndarray]], change: Callable[[Gallery, int], Gallery]) -> CaptioningArm:
         def told_of(row: dict[str, Any]) -> None:
             this.metric("arm training", arm=name, **row)
 
         last = (max(config.pairs), config.seed)
-        return Writer(start, reader, words, lambda n, s: change(gallery.drawn(n, s), s), config, told_of, last)
+        return CaptioningArm(start, reader, words, lambda n, s: change(gallery.drawn(n, s), s), config, told_of, last)
 
     transfer = arm("transfer", warm, lambda drawn, seed: drawn)
     at = config.controls_at or (max(config.pairs),)
-    writers: list[tuple[str, Writer, tuple[int, ...] | None]] = [
+    writers: list[tuple[str, CaptioningArm, tuple[int, ...] | None]] = [
         ("transfer", transfer, None),
         ("random", arm("random", cold, lambda drawn, seed: drawn), None),
         ("blind", arm("blind", warm, lambda drawn, seed: drawn.blind()), at),
@@ -184,7 +184,7 @@ def plan(
 
 
 def save(
-    transfer: Writer, encoder: keras.Model, pictures: Pictures, words: Vocabulary, config: KnowledgeConfig, this: Run
+    transfer: CaptioningArm, encoder: keras.Model, pictures: Pictures, words: WordPieceTokenizer, config: KnowledgeConfig, this: Run
 ) -> None:
     """Save the transfer arm at its greatest budget, first seed, as one model, with its vocabulary."""
     model = whole(encoder, transfer.final())
@@ -197,7 +197,7 @@ def save(
     described = {
         "task": "captions",
         "input": "image",
-        "pieces": words.pieces,
+        "pieces": words.vocabulary,
         "lowercase": words.lowercase,
         "image_size": [height, width],
         "channels": channels,

@@ -174,12 +174,12 @@ def run_arms(experiment: Experiment, this: Run, kept: Path) -> Comparison:
 
         def on_record(record: Record, done: int, total: int) -> None:
             score = next((f"{record.metrics[m]:.3f}" for m in experiment.measures if m in record.metrics), "failed")
-            where = f"{record.arm}, {record.labels_per_class} {experiment.unit}, seed {record.seed}"
+            where = f"{record.arm}, {record.budget} {experiment.unit}, seed {record.seed}"
             bar.update(task, completed=done, total=total, note=f"{where}: {score}")
             this.metric(
                 "arm",
                 arm=record.arm,
-                labels_per_class=record.labels_per_class,
+                budget=record.budget,
                 seed=record.seed,
                 status=record.status,
                 seconds=record.seconds,

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.arms.captioning import Gallery, Writer
+from tfxfer.arms.captioning import Gallery, CaptioningArm
 from tfxfer.arms.controls import has_model
 from tfxfer.baselines.language_ngrams import native_language, nats
 from tfxfer.cache import atomic_file, write_json
@@ -25,16 +25,16 @@ from tfxfer.config import KnowledgeConfig, StructureConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Experiment
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.recipes.checks import target_columns
 from tfxfer.recipes.feature import conclude, records_folder, run_arms
 from tfxfer.recipes.panels.ledger import keep
 from tfxfer.runs import Run
 from tfxfer.sources.language_model import fresh_language, load_language
-from tfxfer.tasks.captioned_images import one_each
+from tfxfer.tasks.captioned_images import one_image_per_caption
 from tfxfer.tasks.classification import png
 from tfxfer.transfer.graph import fingerprint
-from tfxfer.transfer.knowledge.caption_model import caption_reader, whole
+from tfxfer.transfer.knowledge.caption_model import caption_model, whole
 from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
 
 SHOWN = 24  # test texts in the report
@@ -49,7 +49,7 @@ def speak(config: StructureConfig, this: Run) -> None:
     makes = Decoders(language, texts.gallery, config)
     last = (max(how.pairs), config.seed)
     transfer, random = (
-        Speaker(start, makes.reader, words, texts.gallery.drawn, how, _telling(this, name), keep=last)
+        LanguageModelArm(start, makes.reader, words, texts.gallery.drawn, how, _telling(this, name), keep=last)
         for name, start in (("transfer", makes.warm), ("random", makes.cold))
     )
     random.teller = transfer.teller  # one reader, one compiled question
@@ -141,7 +141,7 @@ class Texts:
         height, width = (config.image_size,) * 2 if config.image_size else stored[:2] if stored else (64, 64)
         patches = patches_of((height, width, stored[2] if stored else 3), config.patch_size)
         reading = KnowledgeConfig(image_size=config.image_size)
-        found = {split: one_each(dataset, split, n, reading, patches) for split, n in limits.items()}
+        found = {split: one_image_per_caption(dataset, split, n, reading, patches) for split, n in limits.items()}
         grids = {
             split: np.asarray(patches.predict(rows, batch_size=128, verbose=0), np.float32)
             for split, (rows, _) in found.items()
@@ -207,9 +207,9 @@ class Decoders:
         self.cold = lru_cache(maxsize=1)(lambda seed: self._made(fresh_language(language, seed), seed)[0].get_weights())
 
     def _made(self, language: keras.Model, seed: int) -> tuple[keras.Model, WeightMap]:
-        return caption_reader(self.shape, language, cross_attention=self.config.cross_attention, seed=seed)
+        return caption_model(self.shape, language, cross_attention=self.config.cross_attention, seed=seed)
 
-    def proof(self, speaker: Writer) -> str:
+    def proof(self, speaker: CaptioningArm) -> str:
         """Say what the decoder makes of test texts before anything trains, with the source's weights and with fresh."""
         asked = self.gallery.captions["test"][:PROVEN_ON]
         found = []
@@ -223,7 +223,7 @@ class Decoders:
         )
 
 
-class Speaker(Writer):
+class LanguageModelArm(CaptioningArm):
     """An arm that is judged by the likelihood of test texts, and makes the same steps whatever the budget."""
 
     each_budget = True
@@ -231,7 +231,7 @@ class Speaker(Writer):
 
     def answer(self, grids: np.ndarray, wanted: Any) -> tuple[list[str], dict[str, np.ndarray]]:
         """Return the likelihoods of texts, in words and in numbers."""
-        numbers, _ = self.words.numbers([each[0] for each in wanted], self.config.length)
+        numbers, _ = self.words.encode([each[0] for each in wanted], self.config.length)
         found = self.teller.log_likelihood(grids, numbers)
         return nats(found), {"log_likelihood": found}
 
@@ -240,19 +240,19 @@ class Speaker(Writer):
         return self.config.updates
 
 
-def rival(gallery: Gallery, words: Vocabulary, length: int) -> Any:
+def rival(gallery: Gallery, words: WordPieceTokenizer, length: int) -> Any:
     """Return what n-grams of the same training texts answer; they look at no picture."""
     texts = {split: [each[0] for each in rows] for split, rows in gallery.captions.items()}
     return native_language(texts["train"], texts["validation"], texts["test"], words, length)
 
 
-def save(reader: keras.Model, texts: Texts, words: Vocabulary, config: StructureConfig, this: Run) -> None:
+def save(reader: keras.Model, texts: Texts, words: WordPieceTokenizer, config: StructureConfig, this: Run) -> None:
     """Save the transfer arm at its greatest budget, first seed: as a captioner, or as a model of language alone."""
     defaults = KnowledgeConfig()
     described: dict[str, Any] = {
         "task": "captions" if texts.patches else "language",
         "input": "image" if texts.patches else "text",
-        "pieces": words.pieces,
+        "pieces": words.vocabulary,
         "lowercase": words.lowercase,
         "length": config.length,
         "num_beams": defaults.num_beams,

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.arms.contrastive import MEASURES, Pairs, Towers, anchors, native
+from tfxfer.arms.contrastive import MEASURES, Pairs, ContrastiveArm, anchors, native
 from tfxfer.arms.controls import has_model
 from tfxfer.arms.feature import fresh_copy
 from tfxfer.cache import data_dir, key_of
@@ -32,7 +32,7 @@ from tfxfer.data.pictures import readable_errors
 from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.models.randomness import seeded
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.recipes.checks import retrieval_columns
 from tfxfer.recipes.device import prepare
 from tfxfer.recipes.feature import conclude, load_source, records_folder, run_arms
@@ -119,11 +119,11 @@ def _shared(config: RetrievalConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names}
 
 
-def load_language(config: RetrievalConfig, this: Run) -> tuple[keras.Model, Vocabulary]:
+def load_language(config: RetrievalConfig, this: Run) -> tuple[keras.Model, WordPieceTokenizer]:
     """Return a BERT and its word pieces: trained on texts (once, then cached), or read from a folder."""
     if config.texts.startswith("preset:"):
         folder = Path(config.texts.removeprefix("preset:")).expanduser()
-        words = Vocabulary.read(folder)
+        words = WordPieceTokenizer.from_folder(folder)
         return tfxfer.source(config.texts, seed=config.seed), words
     with this.phase("data"):
         texts = tfxfer.load(config.texts, data_dir=config.data_dir, download=config.download)
@@ -192,10 +192,10 @@ def first_rows(captions: list[list[str]]) -> np.ndarray:
     return np.array(list(first.values()), np.int64)
 
 
-def count_long(pairs: Pairs, words: Vocabulary, config: RetrievalConfig, this: Run) -> None:
+def count_long(pairs: Pairs, words: WordPieceTokenizer, config: RetrievalConfig, this: Run) -> None:
     """Say how many texts are longer than the text tower reads."""
     texts = [text for split in pairs.captions for text in pairs.texts(split)]
-    cut = words.numbers(texts, config.length)[1]
+    cut = words.encode(texts, config.length)[1]
     if cut:
         this.say(
             f"target: {cut:,} of {len(texts):,} texts are longer than {config.length} word pieces, and their ends are "
@@ -245,7 +245,7 @@ class Arms:
     def __init__(
         self,
         bert: keras.Model,
-        words: Vocabulary,
+        words: WordPieceTokenizer,
         phi: keras.Model,
         data: Dataset,
         pairs: Pairs,
@@ -277,10 +277,10 @@ class Arms:
     def build(self, bert: keras.Model, seed: int) -> DualEncoder:
         """Return a dual encoder over a BERT, the rest of it fresh."""
         seeded(seed)
-        tower = bert_tower(bert, self.words.pieces, self.config.length, self.words.lowercase)
+        tower = bert_tower(bert, self.words.vocabulary, self.config.length, self.words.lowercase)
         return DualEncoder(self.phi, tower, dim=self.config.dim or None, temperature=self.config.temperature)
 
-    def network(self, name: str, pairs: Any, fresh: bool = False) -> Towers:
+    def network(self, name: str, pairs: Any, fresh: bool = False) -> ContrastiveArm:
         """Return an arm that trains the text tower from its start."""
 
         def start(seed: int) -> list[np.ndarray]:
@@ -290,7 +290,7 @@ class Arms:
         def report(row: dict[str, Any]) -> None:
             self.this.metric("arm training", arm=name, **row)
 
-        return Towers(self.towers, lru_cache(maxsize=None)(start), pairs, self.config, report)
+        return ContrastiveArm(self.towers, lru_cache(maxsize=None)(start), pairs, self.config, report)
 
     @lru_cache(maxsize=4)  # noqa: B019 - one object a run
     def by_fresh_eyes(self, seed: int) -> Pairs:

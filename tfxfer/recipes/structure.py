@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 import tfxfer
-from tfxfer.arms.classifier import ModelOf, Network
+from tfxfer.arms.classifier import ModelOf, ClassifierArm
 from tfxfer.arms.feature import Plan, fresh_copy, named_errors
-from tfxfer.arms.structure_transfer import WAYS, Way
+from tfxfer.arms.structure_transfer import STRUCTURE_TRANSFERS, StructureTransfer
 from tfxfer.baselines.classification import most_frequent, native
 from tfxfer.config import StructureConfig
 from tfxfer.experiment import Arm, Experiment
@@ -46,11 +46,11 @@ def run(config: StructureConfig) -> Path:
             speak(config, this)
             return this.folder
         source = load_source(_source_config(config), this, (config.image_size or 32,) * 2)
-        gives = WAYS[config.transfer].gives
+        gives = STRUCTURE_TRANSFERS[config.transfer].gives
         task = load_target(config, source, this, at_least=enough(config), key=gives)
         if config.transfer == "resize_input":
             task = replace(task, reading=task.reading | {"image_size": (config.image_size,) * 2})
-        way = WAYS[config.transfer](source, task, config)
+        way = STRUCTURE_TRANSFERS[config.transfer](source, task, config)
         ledger(way, task, this)
         plan = arms(way, task, config, this)
         experiment = Experiment(
@@ -97,7 +97,7 @@ def _source_config(config: StructureConfig) -> StructureConfig:
     return replace(config, image_size=0) if config.transfer == "resize_input" else config
 
 
-def ledger(way: Way, task: Task, this: Run) -> None:
+def ledger(way: StructureTransfer, task: Task, this: Run) -> None:
     """Print the ledger, prove what can be proven, and keep both for the report."""
     weight_map = way.plan(way.source, way.config.trainable, way.config.seed)
     pictures = np.zeros(0)
@@ -106,13 +106,13 @@ def ledger(way: Way, task: Task, this: Run) -> None:
     keep(weight_map, way.proof(weight_map, pictures), this)
 
 
-def arms(way: Way, task: Task, config: StructureConfig, this: Run) -> Plan:
+def arms(way: StructureTransfer, task: Task, config: StructureConfig, this: Run) -> Plan:
     """Return the arms: one map, the same budget, and one thing changed at a time."""
     compiled = replace(config, jit=config.jit or way.compiled)
     fresh = lru_cache(maxsize=1)(lambda seed: fresh_copy(way.source, seed))
 
-    def network(name: str, build: ModelOf) -> Network:
-        return Network.on(task, build, compiled, this, name)
+    def network(name: str, build: ModelOf) -> ClassifierArm:
+        return ClassifierArm.on(task, build, compiled, this, name)
 
     trained = network("transfer", lambda seed: way.model(way.source, config.trainable, seed))
     random = network("random", lambda seed: way.model(fresh(seed), config.trainable, seed))

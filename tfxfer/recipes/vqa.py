@@ -23,13 +23,13 @@ import numpy as np
 import tfxfer
 from tfxfer.arms.controls import has_model
 from tfxfer.arms.feature import fresh_copy
-from tfxfer.arms.vqa import MEASURE, Answerer, Lessons, majority, native, prior
+from tfxfer.arms.vqa import MEASURE, VQAArm, Lessons, majority, native, prior
 from tfxfer.cache import key_of
 from tfxfer.config import RetrievalConfig, TaskConfig, VqaConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.experiment import Arm, Experiment
 from tfxfer.models.randomness import seeded
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.recipes.device import prepare
 from tfxfer.recipes.feature import conclude, load_source, records_folder, run_arms
 from tfxfer.recipes.panels import vqa_diagnostics as answering
@@ -39,10 +39,10 @@ from tfxfer.tasks.classification import SHOWN, png
 from tfxfer.tasks.visual_questions import Questions, answer_names, load_questions, load_target, say_unseen
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.graph import clone, fingerprint
-from tfxfer.transfer.knowledge.encoding import by_batches
-from tfxfer.transfer.knowledge.question_batches import Asked
+from tfxfer.transfer.knowledge.encoding import batched
+from tfxfer.transfer.knowledge.question_batches import QuestionBatch
 from tfxfer.transfer.knowledge.text_towers import TextTower, bert_tower, small_tower
-from tfxfer.transfer.knowledge.visual_qa import VisualQA, small_grid
+from tfxfer.transfer.knowledge.visual_qa import VisualQA, pooled_encoder
 
 
 def run(config: VqaConfig) -> Path:
@@ -144,7 +144,7 @@ class Arms:
         self,
         encoder: keras.Model,
         shape: tuple[int, int, int],
-        language: tuple[keras.Model, Vocabulary] | None,
+        language: tuple[keras.Model, WordPieceTokenizer] | None,
         questions: dict[str, Questions],
         names: tuple[str, ...],
         config: VqaConfig,
@@ -152,7 +152,7 @@ class Arms:
     ) -> None:
         self.encoder, self.shape, self.language = encoder, shape, language
         self.questions, self.names, self.config, self.this = questions, names, config, this
-        self._held: dict[str, Asked] = {}
+        self._held: dict[str, QuestionBatch] = {}
         self.words = [] if language else learn_vocabulary(questions["train"].texts, "words")
         self.qa = self.build(self.encoder_of(config.seed), self.bert(config.seed), config.seed)
         self.transfer = self.answerer("transfer", self.lessons)
@@ -160,7 +160,7 @@ class Arms:
     def arms(self) -> list[Arm]:
         """Return all arms."""
         controls = self.config.controls_at or (max(self.config.pictures),)
-        networks: list[tuple[str, Answerer, tuple[int, ...] | None]] = [("transfer", self.transfer, None)]
+        networks: list[tuple[str, VQAArm, tuple[int, ...] | None]] = [("transfer", self.transfer, None)]
         networks += [("random", self.answerer("random", self.by_fresh_eyes, fresh_f=True, fresh_g=True), None)]
         networks += [("random_f", self.answerer("random_f", self.by_fresh_eyes, fresh_f=True), controls)]
         networks += [("random_g", self.answerer("random_g", self.lessons, fresh_g=True), controls)]
@@ -183,14 +183,14 @@ class Arms:
 
     def answerer(
         self, name: str, lessons: Callable[[int | None, int], Lessons], fresh_f: bool = False, fresh_g: bool = False
-    ) -> Answerer:
+    ) -> VQAArm:
         """Return an arm that trains the model from its start."""
 
         def report(row: dict[str, Any]) -> None:
             self.this.metric("arm training", arm=name, **row)
 
         fresh_f = fresh_f and self.config.train_encoder  # a locked encoder is none of the weights that train
-        return Answerer(self.qa, lambda seed: self.start(fresh_f, fresh_g, seed), lessons, self.config, report)
+        return VQAArm(self.qa, lambda seed: self.start(fresh_f, fresh_g, seed), lessons, self.config, report)
 
     @lru_cache(maxsize=8)  # noqa: B019 - one object a run
     def start(self, fresh_f: bool, fresh_g: bool, seed: int) -> list[np.ndarray]:
@@ -211,7 +211,7 @@ class Arms:
         if bert is None or self.language is None:
             return small_tower(self.words, self.config.length, "words", self.config.dim)
         words = self.language[1]
-        return bert_tower(bert, words.pieces, self.config.length, words.lowercase)
+        return bert_tower(bert, words.vocabulary, self.config.length, words.lowercase)
 
     def bert(self, seed: int, fresh: bool = False) -> keras.Model | None:
         """Return a BERT to train: a copy of the one that has read, or one with fresh weights."""
@@ -244,7 +244,7 @@ class Arms:
         lessons = self.lessons(budget, seed)
         if self.config.train_encoder:  # then the model reads pixels, and its own encoder begins fresh
             return lessons
-        grids = by_batches(small_grid(self.encoder_of(seed, fresh=True), self.shape))
+        grids = batched(pooled_encoder(self.encoder_of(seed, fresh=True), self.shape))
         images = {split: asked.images for split, asked in lessons.questions.items()}
         return replace(lessons, asked={s: a._replace(sight=grids(images[s])) for s, a in lessons.asked.items()})
 

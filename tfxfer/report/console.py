@@ -32,7 +32,7 @@ def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
             console.print(_table(comparison, measure, rows, budgets[start : start + COLUMNS]))
     for row in rows:
         for error in row["errors"]:
-            where = f"{row['arm']} at {budget_words([row['labels_per_class']], comparison.unit)}"
+            where = f"{row['arm']} at {budget_words([row['budget']], comparison.unit)}"
             share = f"{row['failed']} of {row['failed'] + row['seeds']} seeds"
             console.print(Text(f"* failed: {where}, {share}: {error}", style="red"))
     first, *others = story(comparison)
@@ -51,7 +51,7 @@ def _table(comparison: Comparison, measure: str, rows: list[dict[str, Any]], bud
     table.add_column("arm")
     for budget in budgets:
         table.add_column(budget_name(budget), justify="right", no_wrap=True)
-    cells = {(row["arm"], row["labels_per_class"]): row for row in rows if row["score"] is not None or row["failed"]}
+    cells = {(row["arm"], row["budget"]): row for row in rows if row["score"] is not None or row["failed"]}
     for arm in comparison.arms:
         style = "bold" if arm == "transfer" else ""
         table.add_row(Text(arm, style=style), *(_cell(cells.get((arm, n)), style) for n in budgets))

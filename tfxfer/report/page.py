@@ -81,7 +81,7 @@ def _results(comparison: Comparison) -> dict[str, Any]:
     """Return what the page says about the arms' scores: sentences, tables and their figures."""
     rows, tests = summary(comparison), verdicts(comparison)
     for row in rows:
-        records = [r for r in comparison.records if (r.arm, r.labels_per_class) == _place(row)]
+        records = [r for r in comparison.records if (r.arm, r.budget) == _place(row)]
         row["chosen"] = words.chosen(r.settings for r in records)
     primary = [v for v in tests if v["role"] == "primary"]
     curve = "label_efficiency" if len(comparison.budgets) > 1 else "accuracies"
@@ -110,7 +110,7 @@ def _cells(comparison: Comparison, measure: str) -> dict[tuple[str, int | None],
     """Return the row of each arm and budget, with "best" set on the best arm of a budget."""
     rows = [row | {"best": False} for row in summary(comparison, measure=measure)]
     for budget in comparison.budgets:
-        scored = [row for row in rows if row["labels_per_class"] == budget and row["score"] is not None]
+        scored = [row for row in rows if row["budget"] == budget and row["score"] is not None]
         for row in scored:
             row["best"] = row["score"] == max(other["score"] for other in scored)
     return {_place(row): row for row in rows if row["score"] is not None or row["failed"]}
@@ -222,7 +222,7 @@ def _plainly(difference: float) -> str:
 
 
 def _place(row: dict[str, Any]) -> tuple[str, int | None]:
-    return row["arm"], row["labels_per_class"]
+    return row["arm"], row["budget"]
 
 
 def _methods(comparison: Comparison, arm: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("tfxfer", "tensorflow", "keras", "keras-nlp", "numpy", "scikit-learn", "matplotlib")
-LINES = ("epoch", "arm", "labels_per_class", "seed", "learning_rate")
+LINES = ("epoch", "arm", "budget", "seed", "learning_rate")
 CURVES = ("loss", "val_loss", "accuracy", "val_accuracy")
 
 

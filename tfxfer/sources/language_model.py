@@ -19,18 +19,18 @@ from tfxfer.errors import UserError
 from tfxfer.fit import train
 from tfxfer.models import spec as model_spec
 from tfxfer.models.randomness import seeded
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.recipes.feature import load_source
 from tfxfer.runs import Run
 from tfxfer.sources.pretrain import trained_language_model
 from tfxfer.transfer.graph import fingerprint
-from tfxfer.transfer.knowledge.caption_model import new_weights
+from tfxfer.transfer.knowledge.caption_model import new_weight_paths
 from tfxfer.transfer.knowledge.caption_training import Lessons, batches, compiled, slower
 
 RATE = 3e-3  # the largest learning rate
 
 
-def load_language(config: KnowledgeConfig, this: Run) -> tuple[keras.Model, Vocabulary]:
+def load_language(config: KnowledgeConfig, this: Run) -> tuple[keras.Model, WordPieceTokenizer]:
     """Return the language model whose knowledge is carried, and its vocabulary."""
     as_source = TaskConfig(
         source=config.source,
@@ -50,7 +50,7 @@ def load_language(config: KnowledgeConfig, this: Run) -> tuple[keras.Model, Voca
     kind, _, name = config.source.partition(":")
     if kind != "preset":
         raise UserError(f"--source {config.source}: give a data set of texts, or preset:DIR with its vocabulary")
-    return load_source(as_source, this, (0, 0)), Vocabulary.read(Path(name).expanduser())
+    return load_source(as_source, this, (0, 0)), WordPieceTokenizer.from_folder(Path(name).expanduser())
 
 
 def fresh_language(language: keras.Model, seed: int) -> keras.Model:
@@ -77,12 +77,12 @@ def texts_to_read(config: KnowledgeConfig, this: Run) -> list[str]:
 
 
 def read_on(
-    reader: keras.Model, words: Vocabulary, texts: Sequence[str], config: KnowledgeConfig, this: Run
+    reader: keras.Model, words: WordPieceTokenizer, texts: Sequence[str], config: KnowledgeConfig, this: Run
 ) -> dict[str, np.ndarray]:
     """Let a decoder foretell texts; return path -> its carried weights, from the cache where they are there.
 
     Args:
-        reader: A model of `caption_reader` as the language model left it; it is compiled, and its weights are changed.
+        reader: A model of `caption_model` as the language model left it; it is compiled, and its weights are changed.
         words: Its vocabulary.
         texts: What it reads.
         config: `text_updates` steps of `batch_size` texts of `length` tokens.
@@ -97,9 +97,9 @@ def read_on(
         with np.load(file) as kept:
             return {path: kept[path] for path in kept.files}
     started = time.perf_counter()
-    new = new_weights(reader)
+    new = new_weight_paths(reader)
     optimizer = compiled(reader, sorted(new), smoothing=config.label_smoothing)
-    numbers, _ = words.numbers(texts, config.length)
+    numbers, _ = words.encode(texts, config.length)
     lessons = Lessons(np.zeros((1, *shape), np.float32), numbers, np.zeros(len(numbers), int))
     data = batches(lessons, words, config.batch_size, seed=config.seed, updates=config.text_updates)
     rate = slower(optimizer, 1.0, 0, warmed(RATE, config.text_updates))

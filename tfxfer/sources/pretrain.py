@@ -21,7 +21,7 @@ from tfxfer.models.bert import masked_lm, small_bert, word_pieces
 from tfxfer.models.randomness import seeded
 from tfxfer.models.saved import load_model
 from tfxfer.models.sources import source
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.runs import Run
 
 BATCH = 128
@@ -49,12 +49,12 @@ def trained_source(config: TaskConfig, dataset: Dataset, run: Run) -> keras.Mode
         return _train(spec, config, dataset, folder, run)
 
 
-def trained_language_model(config: TaskConfig, dataset: Dataset, run: Run) -> tuple[keras.Model, Vocabulary]:
+def trained_language_model(config: TaskConfig, dataset: Dataset, run: Run) -> tuple[keras.Model, WordPieceTokenizer]:
     """Return a `BertMaskedLM` trained on the source's text, with its head, and its vocabulary; cached as above."""
     backbone = trained_source(config, dataset, run)
     _, folder = _place(config, dataset)
-    words = Vocabulary.read(folder)
-    model, _ = masked_lm(backbone, words.pieces, TOKENS)
+    words = WordPieceTokenizer.from_folder(folder)
+    model, _ = masked_lm(backbone, words.vocabulary, TOKENS)
     with np.load(folder / HEAD) as file:
         model.set_weights(list(file.values()))
     return model, words

@@ -12,7 +12,7 @@ from tfxfer.arms.captioning import LONGEST, Gallery
 from tfxfer.config import KnowledgeConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import png
 
@@ -49,7 +49,7 @@ class Pictures:
         limits = {"train": max(config.pairs) * 2, "validation": config.max_validation, "test": config.max_test}
         images, captions = {}, {}
         for split, limit in limits.items():
-            images[split], captions[split] = one_each(dataset, split, limit, config, encoder)
+            images[split], captions[split] = one_image_per_caption(dataset, split, limit, config, encoder)
         if len(captions["train"]) < max(config.pairs):
             raise UserError(
                 f"--pairs {max(config.pairs)}: {config.target} has {len(captions['train'])} training pictures with "
@@ -76,11 +76,11 @@ class Pictures:
             yield {"index": int(i), "png": png(self.images["test"][i]), "true": " · ".join(self.captions["test"][i])}
 
 
-def one_each(
+def one_image_per_caption(
     dataset: Dataset, split: str, limit: int, config: KnowledgeConfig, encoder: keras.Model
 ) -> tuple[np.ndarray, list[list[str]]]:
     """Return pictures of a split and their captions: one picture of those with the same captions, in a drawn order."""
-    pictures, found = said_of_each(dataset, split)
+    pictures, found = captions_by_image(dataset, split)
     order = np.random.default_rng(0).permutation(len(found))
     first: dict[tuple[str, ...], int] = {}
     for i in order:
@@ -94,7 +94,7 @@ def one_each(
     return few.arrays(split, size, channels)["image"], [found[i] for i in kept]
 
 
-def said_of_each(dataset: Dataset, split: str) -> tuple[np.ndarray, list[list[str]]]:
+def captions_by_image(dataset: Dataset, split: str) -> tuple[np.ndarray, list[list[str]]]:
     """Return the first row of each picture, int [P], and all that is said of it, without what is empty.
 
     A table has a row for each caption; all rows of one picture file are one example. Pictures of which nothing is said
@@ -110,17 +110,17 @@ def said_of_each(dataset: Dataset, split: str) -> tuple[np.ndarray, list[list[st
     return np.array([row for row, _ in kept], int), [texts for _, texts in kept]
 
 
-def count_long(gallery: Gallery, words: Vocabulary, config: KnowledgeConfig, this: Run) -> None:
+def count_long(gallery: Gallery, words: WordPieceTokenizer, config: KnowledgeConfig, this: Run) -> None:
     """Say how many captions are longer than the limit and lose their end, and how many have words that are unknown."""
     for split, captions in gallery.captions.items():
         texts = [text for each in captions for text in each]
-        cut = words.numbers(texts, config.length)[1]
+        cut = words.encode(texts, config.length)[1]
         if cut:
             this.say(
                 f"target: {cut:,} of {len(texts):,} {split} captions have more than {config.length - 2} word pieces "
                 f"and are cut there; --length {config.length} can be raised"
             )
-        unknown = sum(words.unknown in row for row in words.numbers(texts, LONGEST)[0])
+        unknown = sum(words.unknown_id in row for row in words.encode(texts, LONGEST)[0])
         if unknown:
             this.say(
                 f"target: {unknown:,} of {len(texts):,} {split} captions have words that the vocabulary of "

@@ -10,10 +10,10 @@ from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.cnn import article_cnn, glyph_cnn
 from tfxfer.models.decoder import blocks_of
-from tfxfer.models.tokenizer import Vocabulary
-from tfxfer.transfer.knowledge import caption_reader
-from tfxfer.transfer.knowledge.caption_decoding import Teller
-from tfxfer.transfer.knowledge.caption_model import grid_of, new_weights, sized, whole
+from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.transfer.knowledge import caption_model
+from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator
+from tfxfer.transfer.knowledge.caption_model import feature_map_encoder, new_weight_paths, resized_encoder, whole
 from tfxfer.transfer.knowledge.caption_training import Lessons, SmoothedCrossEntropy, batches, compiled, slower
 
 pytestmark = pytest.mark.tensorflow
@@ -23,7 +23,7 @@ GRID = (2, 3, 4)
 
 @pytest.fixture(scope="module")
 def words():
-    return Vocabulary(PIECES)
+    return WordPieceTokenizer(PIECES)
 
 
 @pytest.fixture(scope="module")
@@ -36,36 +36,36 @@ def grids(count, seed=0):
     return np.random.default_rng(seed).normal(size=(count, *GRID)).astype("float32")
 
 
-# Vocabulary
+# WordPieceTokenizer
 
 
 def test_texts_come_back_from_their_numbers(words):
-    numbers, cut = words.numbers(["A red square", "bigger", ""], 6)
+    numbers, cut = words.encode(["A red square", "bigger", ""], 6)
     assert numbers.tolist() == [[2, 11, 5, 7, 3, 0], [2, 9, 10, 3, 0, 0], [2, 3, 0, 0, 0, 0]]
-    assert words.texts(numbers) == ["a red square", "bigger", ""]
-    assert words.grouped(numbers[1]) == [[9, 10]] and not cut
+    assert words.decode(numbers) == ["a red square", "bigger", ""]
+    assert words.group_pieces(numbers[1]) == [[9, 10]] and not cut
 
 
 def test_long_texts_are_cut_before_their_end_token_and_counted(words):
-    numbers, cut = words.numbers(["red red red red red", "red"], 4)
+    numbers, cut = words.encode(["red red red red red", "red"], 4)
     assert numbers.tolist() == [[2, 5, 5, 3], [2, 5, 3, 0]] and cut == 1
 
 
 def test_emoji_and_other_scripts_are_unknown_words_and_no_error(words):
-    numbers, _ = words.numbers(["🦊 красный red"], 8)
+    numbers, _ = words.encode(["🦊 красный red"], 8)
     assert numbers[0].tolist() == [2, 1, 1, 5, 3, 0, 0, 0]
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
     with pytest.raises(UserError, match="has no tokenizer"):
-        Vocabulary.read(tmp_path)
+        WordPieceTokenizer.from_folder(tmp_path)
     (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
-    assert Vocabulary.read(tmp_path).pieces == PIECES
+    assert WordPieceTokenizer.from_folder(tmp_path).pieces == PIECES
 
 
 def test_a_vocabulary_without_special_tokens_is_refused():
     with pytest.raises(UserError, match=r"has no \[UNK\], \[CLS\]"):
-        Vocabulary(["[PAD]", "red"])
+        WordPieceTokenizer(["[PAD]", "red"])
 
 
 # The reader
@@ -73,7 +73,7 @@ def test_a_vocabulary_without_special_tokens_is_refused():
 
 @pytest.mark.parametrize("prefix_length", [0, 3])
 def test_the_language_models_weights_are_in_the_decoder_and_the_rest_is_new(language, prefix_length):
-    reader, weight_map = caption_reader(GRID, language, prefix_length=prefix_length)
+    reader, weight_map = caption_model(GRID, language, prefix_length=prefix_length)
     block = reader.get_layer("causal_decoder").get_layer("decoder_layer_1")
     place = "transformer_layer_1/feedforward_intermediate_dense/kernel"
     theirs = next(v for v in language.variables if v.path.endswith(place))
@@ -81,7 +81,7 @@ def test_the_language_models_weights_are_in_the_decoder_and_the_rest_is_new(lang
     assert block.activation is language.backbone.get_layer("transformer_layer_1").activation
     norm = reader.get_layer("causal_decoder").get_layer("head_norm")
     assert norm.epsilon == language.masked_lm_head.layer_norm_epsilon
-    new = new_weights(reader)
+    new = new_weight_paths(reader)
     carried = {row.target.path for row in weight_map.rows if row.origins}
     assert not new & carried
     assert {v.path for v in reader.trainable_variables} == new | carried
@@ -89,9 +89,9 @@ def test_the_language_models_weights_are_in_the_decoder_and_the_rest_is_new(lang
 
 @pytest.mark.parametrize("prefix_length", [0, 3])
 def test_what_it_says_depends_on_the_picture(language, words, prefix_length):
-    reader, _ = caption_reader(GRID, language, prefix_length=prefix_length)
-    numbers, _ = words.numbers(["a red square"] * 2, 6)
-    gains = Teller(reader, words).log_likelihood(grids(2) * 30, numbers)
+    reader, _ = caption_model(GRID, language, prefix_length=prefix_length)
+    numbers, _ = words.encode(["a red square"] * 2, 6)
+    gains = CaptionGenerator(reader, words).log_likelihood(grids(2) * 30, numbers)
     assert abs(gains[0] - gains[1]) > 1e-6
 
 
@@ -121,45 +121,45 @@ def flat(*before):
 )
 def test_a_model_without_maps_is_refused(make):
     with pytest.raises(UserError, match="has no maps.* give a convolutional picture model"):
-        grid_of(make())
+        feature_map_encoder(make())
 
 
 def test_the_last_map_is_found_in_models_of_every_form():
     cnn = article_cnn(3, (16, 16, 3))
     pictures = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
-    maps = np.asarray(grid_of(cnn)(pictures))
+    maps = np.asarray(feature_map_encoder(cnn)(pictures))
     assert maps.shape == (2, 2, 2, 128)
     x = keras.Input((16, 16, 3))
     nested = keras.Model(x, keras.layers.Dense(4)(cnn(keras.layers.Rescaling(1.0)(x))))
     for model in (nested, keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Rescaling(1.0), cnn])):
-        np.testing.assert_allclose(grid_of(model)(pictures), maps, atol=1e-6)
+        np.testing.assert_allclose(feature_map_encoder(model)(pictures), maps, atol=1e-6)
 
 
 def test_a_map_that_the_side_does_not_divide_is_averaged_all_the_same():
     maps = np.random.default_rng(0).normal(size=(2, 7, 7, 1)).astype("float32")
     x = keras.Input((7, 7, 1))
     conv = keras.layers.Conv2D(1, 1, kernel_initializer="ones")
-    encoder = grid_of(keras.Model(x, conv(x)))
-    found = np.asarray(sized(encoder, (7, 7, 1), 4)(maps))
+    encoder = feature_map_encoder(keras.Model(x, conv(x)))
+    found = np.asarray(resized_encoder(encoder, (7, 7, 1), 4)(maps))
     assert found.shape == (2, 4, 4, 1)
     edges = [0, 2, 4, 6, 7]
     for i in range(4):
         for j in range(4):
             mean = maps[:, edges[i] : edges[i + 1], edges[j] : edges[j + 1]].mean((1, 2))
             np.testing.assert_allclose(found[:, i, j], mean, atol=1e-6)
-    assert sized(encoder, (7, 7, 1)).output.shape == (None, 7, 7, 1)
+    assert resized_encoder(encoder, (7, 7, 1)).output.shape == (None, 7, 7, 1)
 
 
 def test_the_whole_model_is_saved_and_says_the_same(language, words, tmp_path):
-    encoder = grid_of(glyph_cnn(3))
-    reader, _ = caption_reader((8, 8, 128), language)
+    encoder = feature_map_encoder(glyph_cnn(3))
+    reader, _ = caption_model((8, 8, 128), language)
     model = whole(encoder, reader)
     model.save(tmp_path / "m.keras")
     pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 1)).astype("float32")
     again = keras.models.load_model(tmp_path / "m.keras")
     maps = np.asarray(encoder(pictures))
-    first = Teller(reader, words).tell(maps, num_beams=2, max_length=6)
-    second = Teller(again, words).tell(np.asarray(again.get_layer("encoder")(pictures)), num_beams=2, max_length=6)
+    first = CaptionGenerator(reader, words).tell(maps, num_beams=2, max_length=6)
+    second = CaptionGenerator(again, words).tell(np.asarray(again.get_layer("encoder")(pictures)), num_beams=2, max_length=6)
     assert first.texts == second.texts
     np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)
 
@@ -181,7 +181,7 @@ def test_all_captions_of_a_picture_are_lessons(words):
     np.testing.assert_array_equal(inputs["token_ids"], taught.numbers[:3, :-1])
     np.testing.assert_array_equal(targets, taught.numbers[:3, 1:])
     assert weights.numpy().sum() == (taught.numbers[:3, 1:] != 0).sum()
-    assert any((taught.numbers == words.end).sum(1) == 1)  # the end is learned
+    assert any((taught.numbers == words.end_id).sum(1) == 1)  # the end is learned
 
 
 def test_hidden_words_are_hidden_from_the_reader_only_and_the_same_for_a_seed(words):
@@ -190,10 +190,10 @@ def test_hidden_words_are_hidden_from_the_reader_only_and_the_same_for_a_seed(wo
     read = [np.concatenate([inputs["token_ids"] for inputs, _, _ in rows]) for rows in draw]
     np.testing.assert_array_equal(read[0], read[1])
     assert (read[0] != read[2]).any()
-    hidden = read[0] == words.mask
-    usual = hidden | (read[0] > words.mask)
+    hidden = read[0] == words.mask_id
+    usual = hidden | (read[0] > words.mask_id)
     assert 0.3 < hidden[usual].mean() < 0.7
-    assert not any((targets.numpy() == words.mask).any() for _, targets, _ in draw[0])
+    assert not any((targets.numpy() == words.mask_id).any() for _, targets, _ in draw[0])
 
 
 def test_the_loss_is_the_smoothed_cross_entropy():
@@ -208,8 +208,8 @@ def test_the_loss_is_the_smoothed_cross_entropy():
 
 @pytest.mark.parametrize(("carried", "frozen", "moves"), [(1.0, 0, True), (0.0, 0, False), (1.0, 9, False)])
 def test_carried_weights_learn_at_their_own_rate(language, words, carried, frozen, moves):
-    reader, _ = caption_reader(GRID, language)
-    new = new_weights(reader)
+    reader, _ = caption_model(GRID, language)
+    new = new_weight_paths(reader)
     before = {v.path: v.numpy() for v in reader.trainable_variables}
     optimizer = compiled(reader, sorted(new), smoothing=0.1, jit=False)
     schedule = slower(optimizer, carried, frozen, lambda step: 0.01)
@@ -224,12 +224,12 @@ def test_carried_weights_learn_at_their_own_rate(language, words, carried, froze
 def test_it_learns_what_three_pictures_are_called(words):
     keras.utils.set_random_seed(1)
     model = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
-    reader, _ = caption_reader(GRID, model)
+    reader, _ = caption_model(GRID, model)
     taught = Lessons.of(grids(3) * 3, [["a red square"], ["a blue circle"], ["bigger circle"]], words, 6)
-    optimizer = compiled(reader, sorted(new_weights(reader)), smoothing=0.0, jit=False)
+    optimizer = compiled(reader, sorted(new_weight_paths(reader)), smoothing=0.0, jit=False)
     optimizer.learning_rate = 0.01
     reader.fit(batches(taught, words, 3, seed=0, updates=120), verbose=0)
-    teller = Teller(reader, words)
+    teller = CaptionGenerator(reader, words)
     told = teller.tell(taught.grids, max_length=8).texts
     assert [texts[0] for texts in told] == ["a red square", "a blue circle", "bigger circle"]
     swapped = taught.grids[[1, 2, 0]]
@@ -240,8 +240,8 @@ def test_it_learns_what_three_pictures_are_called(words):
 
 
 def test_a_beams_score_is_the_likelihood_of_its_caption(language, words):
-    reader, _ = caption_reader(GRID, language)
-    teller, rows = Teller(reader, words), grids(5)
+    reader, _ = caption_model(GRID, language)
+    teller, rows = CaptionGenerator(reader, words), grids(5)
     told = teller.tell(rows, num_beams=3, max_length=7, num_return=2)
     assert np.shape(told.texts) == (5, 2) and told.tokens.shape == (5, 2, 7)
     for place in (0, 1):
@@ -251,42 +251,42 @@ def test_a_beams_score_is_the_likelihood_of_its_caption(language, words):
 
 def test_attention_is_where_a_word_looked(language, words):
     """Attention sums to 1, sharpens with the keys, and moves when the picture does."""
-    reader, _ = caption_reader(GRID, language, cross_attention="copied")
-    numbers, _ = words.numbers(["a red square"], 6)
-    looks = Teller(reader, words).looks(grids(1)[0], numbers[0])
+    reader, _ = caption_model(GRID, language, cross_attention="copied")
+    numbers, _ = words.encode(["a red square"], 6)
+    looks = CaptionGenerator(reader, words).looks(grids(1)[0], numbers[0])
     assert looks.shape == (5, 2, 3)
     np.testing.assert_allclose(looks.sum((1, 2)), 1, rtol=1e-5)
     for block in blocks_of(reader.get_layer("causal_decoder")):  # small fresh keys look everywhere alike
         block._cross_attention_layer._key_dense.kernel.assign(40 * block._cross_attention_layer._key_dense.kernel)
-    sharp = Teller(reader, words).looks(grids(1)[0], numbers[0])
+    sharp = CaptionGenerator(reader, words).looks(grids(1)[0], numbers[0])
     np.testing.assert_allclose(sharp.sum((1, 2)), 1, rtol=1e-5)
     assert np.abs(sharp - looks).max() > 1e-2
-    other = Teller(reader, words).looks(grids(1)[0][::-1], numbers[0])
+    other = CaptionGenerator(reader, words).looks(grids(1)[0][::-1], numbers[0])
     assert np.abs(sharp - other).max() > 1e-2
 
 
 def test_no_pictures_give_no_captions(language, words):
-    reader, _ = caption_reader(GRID, language)
-    told = Teller(reader, words).tell(np.zeros((0, *GRID), "float32"), max_length=5)
+    reader, _ = caption_model(GRID, language)
+    told = CaptionGenerator(reader, words).tell(np.zeros((0, *GRID), "float32"), max_length=5)
     assert told.texts == [] and told.tokens.shape == (0, 1, 5)
 
 
 def test_a_map_that_is_no_number_is_named(language, words):
-    reader, _ = caption_reader(GRID, language)
+    reader, _ = caption_model(GRID, language)
     maps = grids(3)
     maps[1] = np.nan
     with pytest.raises(UserError, match="picture 1 has no caption, and 0 others"):
-        Teller(reader, words).tell(maps, max_length=5)
+        CaptionGenerator(reader, words).tell(maps, max_length=5)
 
 
 def test_longer_captions_than_positions_are_refused(language, words):
-    reader, _ = caption_reader(GRID, language)
+    reader, _ = caption_model(GRID, language)
     with pytest.raises(UserError, match="has 24 positions for words"):
-        Teller(reader, words).tell(grids(1), max_length=25)
+        CaptionGenerator(reader, words).tell(grids(1), max_length=25)
 
 
 def test_the_readers_logits_are_the_decoders(language):
-    reader, _ = caption_reader(GRID, language)
+    reader, _ = caption_model(GRID, language)
     ids = tf.constant([[2, 5, 7]])
     memory = reader.get_layer("memory")(grids(1))
     decoder = reader.get_layer("causal_decoder")

@@ -11,9 +11,9 @@ from tfxfer.config import KnowledgeConfig
 from tfxfer.errors import UserError
 from tfxfer.models import load_model
 from tfxfer.models.bert import masked_lm, small_bert
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.transfer.knowledge import Captioner
-from tfxfer.transfer.knowledge.caption_model import new_weights
+from tfxfer.transfer.knowledge.caption_model import new_weight_paths
 
 pytestmark = pytest.mark.tensorflow
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "bright", "dark", "left", "right", "side", "a"]
@@ -36,7 +36,7 @@ def pictures(count=60, seed=0):
 
 @pytest.fixture(scope="module")
 def words():
-    return Vocabulary(PIECES)
+    return WordPieceTokenizer(PIECES)
 
 
 def tiny(words, seed=0, **how):
@@ -65,7 +65,7 @@ def test_it_says_what_is_there_and_looks_where_it_is(words, tmp_path):
     assert looked.shape == (5, 4, 4)
     np.testing.assert_allclose(looked.sum((1, 2)), 1, rtol=1e-5)
     captioner.model().save(tmp_path / "model.keras")
-    given = {"image": unseen[:3], "token_ids": np.full((3, 4), words.start), "padding_mask": np.ones((3, 4), int)}
+    given = {"image": unseen[:3], "token_ids": np.full((3, 4), words.start_id), "padding_mask": np.ones((3, 4), int)}
     kept = load_model(tmp_path / "model.keras")(given)
     np.testing.assert_allclose(kept, captioner.model()(given), atol=1e-5)
 
@@ -93,7 +93,7 @@ def test_the_same_seed_teaches_the_same_and_a_second_training_goes_on(words):
 @pytest.mark.parametrize("frozen", [1.0, 0.0])
 def test_a_frozen_decoder_learns_with_its_new_weights_alone(words, frozen):
     captioner = tiny(words)
-    new = new_weights(captioner.reader)
+    new = new_weight_paths(captioner.reader)
     before = {v.path: v.numpy() for v in captioner.reader.trainable_variables}
     captioner.fit(*pictures(20), **HOW | {"steps": 4}, frozen=frozen)
     changed = {v.path for v in captioner.reader.trainable_variables if (before[v.path] != v.numpy()).any()}
@@ -126,8 +126,8 @@ def test_the_terms_of_a_token_add_up_to_its_logit(words, evidence):
     captioner.fit(images, captions, **HOW | {"steps": 5})
     texts = [each[0] if i % 2 else "a side" for i, each in enumerate(captions)]
     fg, h = captioner.terms(images, texts, 8)
-    numbers, _ = words.numbers(texts, 8)
-    there = (numbers != words.pad).astype(int)
+    numbers, _ = words.encode(texts, 8)
+    there = (numbers != words.pad_id).astype(int)
     k = captioner.model()({"image": images, "token_ids": numbers, "padding_mask": there})
     logits = np.take_along_axis(np.asarray(k)[:, :-1], numbers[:, 1:, None], 2)[..., 0]
     np.testing.assert_allclose(fg + h, logits * there[:, 1:], atol=1e-4)
@@ -181,7 +181,7 @@ def test_pictures_that_cannot_be_told_are_named(words):
 
 def test_a_vocabulary_of_another_model_is_refused():
     with pytest.raises(UserError, match="knows 11 word pieces, the vocabulary 12"):
-        tiny(Vocabulary([*PIECES, "more"]))
+        tiny(WordPieceTokenizer([*PIECES, "more"]))
 
 
 def test_it_teaches_as_the_command_does():
@@ -208,7 +208,7 @@ def test_an_unlocked_encoder_learns_in_the_last_steps_and_the_given_one_stays(wo
     scales = [model.get_layer("standardise").get_weights() for model in (locked, captioner.encoder)]
     np.testing.assert_array_equal(*scales)
     # what is told is told of the maps that were learned
-    given = {"image": images[0][:3], "token_ids": np.full((3, 4), words.start), "padding_mask": np.ones((3, 4), int)}
+    given = {"image": images[0][:3], "token_ids": np.full((3, 4), words.start_id), "padding_mask": np.ones((3, 4), int)}
     grids = {"grid": captioner.maps(images[0][:3])} | {name: given[name] for name in ("token_ids", "padding_mask")}
     np.testing.assert_allclose(captioner.model()(given), captioner.reader(grids), atol=1e-5)
     assert np.abs(captioner.maps(images[0][:3]) - locked(images[0][:3])).max() > 1e-4

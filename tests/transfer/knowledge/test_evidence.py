@@ -12,12 +12,12 @@ from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.cnn import glyph_cnn
 from tfxfer.models.randomness import seeded
-from tfxfer.models.tokenizer import Vocabulary
-from tfxfer.transfer.knowledge import caption_reader
+from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.transfer.knowledge import caption_model
 from tfxfer.transfer.knowledge import image_word_logits as evidence
-from tfxfer.transfer.knowledge.caption_decoding import Teller
-from tfxfer.transfer.knowledge.caption_model import evidence_of, grid_of, new_weights, standardized, whole
-from tfxfer.transfer.knowledge.image_word_logits import STRENGTH, bags_of, fit
+from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator
+from tfxfer.transfer.knowledge.caption_model import image_word_logits_of, feature_map_encoder, new_weight_paths, standardized, whole
+from tfxfer.transfer.knowledge.image_word_logits import STRENGTH, bags_of_words, fit
 
 pytestmark = pytest.mark.tensorflow
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "square", "circle"]
@@ -29,8 +29,8 @@ RNG = np.random.default_rng(0)
 def reader():
     seeded(0)
     language = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
-    made = caption_reader(GRID, language, evidence=True)[0]
-    evidence_of(made).f.assign(RNG.normal(size=(3, 16)))
+    made = caption_model(GRID, language, evidence=True)[0]
+    image_word_logits_of(made).f.assign(RNG.normal(size=(3, 16)))
     made.get_layer("causal_decoder").get_layer("head_bias").bias.assign(np.eye(len(PIECES))[0] * -30)  # no beam pads
     return made
 
@@ -40,7 +40,7 @@ def grids(count):
 
 
 def test_logits_are_h_and_fg(reader):
-    fg, rows = evidence_of(reader), grids(4)
+    fg, rows = image_word_logits_of(reader), grids(4)
     words = {"token_ids": tf.constant([[2, 5, 7]] * 4), "padding_mask": tf.ones((4, 3), tf.int32)}
     h = reader.get_layer("causal_decoder")({**words, "memory": reader.get_layer("memory")(rows)})
     expected = rows.mean((1, 2)) @ np.asarray(fg.f) @ np.asarray(fg.g).T
@@ -49,39 +49,39 @@ def test_logits_are_h_and_fg(reader):
 
 
 def test_g_is_the_language_models_table_and_f_alone_is_new(reader):
-    fg = evidence_of(reader)
+    fg = image_word_logits_of(reader)
     np.testing.assert_array_equal(fg.g, reader.get_layer("causal_decoder").get_layer("token_embedding").embeddings)
-    assert fg.f.path in new_weights(reader) and [v.path for v in fg.trainable_variables] == [fg.f.path]
+    assert fg.f.path in new_weight_paths(reader) and [v.path for v in fg.trainable_variables] == [fg.f.path]
 
 
 def test_at_first_f_says_nothing():
     language = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
-    with_fg, without = (caption_reader(GRID, language, evidence=each, seed=1)[0] for each in (True, False))
+    with_fg, without = (caption_model(GRID, language, evidence=each, seed=1)[0] for each in (True, False))
     asked = {"grid": grids(2), "token_ids": np.array([[2, 5]] * 2), "padding_mask": np.ones((2, 2), "int32")}
     np.testing.assert_array_equal(with_fg(asked), without(asked))
-    assert evidence_of(without) is None
+    assert image_word_logits_of(without) is None
 
 
 def test_a_beams_score_is_the_likelihood_of_its_caption(reader):
-    teller, rows = Teller(reader, Vocabulary(PIECES)), grids(5)
+    teller, rows = CaptionGenerator(reader, WordPieceTokenizer(PIECES)), grids(5)
     told = teller.tell(rows, num_beams=3, max_length=7, num_return=2)
     for place in (0, 1):
         np.testing.assert_allclose(teller.log_likelihood(rows, told.tokens[:, place]), told.scores[:, place], atol=1e-4)
 
 
 def test_the_saved_model_says_the_same(reader, tmp_path):
-    encoder = grid_of(glyph_cnn(3))
+    encoder = feature_map_encoder(glyph_cnn(3))
     maps = np.asarray(encoder(RNG.uniform(0, 255, (40, 32, 32, 1))))
     encoder = standardized(encoder, maps)
     language = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
-    made = caption_reader((8, 8, 128), language, evidence=True)[0]
-    evidence_of(made).f.assign(RNG.normal(size=(128, 16)))
+    made = caption_model((8, 8, 128), language, evidence=True)[0]
+    image_word_logits_of(made).f.assign(RNG.normal(size=(128, 16)))
     whole(encoder, made).save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
     pictures = RNG.uniform(0, 255, (3, 32, 32, 1)).astype("float32")
-    first = Teller(made, Vocabulary(PIECES)).tell(np.asarray(encoder(pictures)), max_length=6)
+    first = CaptionGenerator(made, WordPieceTokenizer(PIECES)).tell(np.asarray(encoder(pictures)), max_length=6)
     seen = np.asarray(again.get_layer("encoder")(pictures))
-    second = Teller(again, Vocabulary(PIECES)).tell(seen, max_length=6)
+    second = CaptionGenerator(again, WordPieceTokenizer(PIECES)).tell(seen, max_length=6)
     assert first.texts == second.texts
     np.testing.assert_allclose(first.scores, second.scores, atol=1e-4)
 
@@ -103,7 +103,7 @@ def test_fit_finds_the_least_loss():
 
 def test_bags_are_sparse_and_blocks_of_them_give_what_all_at_once_gives(monkeypatch):
     numbers = RNG.integers(0, 40, (50, 7))
-    bags = bags_of(numbers, 40, ignore=(0, 2))
+    bags = bags_of_words(numbers, 40, ignore=(0, 2))
     dense = np.zeros((50, 40), np.float32)
     for row, words in enumerate(numbers):
         for word in words:
@@ -127,9 +127,9 @@ def test_bags_are_sparse_and_blocks_of_them_give_what_all_at_once_gives(monkeypa
 def test_a_decoder_that_has_not_trained_looks_by_f_alone(reader):
     pictures = np.concatenate([np.full((20, *GRID), 1.0), np.full((20, *GRID), -1.0)]) + 0.1 * grids(40)
     numbers = np.array([[2, 5, 7, 3]] * 20 + [[2, 6, 8, 3]] * 20)  # red square, blue circle
-    fg = evidence_of(reader)
-    fg.f.assign(fit(np.asarray(fg.g), pictures.mean((1, 2)), bags_of(numbers, len(PIECES), (0, 2)), strength=0.01))
-    told = Teller(reader, Vocabulary(PIECES)).tell(pictures[[0, -1]].astype("float32"), max_length=4).texts
+    fg = image_word_logits_of(reader)
+    fg.f.assign(fit(np.asarray(fg.g), pictures.mean((1, 2)), bags_of_words(numbers, len(PIECES), (0, 2)), strength=0.01))
+    told = CaptionGenerator(reader, WordPieceTokenizer(PIECES)).tell(pictures[[0, -1]].astype("float32"), max_length=4).texts
     said = [set(texts[0].split()) for texts in told]
     assert said[0] and said[0] <= {"red", "square"} and said[1] and said[1] <= {"blue", "circle"}
 

@@ -10,10 +10,10 @@ from tfxfer.errors import UserError
 from tfxfer.models import load_model
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.knowledge import VisualQA, small_tower
-from tfxfer.transfer.knowledge.answer_head import AskedKnowledge, looks_of, terms_of
-from tfxfer.transfer.knowledge.question_batches import batches, in_order, what_is_read
+from tfxfer.transfer.knowledge.answer_head import VQAHead, looks_of, terms_of
+from tfxfer.transfer.knowledge.question_batches import batches, question_order, truncated_and_unknown
 from tfxfer.transfer.knowledge.text_towers import bert_tower
-from tfxfer.transfer.knowledge.visual_qa import small_grid
+from tfxfer.transfer.knowledge.visual_qa import pooled_encoder
 
 QUESTIONS = ["is it bright?", "is the left side bright?", "what is it?"]
 ANSWERS = ("bright", "dark", "no", "yes")
@@ -49,7 +49,7 @@ def test_the_terms_are_the_equation():
     x, y = (rng.normal(size=shape).astype(np.float32) for shape in ((3, 5, 6), (2, 4, 7)))
     mask = np.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool)
     picture, question = np.array([2, 0, 0]), np.array([1, 0, 1])
-    k = AskedKnowledge(4, "film", dim=8)
+    k = VQAHead(4, "film", dim=8)
     fg, h = (np.asarray(term) for term in k(x, y, mask, picture, question, return_terms=True))
     w = {v.path.split("/", 1)[1]: np.asarray(v) for v in k.weights}
     words = np.stack([y[q][mask[q]].mean(0) for q in question])  # [B, E]
@@ -73,7 +73,7 @@ def test_padding_of_a_question_changes_nothing():
     mask = np.array([[1, 1, 0, 0], [1, 1, 1, 0]], bool)
     other = np.where(mask[..., None], y, 99.0).astype(np.float32)
     for h in (None, "film", "cross_attention"):
-        k = AskedKnowledge(3, h, dim=8, heads=2)
+        k = VQAHead(3, h, dim=8, heads=2)
         np.testing.assert_allclose(k(x, y, mask), k(x, other, mask), atol=1e-5)
 
 
@@ -147,8 +147,8 @@ def test_batches_hold_the_pairs_that_were_asked():
     images, picture, texts, answers = pictures(20)
     qa = tiny()
     asked = qa.asked(images, picture, texts, answers)
-    rows = in_order(asked.picture, 4 * 45, seed=3).reshape(4, 45)
-    assert sorted(in_order(asked.picture, 60, seed=1).tolist()) == list(range(60))  # each once before any twice
+    rows = question_order(asked.picture, 4 * 45, seed=3).reshape(4, 45)
+    assert sorted(question_order(asked.picture, 60, seed=1).tolist()) == list(range(60))  # each once before any twice
     for at, (given, labels) in zip(rows, batches(asked, rows), strict=True):
         assert len(given["tokens"]) == 3 and len(given["sight"]) == 20  # of 45 pairs: each once
         np.testing.assert_array_equal(tf.gather(given["sight"], given["picture"]), asked.sight[asked.picture[at]])
@@ -168,21 +168,21 @@ def test_answers_that_are_no_class_teach_nothing():
 
 def test_fine_maps_are_averaged_to_eight_by_eight():
     cnn = tfxfer.source("fresh:cnn", num_classes=3, input_shape=(64, 64, 1), seed=0)
-    assert small_grid(cnn, (64, 64, 1)).output.shape == (None, 8, 8, 128)
-    assert small_grid(cnn, (32, 32, 1)).output.shape == (None, 8, 8, 128)
+    assert pooled_encoder(cnn, (64, 64, 1)).output.shape == (None, 8, 8, 128)
+    assert pooled_encoder(cnn, (32, 32, 1)).output.shape == (None, 8, 8, 128)
     inside = keras.Sequential([keras.Input((64, 64, 1)), keras.layers.Rescaling(1.0), cnn])  # a model within a model
-    grid = small_grid(inside, (64, 64, 1))
+    grid = pooled_encoder(inside, (64, 64, 1))
     x = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 1)).astype(np.float32)
-    np.testing.assert_allclose(grid(x), small_grid(cnn, (64, 64, 1))(x), atol=1e-5)
+    np.testing.assert_allclose(grid(x), pooled_encoder(cnn, (64, 64, 1))(x), atol=1e-5)
     dense = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1.0), keras.layers.Flatten()])
     with pytest.raises(UserError, match="has no maps"):
-        small_grid(dense, (8, 8, 1))
+        pooled_encoder(dense, (8, 8, 1))
 
 
 def test_what_of_a_question_is_read_is_counted():
     tower = small_tower(learn_vocabulary(QUESTIONS, "words"), 4, "words", 8)
     texts = ["what is it?", "is the left side bright?", "какого цвета?", "🙂🙂", "is it bright? 🙂"]
-    cut, strange = what_is_read(tower.tokens, texts)
+    cut, strange = truncated_and_unknown(tower.tokens, texts)
     assert cut.tolist() == [False, True, False, False, False]
     assert strange.tolist() == [False, False, True, True, False]
 
@@ -196,18 +196,18 @@ def test_a_bert_reads_the_question():
     images = pictures(2)[0]
     logits = qa.logits(qa.asked(images, [0, 0, 1], ["what is it?", "🙂", "left"]))
     assert logits.shape == (3, 2) and np.isfinite(logits).all()
-    cut, strange = what_is_read(tower.tokens, ["what is it?", "🙂", "what is it it it it it"])
+    cut, strange = truncated_and_unknown(tower.tokens, ["what is it?", "🙂", "what is it it it it it"])
     assert cut.tolist() == [False, False, True] and strange.tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AskedKnowledge(3, "filme"), "h='filme' is unknown"),
-        (lambda: AskedKnowledge(3, None, dot=False), "leave nothing of K"),
-        (lambda: AskedKnowledge(0), "there is no answer"),
-        (lambda: AskedKnowledge(3, "cross_attention", dim=8, heads=3), "do not divide"),
-        (lambda: AskedKnowledge(3)(np.zeros((1, 2, 3)), np.zeros((1, 2, 3)), without="g"), "there is no such term"),
+        (lambda: VQAHead(3, "filme"), "h='filme' is unknown"),
+        (lambda: VQAHead(3, None, dot=False), "leave nothing of K"),
+        (lambda: VQAHead(0), "there is no answer"),
+        (lambda: VQAHead(3, "cross_attention", dim=8, heads=3), "do not divide"),
+        (lambda: VQAHead(3)(np.zeros((1, 2, 3)), np.zeros((1, 2, 3)), without="g"), "there is no such term"),
         (lambda: tiny(answers=["yes"]), "fewer than two"),
         (lambda: tiny().asked(pictures(2)[0], [0], ["is it?", "what?"]), "are no pairs"),
         (lambda: tiny().asked(pictures(2)[0], [0], [" "]), "is empty"),

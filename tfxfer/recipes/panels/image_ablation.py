@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from tfxfer.arms.captioning import Gallery, Writer
+from tfxfer.arms.captioning import Gallery, CaptioningArm
 from tfxfer.cache import write_json
-from tfxfer.evaluate.image_ablation import blindness
+from tfxfer.evaluate.image_ablation import image_ablation
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import png
 
 DRAWN, COMPARED = 5, 12  # pictures whose words are shown looking, and pictures in K
 
 
-def write(writer: Writer, gallery: Gallery, images: np.ndarray, this: Run) -> None:
+def write(writer: CaptioningArm, gallery: Gallery, images: np.ndarray, this: Run) -> None:
     """Ask the final model, print what was found, and keep it in `looking.json` for the report.
 
     Args:
@@ -29,7 +29,7 @@ def write(writer: Writer, gallery: Gallery, images: np.ndarray, this: Run) -> No
         answers[name], scores[name] = writer.answer(rows, captions)
     found = {}
     for measure, words in (("cider_d", "CIDEr-D"), ("log_likelihood", "log-likelihood in nats a token")):
-        found[measure] = blindness(
+        found[measure] = image_ablation(
             {name: each[measure] for name, each in scores.items()}, answers["pictures"], measure=words
         )
         this.say(found[measure]["sentence"])
@@ -37,7 +37,7 @@ def write(writer: Writer, gallery: Gallery, images: np.ndarray, this: Run) -> No
     write_json(this.folder / "looking.json", told)
 
 
-def _words(writer: Writer, gallery: Gallery, images: np.ndarray) -> list[dict]:
+def _words(writer: CaptioningArm, gallery: Gallery, images: np.ndarray) -> list[dict]:
     """Return a few pictures with what was said of them, word by word, and where each word looked."""
     if "prefix" in type(writer.reader.get_layer("memory")).__name__.lower():
         return []  # a prefix is all there is to see; no word looks anywhere
@@ -56,11 +56,11 @@ def _words(writer: Writer, gallery: Gallery, images: np.ndarray) -> list[dict]:
     return found
 
 
-def _matrix(writer: Writer, gallery: Gallery, images: np.ndarray) -> dict:
+def _matrix(writer: CaptioningArm, gallery: Gallery, images: np.ndarray) -> dict:
     """Return K of some pictures and their captions: log p(caption | picture) in nats a token, [pictures][captions]."""
     rows = np.unique(np.linspace(0, len(images) - 1, COMPARED).astype(int))
     captions = [gallery.captions["test"][i][0] for i in rows]
-    numbers, _ = writer.words.numbers(captions, writer.config.length)
+    numbers, _ = writer.words.encode(captions, writer.config.length)
     pictures = np.repeat(rows, len(rows))
     values = writer.teller.log_likelihood(gallery.grids["test"][pictures], np.tile(numbers, (len(rows), 1)))
     values = values.reshape(len(rows), len(rows))

@@ -17,7 +17,7 @@ from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
 
 MATRIX, QUERIES, FOUND = 14, 10, 8  # pairs of the heat map, texts that ask, pictures that each is shown
 NAMES = 20_000  # texts that the saved model can answer with
-WAYS = ("image_to_text", "text_to_image")
+STRUCTURE_TRANSFERS = ("image_to_text", "text_to_image")
 
 
 def save(
@@ -120,9 +120,9 @@ def both_ways(comparison: Comparison, pictures: int, texts: int) -> dict[str, An
                 },
                 "median rank": float(median),
             }
-            for way, median in zip(WAYS, medians)
+            for way, median in zip(STRUCTURE_TRANSFERS, medians)
         }
-    rows["guessing"] = {WAYS[0]: guessing(texts, texts / pictures), WAYS[1]: guessing(pictures, 1)}
+    rows["guessing"] = {STRUCTURE_TRANSFERS[0]: guessing(texts, texts / pictures), STRUCTURE_TRANSFERS[1]: guessing(pictures, 1)}
     return {"budget": budget, "arms": rows}
 
 

@@ -4,18 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from tfxfer.arms.vqa import MEASURE, Answerer, Lessons
+from tfxfer.arms.vqa import MEASURE, VQAArm, Lessons
 from tfxfer.cache import atomic_file, write_json
 from tfxfer.evaluate import verdicts
 from tfxfer.evaluate.comparison import measure_name
-from tfxfer.evaluate.image_ablation import blindness
+from tfxfer.evaluate.image_ablation import image_ablation
 from tfxfer.evaluate.verdict import Verdict
 from tfxfer.evaluate.vqa import vqa
 from tfxfer.records import Comparison
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import png
 from tfxfer.tasks.visual_questions import Questions
-from tfxfer.transfer.knowledge.question_batches import Asked, what_is_read
+from tfxfer.transfer.knowledge.question_batches import QuestionBatch, truncated_and_unknown
 from tfxfer.transfer.knowledge.text_towers import TextTower
 from tfxfer.transfer.knowledge.visual_qa import VisualQA
 
@@ -26,7 +26,7 @@ def say_read(tower: TextTower, questions: dict[str, Questions], this: Run) -> di
     """Say how many questions are cut, and in how many no word is known; return both counts of the test split."""
     told = {}
     for split, asked in questions.items():
-        cut, strange = what_is_read(tower.tokens, asked.texts)
+        cut, strange = truncated_and_unknown(tower.tokens, asked.texts)
         if cut.any():
             this.say(
                 f"target: {cut.sum():,} of {len(cut):,} {split} questions are longer than --length "
@@ -46,7 +46,7 @@ def save(qa: VisualQA, shape: tuple[int, int, int], this: Run) -> None:
     write_json(this.folder / "model.json", described | {"image_size": list(shape[:2]), "channels": shape[2]})
 
 
-def write(transfer: Answerer, lessons: Lessons, comparison: Comparison, told: dict[str, Any], this: Run) -> None:
+def write(transfer: VQAArm, lessons: Lessons, comparison: Comparison, told: dict[str, Any], this: Run) -> None:
     """Ask the final model, print what was found, and keep it in `answers.json` for the report.
 
     Args:
@@ -79,15 +79,15 @@ def write(transfer: Answerer, lessons: Lessons, comparison: Comparison, told: di
     write_json(this.folder / "answers.json", found | {"gallery": gallery(transfer.qa, lessons, answers)})
 
 
-def does_it_look(transfer: Answerer, lessons: Lessons) -> dict[str, Any]:
-    """Return `blindness` of the answers to the test questions: with their pictures, with others', with the mean."""
+def does_it_look(transfer: VQAArm, lessons: Lessons) -> dict[str, Any]:
+    """Return `image_ablation` of the answers to the test questions: with their pictures, with others', with the mean."""
     test, asked = lessons.questions["test"], lessons.asked["test"]
     other = np.roll(np.arange(len(asked.sight)), max(1, len(asked.sight) // 2)).astype(np.int32)
     blank = lessons.blind().asked["test"]
     seen = {"pictures": asked, "shuffled": asked._replace(picture=other[asked.picture]), "blank": blank}
     answers = {name: _answers(transfer, one) for name, one in seen.items()}
     scores = {name: np.array(given) == np.array(test.answers) for name, given in answers.items()}
-    return blindness(scores, answers["pictures"], measure="accuracy", what="questions", groups=test.picture)
+    return image_ablation(scores, answers["pictures"], measure="accuracy", what="questions", groups=test.picture)
 
 
 def gallery(qa: VisualQA, lessons: Lessons, answers: list[str]) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ def gallery(qa: VisualQA, lessons: Lessons, answers: list[str]) -> list[dict[str
     return found
 
 
-def _answers(transfer: Answerer, asked: Asked) -> list[str]:
+def _answers(transfer: VQAArm, asked: QuestionBatch) -> list[str]:
     return [transfer.qa.answers[i] for i in transfer.qa.logits(asked).argmax(1)]
 
 

@@ -38,7 +38,7 @@ def draw_efficiency(axes: Axes, comparison: Comparison) -> None:
         rows = [row for row in table if row["arm"] == arm]
         if not rows:
             continue
-        x = [places[r["labels_per_class"]] for r in rows]
+        x = [places[r["budget"]] for r in rows]
         y, low, high = ([r[key] for r in rows] for key in ("score", "low", "high"))
         style: dict[str, Any] = {"color": colour(arm), "marker": MARKERS.get(arm, "o")}
         if len(rows) == 1:
@@ -73,7 +73,7 @@ def accuracies(comparison: Comparison) -> Figure:
         error = [[row["score"] - row["low"]], [row["high"] - row["score"]]]
         style: dict[str, Any] = {"color": colour(row["arm"]), "marker": MARKERS.get(row["arm"], "o")}
         axes.errorbar(row["score"], place, xerr=error, capsize=3, **style)
-    name_ticks(axes, "y", [f"{r['arm']}, {budget_words([r['labels_per_class']], comparison.unit)}" for r in rows])
+    name_ticks(axes, "y", [f"{r['arm']}, {budget_words([r['budget']], comparison.unit)}" for r in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     if all(row["score"] >= 0 for row in rows):
         axes.set_xlim(left=0)
@@ -100,8 +100,8 @@ def differences(comparison: Comparison, rows: Sequence[Mapping[str, Any]] | None
         names[y] = f"over {other}"
         for row in (r for r in rows if r["b"] == other):
             y += 1
-            pooled = row["labels_per_class"] == POOLED
-            names[y] = "all budgets" if pooled else budget_name(row["labels_per_class"])
+            pooled = row["budget"] == POOLED
+            names[y] = "all budgets" if pooled else budget_name(row["budget"])
             _forest_row(axes, y, row)
         y += 1.6
     axes.axvline(0, color=INK, linewidth=1)
@@ -141,7 +141,7 @@ def _direct_labels(axes: Axes, x: float, ends: list[tuple[float, str]]) -> None:
 
 
 def _forest_row(axes: Axes, y: float, row: Mapping[str, Any]) -> None:
-    pooled, sure = row["labels_per_class"] == POOLED, row["word"] != "no evidence"
+    pooled, sure = row["budget"] == POOLED, row["word"] != "no evidence"
     c = colour(row["b"])
     axes.plot([row["low"], row["high"]], [y, y], color=c, linewidth=3 if pooled else 1.8)
     axes.plot(row["difference"], y, marker="D" if pooled else "o", markersize=7 if pooled else 5.5, color=c,

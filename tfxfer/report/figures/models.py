@@ -25,7 +25,7 @@ from tfxfer.report.figures.style import (
     shortened,
 )
 
-LINE_KEYS = ("arm", "labels_per_class", "seed", "learning_rate")  # what tells apart the curves of a phase
+LINE_KEYS = ("arm", "budget", "seed", "learning_rate")  # what tells apart the curves of a phase
 MOST_CLASSES = 24  # more rows than this cannot be read in a confusion matrix
 
 
@@ -68,13 +68,13 @@ def confusion(counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
 
 
 @rc_context(STYLE)
-def reliability(comparison: Comparison, arms: Sequence[str], labels_per_class: int | None) -> Figure:
+def reliability(comparison: Comparison, arms: Sequence[str], budget: int | None) -> Figure:
     """Draw accuracy against confidence in 15 bins, all seeds of an arm together; the diagonal is honesty."""
     figure = Figure(figsize=(5.6, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="perfectly calibrated")
     for arm in arms:
-        tried = [r.probabilities for r in comparison.select(arm, labels_per_class)]
+        tried = [r.probabilities for r in comparison.select(arm, budget)]
         rows = [p for p in tried if p is not None]
         if not rows:
             continue
@@ -99,7 +99,7 @@ def training(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
 
     Args:
         rows: Dicts with `phase` and `epoch`, any of `loss`, `val_loss`, `accuracy`, `val_accuracy`, and
-            optionally `arm`, `labels_per_class`, `seed` and `learning_rate`; each combination is a line.
+            optionally `arm`, `budget`, `seed` and `learning_rate`; each combination is a line.
     """
     phases = list(dict.fromkeys(str(r["phase"]) for r in rows))[:5]
     if not phases:

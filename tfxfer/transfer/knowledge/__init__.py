@@ -4,10 +4,10 @@
 - `DualEncoder`: f·g alone. A locked picture tower and a trained text tower; retrieval and zero-shot classes.
 - `VisualQA`: both terms over a picture's places and a question, pooled to an answer.
 - `Captioner`: both terms in every word of a caption. A picture's places and a BERT that looks at them.
-- `caption_reader`: the network inside it, whose h is the likelihood of a caption.
+- `caption_model`: the network inside it, whose h is the likelihood of a caption.
 """
 
-from tfxfer.transfer.knowledge.caption_model import caption_reader
+from tfxfer.transfer.knowledge.caption_model import caption_model
 from tfxfer.transfer.knowledge.captioner import Captioner
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
 from tfxfer.transfer.knowledge.knowledge_matrix import KnowledgeMatrix

@@ -21,7 +21,7 @@ from tfxfer.transfer.knowledge.knowledge_matrix import TERMS
 
 
 @keras.saving.register_keras_serializable("tfxfer")
-class FilmedPlaces(keras.layers.Layer):
+class FiLMInteraction(keras.layers.Layer):
     """h by FiLM: the question scales and shifts what is seen at every place (Perez et al. 2018).
 
         relu(V·relu((1 + γ(y)) ⊙ U·x_m + β(y)))         a vector for each place m; h is linear in their mean
@@ -58,7 +58,7 @@ class FilmedPlaces(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfxfer")
-class AskedAttention(keras.layers.Layer):
+class QuestionAttention(keras.layers.Layer):
     """h by cross-attention: each token of the question looks at the places of its picture.
 
     As `PairAttention`, softmax(q·k/√d)·v and then relu(W·y + what was found); of the pairs that were asked only.
@@ -105,11 +105,11 @@ class AskedAttention(keras.layers.Layer):
         return super().get_config() | {"hidden": self.hidden, "heads": self.heads}
 
 
-INTERACTIONS: dict[str, type[keras.layers.Layer]] = {"film": FilmedPlaces, "cross_attention": AskedAttention}
+INTERACTIONS: dict[str, type[keras.layers.Layer]] = {"film": FiLMInteraction, "cross_attention": QuestionAttention}
 
 
 @keras.saving.register_keras_serializable("tfxfer")
-class AskedKnowledge(keras.layers.Layer):
+class VQAHead(keras.layers.Layer):
     """Compute the logits [B, A] of B questions about pictures.
 
     f(X)·g(Y) is bilinear, of low rank (Kim et al. 2017): f(x) = relu(F·x), g_a(y) = P_a ⊙ G·relu(W·y) with a vector P_a
@@ -272,7 +272,7 @@ def looks_of(model: keras.Model) -> keras.Model:
 class _Ask(keras.layers.Layer):
     """A question to K as a layer of [x, y, y_mask, probabilities], so that it can stand in a model; never saved."""
 
-    def __init__(self, knowledge: AskedKnowledge, ask: Callable[..., Any], **kwargs: Any) -> None:
+    def __init__(self, knowledge: VQAHead, ask: Callable[..., Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.knowledge, self.ask = knowledge, ask
         self.supports_masking = True  # the mask is one of its inputs

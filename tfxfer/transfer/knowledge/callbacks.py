@@ -6,10 +6,10 @@ from typing import Any
 import keras
 
 from tfxfer.errors import TfxferError
-from tfxfer.transfer.knowledge.caption_training import TwoRates
+from tfxfer.transfer.knowledge.caption_training import DiscriminativeAdam
 
 
-class Watch(keras.callbacks.Callback):
+class WarmupCosine(keras.callbacks.Callback):
     """Sets the learning rate of each step, and stops at the first loss that is no number.
 
     Args:
@@ -36,10 +36,10 @@ class Watch(keras.callbacks.Callback):
             raise TfxferError(f"the loss became {loss} in step {self.first + batch + 1}; try a smaller learning rate")
 
 
-class Carried(keras.callbacks.Callback):
+class DecoderLearningRate(keras.callbacks.Callback):
     """Lets the carried weights learn at their own share of the rate, and not at all in the first `frozen` steps."""
 
-    def __init__(self, optimizer: TwoRates, share: float, frozen: int) -> None:
+    def __init__(self, optimizer: DiscriminativeAdam, share: float, frozen: int) -> None:
         super().__init__()
         self.optimizer, self.share, self.frozen = optimizer, share, frozen
 

@@ -10,14 +10,14 @@ import tensorflow as tf
 from tfxfer.errors import UserError
 from tfxfer.generate import Search, beam_search
 from tfxfer.models.decoder import blocks_of, stepper
-from tfxfer.models.tokenizer import Vocabulary
-from tfxfer.transfer.knowledge.caption_model import evidence_of
-from tfxfer.transfer.knowledge.image_word_logits import with_evidence
+from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.transfer.knowledge.caption_model import image_word_logits_of
+from tfxfer.transfer.knowledge.image_word_logits import add_image_word_logits
 
 BATCH = 100  # pictures at a time at most: hundreds, as validation and test mostly are, leave no row over
 
 
-class Told(NamedTuple):
+class Captions(NamedTuple):
     """What beam search found for N pictures, the best R captions each.
 
     Attributes:
@@ -31,25 +31,25 @@ class Told(NamedTuple):
     tokens: np.ndarray
 
 
-class Teller:
+class CaptionGenerator:
     """A trained reader and its vocabulary.
 
     Args:
-        reader: A model of `caption_reader`.
+        reader: A model of `caption_model`.
         words: The decoder's vocabulary.
     """
 
-    def __init__(self, reader: keras.Model, words: Vocabulary) -> None:
+    def __init__(self, reader: keras.Model, words: WordPieceTokenizer) -> None:
         self.reader, self.words = reader, words
         self.decoder, self.memory = reader.get_layer("causal_decoder"), reader.get_layer("memory")
-        self.evidence = evidence_of(reader)
+        self.evidence = image_word_logits_of(reader)
         self._searches: dict[Search, Callable[[Any], Any]] = {}
         self._gains: Callable[..., Any] | None = None
         self._parts: Callable[..., Any] | None = None
 
     def tell(
         self, grids: np.ndarray, *, num_beams: int = 4, max_length: int = 50, num_return: int = 1, **options: Any
-    ) -> Told:
+    ) -> Captions:
         """Return captions of grids [N, h, w, E] by beam search.
 
         Args:
@@ -64,9 +64,9 @@ class Teller:
         """
         words = self.words
         search = Search(
-            words.start,
-            words.end,
-            words.pad,
+            words.start_id,
+            words.end_id,
+            words.pad_id,
             num_beams=num_beams,
             max_length=max_length,
             num_return=num_return,
@@ -82,7 +82,7 @@ class Teller:
                 f"picture {lost[0]} has no caption, and {len(lost) - 1} others: their logits are NaN or infinite; is "
                 "the picture's map finite, and did the training end well?"
             )
-        return Told([words.texts(row) for row in tokens], scores, tokens)
+        return Captions([words.decode(row) for row in tokens], scores, tokens)
 
     def log_likelihood(self, grids: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return float [N]: mean log-probability of a caption's tokens, in nats a token, its end among them.
@@ -128,7 +128,7 @@ class Teller:
 
     def _there(self, numbers: Any) -> Any:
         # Padding is what stands behind the last word; an untrained decoder may write a [PAD] among its words
-        return tf.cast(tf.cumsum(tf.cast(numbers != self.words.pad, tf.int32), 1, reverse=True) > 0, tf.int32)
+        return tf.cast(tf.cumsum(tf.cast(numbers != self.words.pad_id, tf.int32), 1, reverse=True) > 0, tf.int32)
 
     def _tokens_parts(self, grids: Any, numbers: Any) -> Any:
         there = self._there(numbers)
@@ -156,7 +156,7 @@ class Teller:
                 memory = self.memory(grids)
                 step, cache, seen = stepper(self.decoder, memory, search.num_beams, search.max_length)
                 if self.evidence is not None:
-                    step, seen = with_evidence(step, seen, self.evidence(grids))
+                    step, seen = add_image_word_logits(step, seen, self.evidence(grids))
                 return beam_search(step, cache, grids.shape[0], search, in_place=True, words_first=True, seen=seen)
 
             self._searches[search] = found

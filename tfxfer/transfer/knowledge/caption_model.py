@@ -5,8 +5,8 @@
     decoder   a BERT turned around by `encoder_to_decoder`: it reads the caption so far and looks at the memory
 
 In K = f(X)·g(Y) + h(X, Y) this is h: log p(caption | picture), in which every word looks at every place. f·g compares
-both as wholes: word by word beside the decoder's logits (`Evidence`), caption by caption in the ranking of what the
-decoder proposes (`CaptionMap`), or as two towers (`DualEncoder`).
+both as wholes: word by word beside the decoder's logits (`ImageWordLogits`), caption by caption in the ranking of what the
+decoder proposes (`RidgeCaptionScorer`), or as two towers (`DualEncoder`).
 """
 
 from typing import Any
@@ -19,14 +19,14 @@ from tfxfer.models.decoder import check_looks, prefix_of
 from tfxfer.models.randomness import seeded
 from tfxfer.transfer.graph import Call, input_of, trace
 from tfxfer.transfer.knowledge.caption_ranking import spread
-from tfxfer.transfer.knowledge.image_word_logits import Evidence
+from tfxfer.transfer.knowledge.image_word_logits import ImageWordLogits
 from tfxfer.transfer.structure import WeightMap, encoder_to_decoder
 
 CONVOLUTIONAL = "give a convolutional picture model"  # what an encoder without maps is answered
 
 
 @keras.saving.register_keras_serializable("tfxfer")
-class GridMemory(keras.layers.Layer):
+class VisualTokens(keras.layers.Layer):
     """Turn maps [B, h, w, E] into tokens [B, h · w, D]: projected, with a learned place each, normalised.
 
     Args:
@@ -57,7 +57,7 @@ class GridMemory(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfxfer")
-class PrefixMemory(keras.layers.Layer):
+class VisualPrefix(keras.layers.Layer):
     """Turn maps [B, h, w, E] into a prefix [B, P, D] by ClipCap's mapping network (Mokady et al. 2021).
 
     The map's mean goes through E → D · P / 2 → D · P with tanh between.
@@ -87,7 +87,7 @@ class PrefixMemory(keras.layers.Layer):
         return super().get_config() | {"length": self.length, "dim": self.dim}
 
 
-def grid_of(encoder: keras.Model, image_shape: tuple[int, int, int] | None = None, trains: bool = False) -> keras.Model:
+def feature_map_encoder(encoder: keras.Model, image_shape: tuple[int, int, int] | None = None, trains: bool = False) -> keras.Model:
     """Return a picture model up to its last map: [B, H, W, C] → [B, h, w, E].
 
     Args:
@@ -111,7 +111,7 @@ def grid_of(encoder: keras.Model, image_shape: tuple[int, int, int] | None = Non
     return keras.Model(pictures, calls[last].output, name="encoder")
 
 
-def fewer_places(grid: Any, side: int, name: str) -> Any:
+def pool_positions(grid: Any, side: int, name: str) -> Any:
     """Return maps [B, h, w, E] averaged to at most `side` x `side` places; what stands over at an edge is a place."""
     window = tuple(-(-own // side) for own in grid.shape[1:3])
     if max(window) == 1:
@@ -141,8 +141,8 @@ def standardized(encoder: keras.Model, grids: np.ndarray) -> keras.Model:
     return keras.Model(encoder.input, scale(encoder.output), name="encoder")
 
 
-def sized(encoder: keras.Model, image_shape: tuple[int, int, int], side: int = 0) -> keras.Model:
-    """Return an encoder of `grid_of` for pictures of one size, its map averaged down to `side` x `side` places.
+def resized_encoder(encoder: keras.Model, image_shape: tuple[int, int, int], side: int = 0) -> keras.Model:
+    """Return an encoder of `feature_map_encoder` for pictures of one size, its map averaged down to `side` x `side` places.
 
     Every place costs each word of a caption a look, in every step of training and of beam search. Where `side` does not
     divide a map, the last places are means of less: 7 x 7 becomes 4 x 4 by windows of 2 x 2.
@@ -154,10 +154,10 @@ def sized(encoder: keras.Model, image_shape: tuple[int, int, int], side: int = 0
     """
     pictures = keras.Input(image_shape, name="image")
     grid = encoder(pictures)
-    return keras.Model(pictures, fewer_places(grid, side, "coarser") if side else grid, name="encoder")
+    return keras.Model(pictures, pool_positions(grid, side, "coarser") if side else grid, name="encoder")
 
 
-def caption_reader(
+def caption_model(
     grid_shape: tuple[int, int, int],
     language_model: keras.Model,
     *,
@@ -188,11 +188,11 @@ def caption_reader(
     decoder = weight_map.apply()
     check_looks(decoder)
     dim = decoder.input["memory"].shape[-1]
-    memory = PrefixMemory(prefix_length, dim, name="memory") if prefix_length else GridMemory(dim, name="memory")
+    memory = VisualPrefix(prefix_length, dim, name="memory") if prefix_length else VisualTokens(dim, name="memory")
     grid = keras.Input(grid_shape, name="grid")
     words = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
     table = decoder.get_layer("token_embedding").embeddings
-    fg = Evidence(*table.shape, dtype="float32", name="evidence") if evidence else None
+    fg = ImageWordLogits(*table.shape, dtype="float32", name="evidence") if evidence else None
     logits = _both_terms(decoder({**words, "memory": memory(grid)}), fg, grid)
     if fg is not None:
         fg.g.assign(table)
@@ -203,27 +203,27 @@ def whole(encoder: keras.Model, reader: keras.Model) -> keras.Model:
     """Return encoder and reader as one model: {"image" [B, H, W, C], "token_ids", "padding_mask"} → logits.
 
     Args:
-        encoder: A model of `grid_of`.
-        reader: A model of `caption_reader` on its grids.
+        encoder: A model of `feature_map_encoder`.
+        reader: A model of `caption_model` on its grids.
     """
     pictures = keras.Input(encoder.input.shape[1:], name="image")
     words = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
     grid = encoder(pictures)
     h = reader.get_layer("causal_decoder")({**words, "memory": reader.get_layer("memory")(grid)})
-    logits = _both_terms(h, evidence_of(reader), grid)
+    logits = _both_terms(h, image_word_logits_of(reader), grid)
     return keras.Model({"image": pictures, **words}, logits, name="captioner")
 
 
-def new_weights(reader: keras.Model) -> set[str]:
+def new_weight_paths(reader: keras.Model) -> set[str]:
     """Return the paths of the weights that no language model has: the memory's, f, and cross-attention."""
-    layers = [reader.get_layer("memory"), evidence_of(reader)]
+    layers = [reader.get_layer("memory"), image_word_logits_of(reader)]
     own = {v.path for layer in layers if layer is not None for v in layer.trainable_variables}
     return own | {v.path for v in reader.trainable_variables if "cross_attention" in v.path}
 
 
-def evidence_of(reader: keras.Model) -> Evidence | None:
-    """Return the layer f(X)·g(y) of a model of `caption_reader` or `whole`; None where h stands alone."""
-    return next((layer for layer in reader.layers if isinstance(layer, Evidence)), None)
+def image_word_logits_of(reader: keras.Model) -> Evidence | None:
+    """Return the layer f(X)·g(y) of a model of `caption_model` or `whole`; None where h stands alone."""
+    return next((layer for layer in reader.layers if isinstance(layer, ImageWordLogits)), None)
 
 
 def _both_terms(h: Any, fg: Evidence | None, grid: Any) -> Any:

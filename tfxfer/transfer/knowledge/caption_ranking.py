@@ -1,7 +1,7 @@
 """Rank what a decoder proposes by both terms of K: h(X, Y) + λ · f(X)·g(Y).
 
     h      log p(caption | picture) a token, by which beam search has found the candidates           [N, R]
-    f·g    the cosine of the picture and of the caption as a whole, by `CaptionMap`                  [N, R]
+    f·g    the cosine of the picture and of the caption as a whole, by `RidgeCaptionScorer`                  [N, R]
 
 A decoder may write what is likely in its language and not on the picture. f·g knows no language that could tempt it.
 """
@@ -17,7 +17,7 @@ WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)  # λ that validation chooses from; 0 
 FAINT = 1e-3  # a feature that varies less than this share of the liveliest one is scaled as if it varied so much
 
 
-class CaptionMap:
+class RidgeCaptionScorer:
     """f·g without a network: g is ridge regression from a caption's words to its picture's features.
 
     f(X) are the picture's features, standardised, at length 1. g(Y) is what the words and pairs of words of Y (TF-IDF)
@@ -93,10 +93,10 @@ def spread(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.maximum(deviation, FAINT * liveliest)
 
 
-def best_of(h: np.ndarray, fg: np.ndarray, weight: float) -> np.ndarray:
+def rerank(h: np.ndarray, fg: np.ndarray, weight: float) -> np.ndarray:
     """Return int [N]: the candidate with the greatest h + λ f·g, the first among equals.
 
-    >>> best_of(np.array([[-1.0, -1.2]]), np.array([[0.2, 0.5]]), weight=1.0).tolist()
+    >>> rerank(np.array([[-1.0, -1.2]]), np.array([[0.2, 0.5]]), weight=1.0).tolist()
     [1]
     """
     if np.shape(h) != np.shape(fg):
@@ -104,7 +104,7 @@ def best_of(h: np.ndarray, fg: np.ndarray, weight: float) -> np.ndarray:
     return np.argmax(np.asarray(h) + weight * np.asarray(fg), axis=1)
 
 
-def weight_by(h: np.ndarray, fg: np.ndarray, worth: np.ndarray, weights: Sequence[float] = WEIGHTS) -> float:
+def choose_weight(h: np.ndarray, fg: np.ndarray, worth: np.ndarray, weights: Sequence[float] = WEIGHTS) -> float:
     """Return the λ whose choices are worth most on average, the smallest among equals.
 
     Args:
@@ -114,11 +114,11 @@ def weight_by(h: np.ndarray, fg: np.ndarray, worth: np.ndarray, weights: Sequenc
         weights: The λ to choose from.
 
     >>> h, fg = np.array([[-1.0, -1.2]]), np.array([[0.2, 0.5]])
-    >>> weight_by(h, fg, worth=np.array([[0.2, 0.9]]))
+    >>> choose_weight(h, fg, worth=np.array([[0.2, 0.9]]))
     1.0
     """
     rows = np.arange(len(h))
-    means = [float(np.asarray(worth)[rows, best_of(h, fg, weight)].mean()) for weight in weights]
+    means = [float(np.asarray(worth)[rows, rerank(h, fg, weight)].mean()) for weight in weights]
     return float(weights[int(np.argmax(means))])
 
 

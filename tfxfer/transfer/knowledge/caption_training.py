@@ -2,7 +2,7 @@
 
 A decoder that knows the language finds the next word without the picture, and training rewards it for that at once.
 What is said to help: let only the new weights train at first (the decoder is frozen and cannot adapt to its own
-blindness), at a rate of their own; hide words of the caption so far, which the picture must then give. All of it is
+image_ablation), at a rate of their own; hide words of the caption so far, which the picture must then give. All of it is
 here to be tried. What helped when we measured it is the term f·g beside h (`evidence`; benchmarks/looking.md).
 """
 
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.streams import prompt, shuffled
 
 
@@ -33,15 +33,15 @@ class Lessons:
     picture: np.ndarray
 
     @classmethod
-    def of(cls, grids: np.ndarray, captions: Sequence[Sequence[str]], words: Vocabulary, length: int) -> "Lessons":
+    def of(cls, grids: np.ndarray, captions: Sequence[Sequence[str]], words: WordPieceTokenizer, length: int) -> "Lessons":
         """Return lessons from N grids and N lists of captions."""
         picture = np.repeat(np.arange(len(captions)), [len(each) for each in captions])
-        numbers, _ = words.numbers([text for each in captions for text in each], length)
+        numbers, _ = words.encode([text for each in captions for text in each], length)
         return cls(grids, numbers, picture)
 
 
 @keras.saving.register_keras_serializable("tfxfer")
-class TwoRates(keras.optimizers.Adam):
+class DiscriminativeAdam(keras.optimizers.Adam):
     """Adam with a rate of its own for the weights that a language model brought: `learning_rate` times `carried`.
 
     Args:
@@ -92,7 +92,7 @@ class SmoothedCrossEntropy(keras.losses.Loss):
 
 
 def batches(
-    lessons: Lessons, words: Vocabulary, size: int, *, seed: int, word_dropout: float = 0.0, updates: int | None = None
+    lessons: Lessons, words: WordPieceTokenizer, size: int, *, seed: int, word_dropout: float = 0.0, updates: int | None = None
 ) -> tf.data.Dataset:
     """Return batches of (inputs, next tokens, weights) for `fit`, the same for the same seed.
 
@@ -112,12 +112,12 @@ def batches(
 
     def inputs(place: Any, batch: Any) -> tuple[dict[str, Any], Any, Any]:
         picture, numbers = batch
-        there = tf.cast(numbers != words.pad, tf.int32)
+        there = tf.cast(numbers != words.pad_id, tf.int32)
         read = numbers
         if updates is not None and word_dropout:
             luck = tf.random.stateless_uniform(tf.shape(numbers), tf.stack([seed, tf.cast(place, tf.int32)]))
-            usual = (numbers != words.pad) & (numbers != words.start) & (numbers != words.end)
-            read = tf.where(usual & (luck < word_dropout), words.mask, numbers)
+            usual = (numbers != words.pad_id) & (numbers != words.start_id) & (numbers != words.end_id)
+            read = tf.where(usual & (luck < word_dropout), words.mask_id, numbers)
         given = {"grid": tf.gather(grids, picture), "token_ids": read[:, :-1], "padding_mask": there[:, :-1]}
         return given, numbers[:, 1:], tf.cast(there[:, 1:], tf.float32)
 
@@ -132,15 +132,15 @@ def compiled(
     smoothing: float,
     jit: bool = True,
     shares: Mapping[str, float] | None = None,
-) -> TwoRates:
+) -> DiscriminativeAdam:
     """Compile a reader for teaching; return its optimizer, whose `carried` says how much the rest learns."""
-    optimizer = TwoRates(global_clipnorm=1.0, new=new, shares=shares)
+    optimizer = DiscriminativeAdam(global_clipnorm=1.0, new=new, shares=shares)
     reader.compile(optimizer, SmoothedCrossEntropy(smoothing), jit_compile=jit)
     optimizer.build(reader.trainable_variables)
     return optimizer
 
 
-def slower(optimizer: TwoRates, carried: float, frozen: int, rate: Callable[[int], float]) -> Callable[[int], float]:
+def slower(optimizer: DiscriminativeAdam, carried: float, frozen: int, rate: Callable[[int], float]) -> Callable[[int], float]:
     """Return a schedule step -> learning rate that also says what the carried weights get of it.
 
     Args:

@@ -1,8 +1,8 @@
 """A picture encoder and a BERT that says what it sees, taught from pairs: the logit of a word y is f(X)·g(y) + h(X, y).
 
     X     pictures as maps of a locked encoder, standardised; computed once, so a step costs words only   [B, h, w, E]
-    h     the BERT made a decoder, which looks at every place of the map for every word          `caption_reader`
-    f·g   what the picture as a whole says for a word; f begins where it explains the captions best     `Evidence`
+    h     the BERT made a decoder, which looks at every place of the map for every word          `caption_model`
+    f·g   what the picture as a whole says for a word; f begins where it explains the captions best     `ImageWordLogits`
 
 `python -m tfxfer.train knowledge` runs the same beside its controls; alone it cannot tell what BERT was good for.
 """
@@ -17,17 +17,17 @@ import numpy as np
 from tfxfer.errors import UserError
 from tfxfer.models.decoder import prefix_of, room_of
 from tfxfer.models.randomness import reseed
-from tfxfer.models.tokenizer import Vocabulary
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.transfer.graph import clone, unfreeze
-from tfxfer.transfer.knowledge.callbacks import Carried, Watch
-from tfxfer.transfer.knowledge.caption_decoding import Teller, Told
-from tfxfer.transfer.knowledge.caption_model import caption_reader, evidence_of, grid_of, new_weights, sized, whole
+from tfxfer.transfer.knowledge.callbacks import DecoderLearningRate, WarmupCosine
+from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator, Captions
+from tfxfer.transfer.knowledge.caption_model import caption_model, image_word_logits_of, feature_map_encoder, new_weight_paths, resized_encoder, whole
 from tfxfer.transfer.knowledge.caption_ranking import spread
-from tfxfer.transfer.knowledge.caption_training import Lessons, TwoRates, batches, compiled
-from tfxfer.transfer.knowledge.encoding import by_batches
-from tfxfer.transfer.knowledge.image_word_logits import bags_of
-from tfxfer.transfer.knowledge.image_word_logits import fit as fit_evidence
-from tfxfer.transfer.knowledge.question_batches import warn_of_cut
+from tfxfer.transfer.knowledge.caption_training import Lessons, DiscriminativeAdam, batches, compiled
+from tfxfer.transfer.knowledge.encoding import batched
+from tfxfer.transfer.knowledge.image_word_logits import bags_of_words
+from tfxfer.transfer.knowledge.image_word_logits import fit as fit_image_word_logits
+from tfxfer.transfer.knowledge.question_batches import warn_truncated
 
 
 class Captioner:
@@ -64,7 +64,7 @@ class Captioner:
         self,
         encoder: keras.Model,
         language_model: keras.Model,
-        words: Vocabulary,
+        words: WordPieceTokenizer,
         image_shape: tuple[int, int, int],
         *,
         places: int = 4,
@@ -74,15 +74,15 @@ class Captioner:
         seed: int = 0,
     ) -> None:
         table = getattr(language_model, "backbone", language_model).get_layer("token_embedding").input_dim
-        if table != len(words.pieces):
-            raise UserError(f"the language model knows {table} word pieces, the vocabulary {len(words.pieces)}")
-        grid = sized(grid_of(encoder), image_shape, places)
+        if table != len(words.vocabulary):
+            raise UserError(f"the language model knows {table} word pieces, the vocabulary {len(words.vocabulary)}")
+        grid = resized_encoder(feature_map_encoder(encoder), image_shape, places)
         fixed = {"center": False, "scale": False, "epsilon": 1e-12, "trainable": False}
         self._standardise = keras.layers.BatchNormalization(**fixed, name="standardise")
         self.encoder = keras.Model(grid.input, self._standardise(grid.output), name="encoder")
-        self._unscaled, self._scaled = by_batches(grid), by_batches(self.encoder)
+        self._unscaled, self._scaled = batched(grid), batched(self.encoder)
         self.words = words
-        self.reader, self.weight_map = caption_reader(
+        self.reader, self.weight_map = caption_model(
             self.encoder.output.shape[1:],
             language_model,
             cross_attention=cross_attention,
@@ -90,7 +90,7 @@ class Captioner:
             evidence=evidence,
             seed=seed,
         )
-        self._teller, self._taught = Teller(self.reader, words), False
+        self._teller, self._taught = CaptionGenerator(self.reader, words), False
         self._unlocked: keras.Model | None = None  # encoder and reader as one, once the encoder is to train
 
     def fit(
@@ -148,14 +148,14 @@ class Captioner:
         lessons = self._lessons(pictures, captions, length)
         locked = steps - round(unlocked * steps)
 
-        def part(model: keras.Model, optimizer: TwoRates, taught: Lessons, first: int, last: int) -> Any:
+        def part(model: keras.Model, optimizer: DiscriminativeAdam, taught: Lessons, first: int, last: int) -> Any:
             reseed(model, seed)
             order = seed + 1 if first else seed
             rows = batches(taught, self.words, batch_size, seed=order, word_dropout=word_dropout, updates=last - first)
             if model is self._unlocked:
                 rows = rows.map(_with_pictures)
             still = max(0, round(frozen * steps) - first)
-            watch = [Watch(learning_rate, steps, first), Carried(optimizer, carried_rate, still)]
+            watch = [WarmupCosine(learning_rate, steps, first), DecoderLearningRate(optimizer, carried_rate, still)]
             return model.fit(rows, verbose=0, shuffle=False, callbacks=watch)
 
         parts = []
@@ -189,8 +189,8 @@ class Captioner:
                 )
         return found
 
-    def tell(self, pictures: np.ndarray, *, num_beams: int = 4, max_length: int | None = None, **options: Any) -> Told:
-        """Return captions of pictures by beam search; see `Teller.tell`, of which these are the options.
+    def tell(self, pictures: np.ndarray, *, num_beams: int = 4, max_length: int | None = None, **options: Any) -> Captions:
+        """Return captions of pictures by beam search; see `CaptionGenerator.tell`, of which these are the options.
 
         Args:
             pictures: [N, H, W, C].
@@ -230,7 +230,7 @@ class Captioner:
             raise UserError("a decoder that reads a prefix has no cross-attention to show")
         self._check_length(length)
         numbers = self._numbers([caption], length)[0]
-        return self._teller.looks(self.maps(picture[None])[0], numbers[numbers != self.words.pad])
+        return self._teller.looks(self.maps(picture[None])[0], numbers[numbers != self.words.pad_id])
 
     def model(self) -> keras.Model:
         """Return all as one model to save: {"image" [B, H, W, C], "token_ids", "padding_mask"} → logits [B, T, V]."""
@@ -245,10 +245,10 @@ class Captioner:
             self._standardise.set_weights([mean, deviation**2])
         lessons = Lessons.of(self.maps(pictures), given, self.words, length)
         self._numbers([text for each in given for text in each], length)
-        fg = evidence_of(self.reader)
+        fg = image_word_logits_of(self.reader)
         if fg is not None and not self._taught:
-            bags = bags_of(lessons.numbers, len(self.words.pieces), (self.words.pad, self.words.start))
-            fg.f.assign(fit_evidence(np.asarray(fg.g), lessons.grids.mean((1, 2))[lessons.picture], bags))
+            bags = bags_of_words(lessons.numbers, len(self.words.vocabulary), (self.words.pad_id, self.words.start_id))
+            fg.f.assign(fit_image_word_logits(np.asarray(fg.g), lessons.grids.mean((1, 2))[lessons.picture], bags))
         self._taught = True
         return lessons
 
@@ -260,30 +260,30 @@ class Captioner:
 
     def _numbers(self, captions: Sequence[str], length: int) -> np.ndarray:
         """Return token numbers int32 [N, length], and warn of captions that are longer."""
-        numbers, cut = self.words.numbers(captions, length)
+        numbers, cut = self.words.encode(captions, length)
         room = f"give a greater `length`, at most {self._room()}"
-        warn_of_cut(lambda: cut, len(captions), "captions", length, room)
+        warn_truncated(lambda: cut, len(captions), "captions", length, room)
         return numbers
 
-    def _compile(self, smoothing: float, jit: bool) -> TwoRates:
+    def _compile(self, smoothing: float, jit: bool) -> DiscriminativeAdam:
         """Compile once; a second training starts with a fresh optimizer and needs no second compilation."""
         done = self.reader.compiled and self.reader.jit_compile == jit and self.reader.loss.smoothing == smoothing
         if not done:
-            compiled(self.reader, sorted(new_weights(self.reader)), smoothing=smoothing, jit=jit)
+            compiled(self.reader, sorted(new_weight_paths(self.reader)), smoothing=smoothing, jit=jit)
         for variable in self.reader.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
         return self.reader.optimizer
 
-    def _unlock(self, smoothing: float, jit: bool, rate: float) -> TwoRates:
+    def _unlock(self, smoothing: float, jit: bool, rate: float) -> DiscriminativeAdam:
         """Let a copy of the encoder train, as one model with the reader; return the optimizer of both."""
         if self._unlocked is None:
             self.encoder = clone(self.encoder)
             unfreeze(self.encoder)
             self.encoder.get_layer("standardise").trainable = False  # its statistics are those of all pictures
-            self._scaled = by_batches(self.encoder)
+            self._scaled = batched(self.encoder)
             self._unlocked = whole(self.encoder, self.reader)
         shares = {variable.path: rate for variable in self.encoder.trainable_variables}
-        return compiled(self._unlocked, sorted(new_weights(self.reader)), smoothing=smoothing, jit=jit, shares=shares)
+        return compiled(self._unlocked, sorted(new_weight_paths(self.reader)), smoothing=smoothing, jit=jit, shares=shares)
 
     def _room(self) -> int:
         return room_of(self.reader.get_layer("causal_decoder"))

@@ -18,10 +18,10 @@ import tensorflow as tf
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.models.randomness import reseed
 from tfxfer.streams import prompt
-from tfxfer.transfer.knowledge.callbacks import Watch
+from tfxfer.transfer.knowledge.callbacks import WarmupCosine
 from tfxfer.transfer.knowledge.caption_ranking import spread
 from tfxfer.transfer.knowledge.contrastive import InfoNCE
-from tfxfer.transfer.knowledge.encoding import by_batches
+from tfxfer.transfer.knowledge.encoding import batched
 from tfxfer.transfer.knowledge.knowledge_matrix import KnowledgeMatrix
 from tfxfer.transfer.knowledge.text_towers import TextTower
 
@@ -55,7 +55,7 @@ class DualEncoder:
         if len(phi.output.shape) != 2:
             raise UserError(f"φ must give one row of features a picture, [B, D], not {list(phi.output.shape)}")
         self.phi, self.text_tower = phi, text_tower
-        self._pictures = by_batches(phi)
+        self._pictures = batched(phi)
         width = int(phi.output.shape[-1])
         features = keras.Input((width,), name="features")
         tokens = keras.Input((text_tower.tokens.length,), dtype="int32", name="tokens")
@@ -123,7 +123,7 @@ class DualEncoder:
         batches = tf.data.Dataset.from_tensor_slices(order).map(
             lambda at: _batch(at, tf.gather(owners, at), features, numbers, names)
         )
-        watch = Watch(learning_rate, steps)
+        watch = WarmupCosine(learning_rate, steps)
         return self.trained.fit(prompt(batches.prefetch(tf.data.AUTOTUNE)), verbose=0, shuffle=False, callbacks=[watch])
 
     def features(self, pictures: Any) -> np.ndarray:

@@ -24,7 +24,7 @@ ITERATIONS = 30
 
 
 @keras.saving.register_keras_serializable("tfxfer")
-class Evidence(keras.layers.Layer):
+class ImageWordLogits(keras.layers.Layer):
     """Turn maps [B, h, w, E] into f(X)·g(y) for every word, [B, 1, V]. At first f is zero and says nothing.
 
     `KnowledgeMatrix` is not used: it pairs two batches of examples and learns g, here g is a table of all words, kept
@@ -105,10 +105,10 @@ def _loss_and_slope(f: Any, x: Any, bags: Any, words: Any, counts: Any, total: A
     return loss, tape.gradient(loss, f)
 
 
-def bags_of(numbers: np.ndarray, vocabulary_size: int, ignore: Sequence[int]) -> Any:
+def bags_of_words(numbers: np.ndarray, vocabulary_size: int, ignore: Sequence[int]) -> Any:
     """Return how often each row of token numbers [N, T] has each word, sparse float32 [N, V], some left out.
 
-    >>> bags_of(np.array([[1, 3, 3, 2]]), 4, ignore=(1, 2)).toarray().tolist()
+    >>> bags_of_words(np.array([[1, 3, 3, 2]]), 4, ignore=(1, 2)).toarray().tolist()
     [[0.0, 0.0, 0.0, 2.0]]
     """
     from scipy.sparse import csr_array
@@ -118,7 +118,7 @@ def bags_of(numbers: np.ndarray, vocabulary_size: int, ignore: Sequence[int]) ->
     return csr_array((ones, (np.nonzero(kept)[0], numbers[kept])), shape=(len(numbers), vocabulary_size))
 
 
-def with_evidence(step: Callable[..., Any], seen: Any, fg: Any) -> tuple[Callable[..., Any], Any]:
+def add_image_word_logits(step: Callable[..., Any], seen: Any, fg: Any) -> tuple[Callable[..., Any], Any]:
     """Return a decoder's step whose logits [V, B, K] are h plus f·g [B, 1, V], and what it then calls `seen`."""
 
     def both(tokens: Any, position: Any, cache: Any, seen: Any, places: Any = None) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ BATCH = 256  # pairs answered at a time
 ROUND = 32  # the number of pictures in a batch is a multiple of it
 
 
-class Asked(NamedTuple):
+class QuestionBatch(NamedTuple):
     """Questions about pictures, each picture and each question's words once.
 
     Attributes:
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     labels: np.ndarray
 
 
-def in_order(picture: np.ndarray, wanted: int, seed: int) -> np.ndarray:
+def question_order(picture: np.ndarray, wanted: int, seed: int) -> np.ndarray:
     """Return `wanted` of Q row numbers: all pictures in one random order after the other, their questions together."""
     rng = np.random.default_rng(seed)
     orders = []
@@ -42,7 +42,7 @@ def in_order(picture: np.ndarray, wanted: int, seed: int) -> np.ndarray:
     return np.concatenate(orders)[:wanted]
 
 
-def batches(asked: Asked, rows: np.ndarray) -> tf.data.Dataset:
+def batches(asked: QuestionBatch, rows: np.ndarray) -> tf.data.Dataset:
     """Return batches of one shape from row numbers [steps, B].
 
     The shape depends on sizes and hardly on the order, so that a training step compiled once serves all trainings.
@@ -77,7 +77,7 @@ def _each_once(values: np.ndarray, most: int, step: int) -> tuple[np.ndarray, np
     return np.stack(filled).astype(np.int32), np.stack([place for _, place in found]).astype(np.int32)
 
 
-def parts(asked: Asked) -> Iterator[tuple[Any, Any, Any, Any]]:
+def parts(asked: QuestionBatch) -> Iterator[tuple[Any, Any, Any, Any]]:
     """Yield (sight, tokens, picture, question) of `BATCH` pairs at a time."""
     for start in range(0, len(asked.picture), BATCH):
         seen, picture = np.unique(asked.picture[start : start + BATCH], return_inverse=True)
@@ -86,7 +86,7 @@ def parts(asked: Asked) -> Iterator[tuple[Any, Any, Any, Any]]:
         yield *sides, tf.constant(picture, tf.int32), tf.constant(question, tf.int32)
 
 
-def what_is_read(tokens: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def truncated_and_unknown(tokens: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return bool [N] twice: which texts are longer than a tower's `tokens` read, and in which they know no word.
 
     Args:
@@ -100,7 +100,7 @@ def what_is_read(tokens: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndar
     return longer[place], (_known(tokens, np.asarray(tokens(encoded))) == 0)[place]
 
 
-def warn_of_cut(cut: Callable[[], int], count: int, what: str, length: int, remedy: str) -> None:
+def warn_truncated(cut: Callable[[], int], count: int, what: str, length: int, remedy: str) -> None:
     """Warn whoever calls `tfxfer.transfer` that texts are cut; the commands of tfxfer count them for a whole data set.
 
     Args:

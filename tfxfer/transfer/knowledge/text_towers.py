@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfxfer.errors import UserError
 from tfxfer.transfer.bridges.tokens import TextTokens
 from tfxfer.transfer.knowledge.interactions import pooled
-from tfxfer.transfer.knowledge.question_batches import warn_of_cut, what_is_read
+from tfxfer.transfer.knowledge.question_batches import warn_truncated, truncated_and_unknown
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 BATCH = 1024  # texts that are cut into tokens at a time
@@ -66,9 +66,9 @@ class TextTower:
 
         def cut() -> int:
             full = [str(text) for text, row in zip(texts, numbers) if row[-1]]  # the only ones that can be
-            return int(what_is_read(self.tokens, full)[0].sum()) if full else 0
+            return int(truncated_and_unknown(self.tokens, full)[0].sum()) if full else 0
 
-        warn_of_cut(cut, len(texts), "texts", self.tokens.length, "make the text tower with a greater `length`")
+        warn_truncated(cut, len(texts), "texts", self.tokens.length, "make the text tower with a greater `length`")
         return numbers
 
 

@@ -18,12 +18,12 @@ import tensorflow as tf
 from tfxfer.errors import UserError
 from tfxfer.models.randomness import reseed
 from tfxfer.transfer.graph import unfreeze
-from tfxfer.transfer.knowledge.answer_head import AskedKnowledge
-from tfxfer.transfer.knowledge.callbacks import Watch
-from tfxfer.transfer.knowledge.caption_model import GridMemory, fewer_places, grid_of
+from tfxfer.transfer.knowledge.answer_head import VQAHead
+from tfxfer.transfer.knowledge.callbacks import WarmupCosine
+from tfxfer.transfer.knowledge.caption_model import VisualTokens, pool_positions, feature_map_encoder
 from tfxfer.transfer.knowledge.caption_ranking import spread
-from tfxfer.transfer.knowledge.encoding import by_batches
-from tfxfer.transfer.knowledge.question_batches import Asked, batches, in_order, parts
+from tfxfer.transfer.knowledge.encoding import batched
+from tfxfer.transfer.knowledge.question_batches import QuestionBatch, batches, question_order, parts
 from tfxfer.transfer.knowledge.text_towers import TextTower
 
 SIDE = 8  # places that a grid has at most from side to side; finer maps are averaged
@@ -47,7 +47,7 @@ class VisualQA:
 
     Attributes:
         grid: The model from pictures to grids.
-        matrix: The layer K, an `AskedKnowledge`.
+        matrix: The layer K, an `VQAHead`.
         trained: Model {"sight", "tokens" int [U, T], "picture" int [B], "question" int [B]} → logits [B, A];
             what `fit` trains.
 
@@ -78,14 +78,14 @@ class VisualQA:
             raise UserError(f"answers {list(answers)}: with fewer than two there is nothing to choose from")
         self.questions, self.answers, self.image_shape = questions, tuple(answers), tuple(image_shape)
         self.train_encoder = train_encoder
-        self.grid = small_grid(encoder, image_shape, train_encoder)
+        self.grid = pooled_encoder(encoder, image_shape, train_encoder)
         if train_encoder:
             unfreeze(self.grid)
-        self.sequence = sequence_of(questions)
+        self.sequence = token_sequence(questions)
         scale = {"center": False, "scale": False, "epsilon": 1e-12, "trainable": False}
         self.standardise = keras.layers.BatchNormalization(**scale, name="standardise")
-        self.memory = GridMemory(dim, name="memory")
-        self.matrix = AskedKnowledge(len(answers), h, dim=dim, heads=heads, dot=dot, dropout=dropout, name="K")
+        self.memory = VisualTokens(dim, name="memory")
+        self.matrix = VQAHead(len(answers), h, dim=dim, heads=heads, dot=dot, dropout=dropout, name="K")
         shape = image_shape if train_encoder else self.grid.output.shape[1:]
         sight = keras.Input(shape, name="sight", dtype="uint8" if train_encoder else "float32")
         tokens = keras.Input((questions.tokens.length,), dtype="int32", name="tokens")
@@ -96,7 +96,7 @@ class VisualQA:
         self._grids: Callable[[np.ndarray], np.ndarray] | None = None
 
     def k(self, sight: Any, tokens: Any, picture: Any = None, question: Any = None, **how: Any) -> Any:
-        """Return logits [B, A], or what `how` asks of `AskedKnowledge.call`; `sight` as in `Asked`."""
+        """Return logits [B, A], or what `how` asks of `VQAHead.call`; `sight` as in `QuestionBatch`."""
         return self.matrix(*self.sides(sight, tokens), picture, question, **how)
 
     def sides(self, sight: Any, tokens: Any) -> tuple[Any, Any, Any]:
@@ -106,7 +106,7 @@ class VisualQA:
 
     def asked(
         self, pictures: np.ndarray, picture: Sequence[int], texts: Sequence[str], answers: Sequence[str] | None = None
-    ) -> Asked:
+    ) -> QuestionBatch:
         """Return pairs for `fit` and `logits`; warn of questions that are cut.
 
         Args:
@@ -124,7 +124,7 @@ class VisualQA:
             raise UserError(f"{len(picture)} pictures, {len(texts)} questions and {len(given)} answers are no pairs")
         different = list(dict.fromkeys(texts))
         at = {text: i for i, text in enumerate(different)}
-        return Asked(
+        return QuestionBatch(
             self.sight(pictures),
             self.questions.read(different),
             np.asarray(picture, np.int32),
@@ -136,12 +136,12 @@ class VisualQA:
         """Return what K sees of pictures uint8 [P, H, W, C]: their grids, or they themselves if the encoder trains."""
         if self.train_encoder:
             return np.asarray(pictures)
-        self._grids = self._grids or by_batches(self.grid)
+        self._grids = self._grids or batched(self.grid)
         return self._grids(pictures)
 
     def fit(
         self,
-        asked: Asked,
+        asked: QuestionBatch,
         *,
         steps: int = 150,
         batch_size: int = 128,
@@ -176,12 +176,12 @@ class VisualQA:
             self.learn_scale(asked.sight)
         self._compile(jit)
         reseed(self.trained, seed)
-        order = in_order(asked.picture[usable], steps * min(batch_size, len(usable)), seed)
+        order = question_order(asked.picture[usable], steps * min(batch_size, len(usable)), seed)
         data = batches(asked, usable[order].reshape(steps, -1))
-        watch = Watch(learning_rate, steps)
+        watch = WarmupCosine(learning_rate, steps)
         return self.trained.fit(data, verbose=0, shuffle=False, callbacks=[watch])
 
-    def logits(self, asked: Asked, without: str | None = None) -> np.ndarray:
+    def logits(self, asked: QuestionBatch, without: str | None = None) -> np.ndarray:
         """Return float32 [Q, A]; `without` "dot" or "h" leaves this term of K out."""
         if without not in self._calls:
 
@@ -194,8 +194,8 @@ class VisualQA:
             self._calls[without] = tf.function(call, input_signature=[sight_like, *numbers, *pairs])
         return np.concatenate([np.asarray(self._calls[without](*part), np.float32) for part in parts(asked)])
 
-    def looks(self, asked: Asked) -> np.ndarray:
-        """Return where each pair's likeliest answer comes from, float [Q, h, w]; see `AskedKnowledge.looks`."""
+    def looks(self, asked: QuestionBatch) -> np.ndarray:
+        """Return where each pair's likeliest answer comes from, float [Q, h, w]; see `VQAHead.looks`."""
         answers, height_width = self.logits(asked).argmax(1), self.grid.output.shape[1:3]
         found, start = [], 0
         for sight, tokens, picture, question in parts(asked):
@@ -233,7 +233,7 @@ class VisualQA:
             variable.assign(keras.ops.zeros_like(variable))
 
 
-def small_grid(encoder: keras.Model, image_shape: tuple[int, int, int], trains: bool = False) -> keras.Model:
+def pooled_encoder(encoder: keras.Model, image_shape: tuple[int, int, int], trains: bool = False) -> keras.Model:
     """Return a model from pictures [P, H, W, C] to the encoder's last map, averaged to at most `SIDE` a side.
 
     Args:
@@ -244,11 +244,11 @@ def small_grid(encoder: keras.Model, image_shape: tuple[int, int, int], trains: 
     Raises:
         UserError: The encoder has no map [P, h, w, E], as a vision transformer has none.
     """
-    grid = grid_of(encoder, image_shape, trains)
-    return keras.Model(grid.input, fewer_places(grid.output, SIDE, "fewer_places"), name="grid")
+    grid = feature_map_encoder(encoder, image_shape, trains)
+    return keras.Model(grid.input, pool_positions(grid.output, SIDE, "fewer_places"), name="grid")
 
 
-def sequence_of(tower: TextTower) -> keras.Model:
+def token_sequence(tower: TextTower) -> keras.Model:
     """Return a text tower up to the tokens that its vector is the mean of: int [U, T] → float [U, T, E]."""
     given = tower.body.get_layer("mean").input
     return keras.Model(tower.body.input, given[0] if isinstance(given, list) else given, name="sequence")
