@@ -1,335 +1,340 @@
-"""What a run is: frozen dataclasses, one a recipe. A field's metadata holds its help text and its allowed values."""
+"""What a run is: frozen dataclasses that contain one another, and the flat options that a command line makes of them.
 
-from dataclasses import dataclass, field, fields
+A recipe's config contains a `SourceConfig` for each model that brings knowledge, a `TargetConfig` and a `TrainingConfig`:
+`config.source.epochs` is the option `--source-epochs` and the line `source_epochs:` of a config.yaml. No config is
+translated into another by hand, and every field that can change a result reaches the key of what is cached.
+"""
+
+import math
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from tfxfer.errors import UserError, suggest
 
+GROUPS = ("common", "source", "target", "bridge", "model", "arms", "training", "output")  # of a help text, in this order
 
-def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """Return a dataclass field with a help text and, where given, the allowed values."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+
+def option(
+    default: Any,
+    help: str,
+    choices: tuple[str, ...] = (),
+    *,
+    group: str = "",
+    common: bool = False,
+    decides: bool = True,
+    at_least: float = 0,
+    at_most: float = math.inf,
+    why: str = "",
+    flat: str = "",
+) -> Any:
+    """Return a dataclass field that is an option of a command.
+
+    Args:
+        default: Its default value.
+        help: Its help text.
+        choices: Its allowed values.
+        group: One of `GROUPS`, by default that of the section it stands in.
+        common: Whether the short help shows it.
+        decides: Whether it can change a result; False keeps it out of cache keys.
+        at_least: Least number allowed.
+        at_most: Greatest number allowed.
+        why: What is wrong beyond these bounds, and the remedy; by default only the bound is named.
+        flat: Its name on the command line, where that is not the section's name and its own.
+    """
+    own = {"help": help, "choices": choices, "group": group, "common": common, "decides": decides}
+    own |= {"at_least": at_least, "at_most": at_most, "why": why, "flat": flat}
+    return field(default=default, metadata=own)
+
+
+def section(
+    default: Any,
+    prefix: str = "",
+    *,
+    group: str = "",
+    help: Mapping[str, str] | None = None,
+    leave_out: tuple[str, ...] = (),
+    common: tuple[str, ...] = (),
+) -> Any:
+    """Return a dataclass field that holds a config of its own.
+
+    Args:
+        default: The config with this recipe's defaults.
+        prefix: Its options are called `prefix_name`; the first field of the config is called `prefix` alone.
+        group: Where a help text shows its options.
+        help: Option texts for this recipe, by field name.
+        leave_out: Fields that are no options here, and keep their default.
+        common: Fields that the short help shows.
+    """
+    own = {"prefix": prefix, "group": group, "help": dict(help or {}), "leave_out": leave_out, "common": common}
+    return field(default=default, metadata={"section": own})
+
+
+@dataclass(frozen=True)
+class Option:
+    """One flat option of a config class.
+
+    Attributes:
+        name: Its name in a config.yaml; `flag` is its name on a command line.
+        path: The attributes that lead to it, such as ("source", "epochs").
+        hint: Its type.
+        default: Its default value.
+        metadata: What `option` was given.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    hint: Any
+    default: Any
+    metadata: Mapping[str, Any]
+
+    @property
+    def flag(self) -> str:
+        """Its name on a command line."""
+        return flag(self.name)
+
+    @property
+    def many(self) -> bool:
+        """Whether it takes several values."""
+        return typing.get_origin(self.hint) is tuple
+
+    def of(self, config: Any) -> Any:
+        """Return its value in a config."""
+        for name in self.path:
+            config = getattr(config, name)
+        return config
+
+
+def flag(name: str) -> str:
+    """Return the command-line spelling of an option.
+
+    >>> flag("labels_per_class")
+    '--labels-per-class'
+    """
+    return "--" + name.replace("_", "-")
+
+
+def options_of(config_class: type) -> dict[str, Option]:
+    """Return the options of a config class by their flat names, those of its sections among them."""
+    return {one.name: one for one in _walk(config_class, None, (), {})}
+
+
+def _walk(config_class: type, defaults: Any, path: tuple[str, ...], own: Mapping[str, Any]) -> Iterator[Option]:
+    hints = typing.get_type_hints(config_class)
+    prefix = own.get("prefix", "")
+    for place, item in enumerate(fields(config_class)):
+        default = item.default if defaults is None else getattr(defaults, item.name)
+        here = (*path, item.name)
+        if "section" in item.metadata:
+            yield from _walk(type(default), default, here, item.metadata["section"])
+        elif item.name not in own.get("leave_out", ()):
+            name = item.name if not prefix else prefix if not place else f"{prefix}_{item.name}"
+            metadata = dict(item.metadata)
+            metadata["help"] = own.get("help", {}).get(item.name, metadata["help"])
+            metadata["group"] = metadata["group"] or own.get("group", "")
+            metadata["common"] = metadata["common"] or item.name in own.get("common", ())
+            yield Option(metadata["flat"] or name, here, hints[item.name], default, metadata)
+
+
+def with_options(config: Any, **values: Any) -> Any:
+    """Return a config with some options changed, by their flat names.
+
+    >>> with_options(RunConfig(), seeds=5).seeds
+    5
+    """
+    known = options_of(type(config))
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"there is no option '{name}'; {suggest(name, known)}")
+        config = _replaced(config, known[name].path, value)
+    return config
+
+
+def _replaced(config: Any, path: tuple[str, ...], value: Any) -> Any:
+    first, *rest = path
+    return replace(config, **{first: _replaced(getattr(config, first), tuple(rest), value) if rest else value})
+
+
+def options_in(config: Any) -> dict[str, Any]:
+    """Return the values of a config by the flat names of its options, as a config.yaml holds them."""
+    return {name: one.of(config) for name, one in options_of(type(config)).items()}
+
+
+def deciding(config: Any) -> dict[str, Any]:
+    """Return every value of a config that can change a result, by the path of its field, for a cache key.
+
+    Found by walking the dataclass: a field that is added decides unless its `option` says otherwise.
+    """
+    found: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            found |= {f"{item.name}.{name}": one for name, one in deciding(value).items()}
+        elif item.metadata.get("decides", True):
+            found[item.name] = value
+    return found
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """What every recipe needs to know, whatever it does."""
 
-    seed: int = option(0, "first random seed; run s uses seed + s")
-    seeds: int = option(3, "how many times each arm is trained, with other draws of labels and fresh weights")
-    device: str = option("auto", "auto, cpu, gpu or gpu:N")
-    precision: str = option("float32", "arithmetic of the models", ("float32", "mixed_bfloat16", "mixed_float16"))
-    jit: bool = option(False, "compile the models with XLA (slower for small CNNs on a CPU, faster on a GPU)")
-    fresh: bool = option(False, "run every arm again, even where the same arm was run before and its record is kept")
-    smoke: bool = option(False, "the same code path on very little data, in seconds; the figures mean nothing")
-    download: bool = option(False, "allow downloads (data sets, pretrained weights)")
-    data_dir: str | None = option(None, "prepared data and caches (default: $TFXFER_DATA or the user cache folder)")
-    run_dir: str | None = option(None, "where this run's folder goes (default: runs/RECIPE-TIME)")
+    seed: int = option(
+        0, "first random seed; run s uses seed + s", group="training", common=True, at_most=2**32 - 1
+    )
+    seeds: int = option(
+        3, "how many times each arm is trained", group="training", common=True, decides=False, at_least=1
+    )
+    device: str = option("auto", "auto, cpu, gpu or gpu:N", group="training")
+    precision: str = option(
+        "float32",
+        "arithmetic of the models",
+        ("float32", "mixed_bfloat16", "mixed_float16"),
+        group="training",
+    )
+    jit: bool = option(
+        False, "compile with XLA (on a CPU slower for small CNNs, faster on a GPU)", group="training"
+    )
+    fresh: bool = option(
+        False,
+        "run every arm again, even where its record is kept from an earlier run",
+        group="output",
+        decides=False,
+    )
+    smoke: bool = option(
+        False,
+        "the same code on very little data, in seconds; the figures mean nothing",
+        group="output",
+        common=True,
+        decides=False,
+    )
+    download: bool = option(
+        False, "allow downloads of data sets and pretrained weights", group="output", decides=False
+    )
+    data_dir: str | None = option(
+        None,
+        "prepared data and caches (default: $TFXFER_DATA or the user cache folder)",
+        group="output",
+        decides=False,
+    )
+    run_dir: str | None = option(
+        None, "this run's folder (default: runs/RECIPE-TIME)", group="output", decides=False
+    )
 
 
 @dataclass(frozen=True)
-class TaskConfig(RunConfig):
-    """What recipes share that carry a source's knowledge into a classification task."""
+class SourceConfig:
+    """A model that brings knowledge: given by its spec, or trained on a data set once and cached."""
 
-    source: str = option("glyphs/by_face", "what is to be transferred: a data set to learn, or a trained model's spec")
-    source_label: str | None = option(None, "column of the source data set that is learned")
-    model: str = option("auto", "architecture trained on a source data set: fresh:cnn, fresh:bert or auto")
-    source_epochs: int = option(2, "epochs of training the source")
-    source_max: int = option(24000, "at most this many source examples an epoch (0: all)")
-    source_learning_rate: float = option(
-        0.0, "largest learning rate of that training (0: 1e-2 for fresh:cnn, else 1e-3)"
-    )
-    target: str = option("languages/latin", "the task that is to profit: a data set")
-    target_text: str | None = option(None, "text column of the target (several joined with +)")
-    target_image: str | None = option(None, "picture column of the target")
-    target_label: str | None = option(None, "label column of the target")
-    leave_out: tuple[str, ...] = option((), "classes of the target that are left out")
-    image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
-    patch_size: int = option(8, "side in pixels of the picture patches that enter a text body")
-    unit: str = option("characters", "tokens of text that enters a picture body", ("characters", "words", "bytes"))
-    arms: tuple[str, ...] = option(
-        ("transfer", "random", "scratch", "finetune", "native", "majority"),
-        "what is run side by side",
-        ("transfer", "random", "scratch", "finetune", "native", "majority"),
-    )
-    labels_per_class: tuple[int, ...] = option((5, 20, 80), "label budgets: examples a class in training")
-    trained_at: tuple[int, ...] = option(
-        (), "budgets at which scratch and finetune run (default: the one nearest to 20)"
-    )
-    epochs: int = option(6, "epochs of the arms that train a network")
-    updates: int = option(0, "steps of those arms, the same whatever the budget (0: as --epochs says)")
-    learning_rates: tuple[float, ...] = option(
-        (1e-4, 5e-4, 2e-3, 1e-2, 5e-2),
-        "grid of the arms that train a network: each climbs from its middle to the value that validates best",
-    )
-    batch_size: int = option(16, "examples a step when an arm trains a network")
-    max_validation: int = option(400, "at most this many validation examples (0: all)")
-    max_test: int = option(0, "at most this many test examples (0: all)")
+    spec: str = option("glyphs/by_face", "a data set to learn, or a trained model's spec")
+    label: str | None = option(None, "label column of that data set")
+    text: str | None = option(None, "text column of that data set")
+    architecture: str = option("auto", "what is trained on it: fresh:cnn, fresh:vit, fresh:bert or auto")
+    epochs: int = option(2, "epochs of that training", at_least=1)
+    max_examples: int = option(24000, "at most this many examples an epoch (0: all)")
+    learning_rate: float = option(0.0, "largest learning rate (0: 1e-2 for fresh:cnn, else 1e-3)")
 
 
 @dataclass(frozen=True)
-class FeatureConfig(TaskConfig):
-    """Feature transfer f(x) = W·φ(x) + b: a frozen source body, a linear head fitted on the target."""
+class TargetConfig:
+    """The data set of the task that is to profit."""
 
-    source_max: int = option(14000, "at most this many source examples an epoch (0: all)")
-    layer: str | None = option(None, "φ ends at this layer of the source (default: the one before its head)")
-    bridge: str = option(
-        "auto",
-        "how the target's examples enter the source: render (text as pixels), tokens (an embedding grid, or "
-        "picture patches), none (same modality), auto",
-        ("auto", "render", "tokens", "none"),
+    spec: str = option("languages/latin", "the task that is to profit: a data set")
+    text: str | None = option(None, "text column (several joined with +)")
+    image: str | None = option(None, "image column")
+    label: str | None = option(None, "label column")
+    caption: str | None = option(None, "caption column")
+    question: str | None = option(None, "question column")
+    answer: str | None = option(None, "answer column")
+    leave_out: tuple[str, ...] = option((), "classes that are left out", flat="leave_out")
+    image_size: int = option(
+        0, "side in pixels that images are resized to (0: as they are, 64 when they vary)", flat="image_size"
     )
-    height: int = option(32, "height in pixels of a picture that enters φ")
-    width: int = option(224, "width in pixels of a rendered text (pictures are made square)")
-    font_size: int = option(24, "size in pixels of rendered letters")
-    layout: str = option(
-        "line",
-        "how rendered text is laid out: one line, wrapped rows, or a square",
-        ("line", "rows", "square"),
-    )
-    head: str = option("linear", "linear (W·φ + b by L-BFGS) or mlp (Dense 512, then classes)", ("linear", "mlp"))
-    unfreeze: str | None = option(None, "finetune from this layer up (default: everything)")
+    max_validation: int = option(400, "at most this many validation examples (0: all)", flat="max_validation")
+    max_test: int = option(0, "at most this many test examples (0: all)", flat="max_test")
 
-
-@dataclass(frozen=True)
-class StructureConfig(TaskConfig):
-    """Structure transfer M = T(S): a model made out of a source model by a weight map."""
-
-    transfer: str = option(
-        "encoder_to_vision",
-        "how the model is made: a ready transfer of tfxfer.transfer.structure",
-        (
-            "encoder_to_vision",
-            "vision_to_encoder",
-            "encoder_to_decoder",
-            "image_cnn_to_text_cnn",
-            "widen",
-            "deepen",
-            "shrink",
-            "resize_input",
-            "merge",
-        ),
-    )
-    units: tuple[str, ...] = option(
-        (), "widen, shrink: LAYER=NUMBER of units (default: all hidden layers, twice or half as wide)"
-    )
-    noise: float = option(0.0, "widen: noise on the copies, in standard deviations of a kernel")
-    after: tuple[str, ...] = option(
-        (), "deepen: behind which layers one is added (default: the last that ends in ReLU)"
-    )
-    second: str | None = option(None, "merge: the second model, trained from the same start as --source")
-    trainable: str = option(
-        "fpt",
-        "what trains of a carried body: nothing, its norms, also projection and positions (fpt), or all",
-        ("none", "norms", "fpt", "all"),
-    )
-    source: str = option("auto", "what is to be transferred: a data set to learn, a trained model's spec, or auto")
-    source_epochs: int = option(1, "epochs of training the source; a second one did not better its validation")
-    source_max: int = option(8000, "at most this many source examples an epoch (0: all)")
-    target: str = option("auto", "the task that is to profit: a data set, or auto")
-    arms: tuple[str, ...] = option(
-        (),
-        "what is run side by side (default: all; of a language model that sees, all but finetune)",
-        ("transfer", "random", "scratch", "finetune", "native", "majority"),
-    )
-    pooling: str = option("all", "which tokens of a carried body the head reads", ("all", "mean", "first", "last"))
-    length: int = option(32, "tokens of a text that is read or foretold")
-    cross_attention: str = option(
-        "fresh", "encoder_to_decoder: cross-attention starts fresh or as self-attention", ("fresh", "copied")
-    )
-    labels_per_class: tuple[int, ...] = option((5, 20, 100), "label budgets: examples a class in training")
-    training_texts: tuple[int, ...] = option((50, 200, 1000), "encoder_to_decoder: budgets, texts in training")
-    updates: int = option(60, "steps of the arms that train a network, the same whatever the budget (0: --epochs)")
-    learning_rates: tuple[float, ...] = option(
-        (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
-        "grid of the arms that train a network: each climbs from its middle to the value that validates best",
-    )
-    batch_size: int = option(32, "examples a step when an arm trains a network")
-    max_validation: int = option(400, "at most this many validation examples (0: all)")
-    max_test: int = option(1000, "at most this many test examples (0: all)")
+    def columns(self, *names: str) -> dict[str, str | None]:
+        """Return column options by name, as `tfxfer.load` takes them."""
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
-class KnowledgeConfig(RunConfig):
-    """Knowledge transfer K = f(X)·g(Y) + h(X, Y): a language model says what pictures show."""
+class TrainingConfig:
+    """How a network is trained; every arm that trains one gets the same."""
 
-    source: str = option(
-        "names/listed", "where the decoder's language comes from: texts (names, text:PATH, csv:PATH) or a BERT's spec"
-    )
-    source_text: str | None = option(None, "text column of the source")
-    source_epochs: int = option(1, "epochs of training a masked language model on the source's texts")
-    source_max: int = option(0, "at most this many texts an epoch (0: all)")
-    text_updates: int = option(
-        400, "steps in which the decoder goes on reading texts before it sees a picture (0: none)"
-    )
-    reading: str | None = option(None, "texts that it goes on reading: a data set (default: the source's own)")
-    encoder: str = option("glyphs/by_character", "what the picture encoder learns: a data set, or a model's spec")
-    encoder_label: str | None = option(None, "column that the encoder learns to tell")
-    encoder_epochs: int = option(2, "epochs of training the encoder")
-    target: str = option("glyphs/by_character", "pictures with captions: glyphs, captions:PATH, coco:PATH, csv:PATH")
-    target_image: str | None = option(None, "picture column of the target")
-    target_caption: str | None = option(None, "caption column of the target")
-    image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
-    pairs: tuple[int, ...] = option((50, 150, 500, 1200), "budgets: pictures with captions in training")
-    arms: tuple[str, ...] = option(
-        ("transfer", "random", "blind", "shuffled", "neighbour"),
-        "what is run side by side",
-        ("transfer", "random", "blind", "shuffled", "neighbour"),
-    )
-    controls_at: tuple[int, ...] = option(
-        (), "budgets at which blind and shuffled run, with one seed (default: the greatest)"
-    )
-    looking: str = option(
-        "cross_attention",
-        "how the decoder sees a picture: every word looks at every place, or a prefix of vectors before the words",
-        ("cross_attention", "prefix"),
-    )
-    prefix_length: int = option(4, "vectors of the prefix")
-    places: int = option(4, "side of the map that words look at; the encoder's is averaged down to it (0: as it is)")
-    cross_attention: str = option("fresh", "cross-attention starts fresh or as self-attention", ("fresh", "copied"))
-    evidence: bool = option(
-        True, "f(X)·g(y) beside the decoder's h: each word gets what the picture as a whole says for it"
-    )
-    frozen: float = option(0.0, "share of the steps at the start in which the carried weights do not train (1: never)")
-    carried_rate: float = option(1.0, "learning rate of the carried weights, as a share of the new ones'")
-    word_dropout: float = option(0.0, "share of the words read that are hidden in training")
-    label_smoothing: float = option(0.1, "ε of label smoothing")
-    updates: int = option(140, "steps of training at the greatest budget; others get the root of their share")
-    batch_size: int = option(16, "captions a step")
+    steps: int = option(150, "steps of training")
+    epochs: int = option(0, "epochs of training, where steps is 0")
+    batch_size: int = option(16, "examples a step", at_least=1)
     learning_rates: tuple[float, ...] = option(
         (3e-3,),
-        "learning rates: of several, each arm climbs at the greatest budget from their middle to what validates best",
+        "grid of learning rates: from its middle, each arm climbs to the one that validates best",
+        at_least=1e-12,
+        why="a rate is a number above 0, such as 0.003",
     )
-    length: int = option(16, "tokens of a caption in training and in the report, its begin and end among them")
-    num_beams: int = option(4, "hypotheses of beam search")
-    length_penalty: float = option(1.0, "above 0 favours long captions")
-    ranking: str = option(
-        "both", "what ranks the beams: h alone, as the decoder has it, or both terms, h + λ f·g", ("both", "decoder")
-    )
-    max_validation: int = option(100, "at most this many validation pictures")
-    max_test: int = option(200, "at most this many test pictures (0: all)")
+
+    @property
+    def learning_rate(self) -> float:
+        """The middle of the grid, where a search begins."""
+        grid = sorted(set(self.learning_rates))
+        return grid[(len(grid) - 1) // 2]
+
+    def at(self, learning_rate: float) -> typing.Self:
+        """Return the same training with one learning rate."""
+        return replace(self, learning_rates=(learning_rate,))
 
 
 @dataclass(frozen=True)
-class RetrievalConfig(RunConfig):
-    """Knowledge transfer K = f(X)·g(Y): a locked picture tower and a text tower that finds pictures by their texts."""
+class CaptionTrainingConfig(TrainingConfig):
+    """How a captioner is trained, by teacher forcing."""
 
-    pictures: str = option(
-        "glyphs/by_character", "what the picture tower learned: a data set, or a trained model's spec"
+    max_length: int = option(
+        16,
+        "tokens of a caption, its begin and end among them",
+        at_least=3,
+        why="leaves no room for a word between begin and end; give 3 or more",
+        flat="max_length",
     )
-    pictures_label: str | None = option(None, "column of that data set that is learned")
-    pictures_epochs: int = option(2, "epochs of training the picture tower")
-    texts: str = option(
-        "names/listed", "what the text tower read before: texts (names, text:PATH, csv:PATH) or preset:DIR of a BERT"
+    word_dropout: float = option(0.0, "fraction of the words read that are hidden in training", at_most=1)
+    label_smoothing: float = option(0.1, "ε of label smoothing", at_most=1)
+    decoder_lr_scale: float = option(1.0, "learning rate of the pretrained decoder weights, relative to the new ones'")
+    freeze_decoder_fraction: float = option(
+        0.0, "fraction of the steps, at the start, in which the pretrained decoder weights are frozen", at_most=1
     )
-    texts_epochs: int = option(1, "epochs of reading them, as a masked language model")
-    texts_max: int = option(0, "at most this many texts an epoch (0: all)")
-    target: str = option(
-        "glyphs/by_character", "pairs of pictures and texts: glyphs, captions:PATH, coco:PATH, csv:PATH"
+    unfreeze_encoder_fraction: float = option(
+        0.0, "fraction of the steps, at the end, in which the image encoder trains too", at_most=1
     )
-    target_image: str | None = option(None, "picture column of the target")
-    target_caption: str | None = option(None, "text column of the target")
-    target_label: str | None = option(
-        None, "classes that a head learns on pictures and tells of texts, and that zero-shot knows by name"
-    )
-    image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
-    length: int = option(16, "word pieces of a text, its begin and end among them")
-    dim: int = option(0, "width of the common space (0: the picture tower's own, which nothing then changes)")
-    fitted: bool = option(True, "the last map of g begins where ridge regression puts the texts at their pictures")
-    temperature: float = option(0.07, "where the learned temperature starts")
-    pairs: tuple[int, ...] = option((150, 600), "budgets: pictures with their texts in training")
-    arms: tuple[str, ...] = option(
-        ("transfer", "random", "random_g", "shuffled", "anchors", "native"),
-        "what is run side by side",
-        ("transfer", "random", "random_f", "random_g", "shuffled", "anchors", "native"),
-    )
-    controls_at: tuple[int, ...] = option(
-        (), "budgets at which random_f, random_g and shuffled run (default: the greatest)"
-    )
-    updates: int = option(
-        45, "steps of training at the greatest budget; fewer pairs make fewer, by the square root of their share"
-    )
-    batch_size: int = option(64, "pairs a step: one right answer among so many")
-    learning_rates: tuple[float, ...] = option(
-        (3e-4, 1e-3, 3e-3),
-        "grid of learning rates: at the greatest budget each arm climbs from its middle to what validates best",
-    )
-    max_validation: int = option(400, "at most this many validation pairs (0: all)")
-    max_test: int = option(0, "at most this many test pairs (0: all)")
-
-
-@dataclass(frozen=True)
-class VqaConfig(RunConfig):
-    """Knowledge transfer K = f(X)·g(Y) + h(X, Y), pooled: questions about pictures, answered by classes."""
-
-    encoder: str = option("glyphs/by_character", "what the picture encoder learned: a data set, or a model's spec")
-    encoder_label: str | None = option(None, "column of that data set that is learned")
-    encoder_epochs: int = option(2, "epochs of training the encoder")
-    train_encoder: bool = option(False, "train the picture encoder with the rest; it may then start as fresh:cnn")
-    texts: str = option(
-        "names", "what the question encoder read before: a data set of texts, preset:DIR of a BERT, or small (nothing)"
-    )
-    texts_epochs: int = option(2, "epochs of reading them, as a masked language model")
-    texts_max: int = option(8000, "at most this many texts an epoch (0: all)")
-    target: str = option("glyphs/by_character", "pictures with questions: glyphs, csv:PATH, jsonl:PATH, tfds:NAME")
-    target_image: str | None = option(None, "picture column of the target")
-    target_question: str | None = option(None, "question column of the target")
-    target_answer: str | None = option(None, "answer column of the target")
-    image_size: int = option(0, "side in pixels that pictures are resized to (0: as they are, 64 when they vary)")
-    pictures: tuple[int, ...] = option((300, 1500), "budgets: pictures in training, each with all its questions")
-    arms: tuple[str, ...] = option(
-        ("transfer", "random", "question_only", "shuffled", "prior", "native", "majority"),
-        "what is run side by side",
-        ("transfer", "random", "random_f", "random_g", "question_only", "shuffled", "prior", "native", "majority"),
-    )
-    controls_at: tuple[int, ...] = option(
-        (), "budgets at which random_f, random_g, question_only and shuffled run (default: the greatest)"
-    )
-    interaction: str = option(
-        "cross_attention",
-        "h: the question looks at places (cross_attention), scales what each shows (film), or f·g alone (bilinear)",
-        ("cross_attention", "film", "bilinear"),
-    )
-    dim: int = option(64, "width of both sides of K")
-    heads: int = option(4, "attention heads of cross_attention")
-    dropout: float = option(0.1, "share of the units before the answers that training hides")
-    length: int = option(20, "tokens of a question, its begin and end among them; longer ones are cut and counted")
-    max_answers: int = option(1000, "answers that are classes, the commonest first (0: all); others count as wrong")
-    updates: int = option(80, "steps of training, the same whatever the budget")
-    batch_size: int = option(64, "questions a step")
-    learning_rates: tuple[float, ...] = option(
-        (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
-        "grid of learning rates: at the greatest budget each arm climbs from its middle to what validates best",
-    )
-    max_validation: int = option(400, "at most this many validation pictures (0: all)")
-    max_test: int = option(0, "at most this many test pictures (0: all)")
+    encoder_lr_scale: float = option(0.1, "learning rate of the image encoder, relative to the new weights'")
+    num_validations: int = option(2, "validations in a training; the best one's weights are kept", at_least=1)
 
 
 def check_values(config: Any) -> None:
     """Raise `UserError` when a value of a config is out of its range, naming the option and the remedy."""
-    for item in fields(config):
-        value, flag = getattr(config, item.name), "--" + item.name.replace("_", "-")
-        choices = item.metadata.get("choices")
-        for one in value if isinstance(value, tuple) else (value,):
-            if choices and one not in choices:
-                raise UserError(f"{flag} {one}: not one of its values; {suggest(one, choices)}")
-            if isinstance(one, int | float) and not isinstance(one, bool) and one < 0:
-                raise UserError(f"{flag} {one}: must not be negative")
-        if value == () and item.default != ():
-            raise UserError(f"{flag}: give at least one value")
-    _check_positive(config)
+    for one in options_of(type(config)).values():
+        value = one.of(config)
+        for each in value if isinstance(value, tuple) else (value,):
+            _check_value(one, each)
+        if value == () and one.default != ():
+            raise UserError(f"{one.flag}: give at least one value")
     if config.device not in ("auto", "cpu", "gpu") and not _is_numbered_gpu(config.device):
         raise UserError(f"--device {config.device}: use auto, cpu, gpu or gpu:N, e.g. gpu:1")
 
 
-def _check_positive(config: Any) -> None:
-    positive: tuple[str, ...] = ("seeds", "source_epochs", "epochs", "batch_size", "height", "width", "font_size")
-    positive += ("labels_per_class", "trained_at", "learning_rates", "pairs", "controls_at", "num_beams")
-    positive += ("training_texts",)
-    for name in positive:
-        value = getattr(config, name, 1)
-        if any(one <= 0 for one in (value if isinstance(value, tuple) else (value,))):
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be above 0")
+def _check_value(one: Option, value: Any) -> None:
+    choices = one.metadata["choices"]
+    if choices and value not in choices:
+        raise UserError(f"{one.flag} {value}: not one of its values; {suggest(value, choices)}")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    least, most, why = (one.metadata[name] for name in ("at_least", "at_most", "why"))
+    if not math.isfinite(value):
+        raise UserError(f"{one.flag} {value}: must be a finite number")
+    if value < least:
+        below = "must not be negative" if least == 0 else f"must be {least:g} or more"
+        raise UserError(f"{one.flag} {value}: {why or below}")
+    if value > most:
+        share = "is a fraction, from 0 to 1" if most == 1 else f"must be at most {most:,}"
+        raise UserError(f"{one.flag} {value}: {why or share}")
 
 
 def _is_numbered_gpu(device: str) -> bool:

@@ -110,6 +110,16 @@ def cosine(rate: float, epochs: int) -> Callable[[int], float]:
     return lambda epoch: rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(epoch, last) / last)))
 
 
+def warmup_cosine(rate: float, steps: int) -> Callable[[int], float]:
+    """Return the schedule that rises over the first sixth of the steps and falls along half a cosine, to 1 %.
+
+    >>> [round(warmup_cosine(1.0, 12)(i), 2) for i in (0, 1, 2, 7, 11)]
+    [0.33, 0.65, 0.92, 0.3, 0.01]
+    """
+    falling, rising = cosine(rate, steps), steps // 6
+    return lambda step: falling(step) * min(1.0, (step + 1) / (rising + 1))
+
+
 class _State:
     """Everything an interrupted training needs, in memory and in one file."""
 

@@ -39,7 +39,7 @@ from tfxfer.tasks.classification import SHOWN, png
 from tfxfer.tasks.visual_questions import Questions, answer_names, load_questions, load_target, say_unseen
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.graph import clone, fingerprint
-from tfxfer.transfer.knowledge.encoding import batched
+from tfxfer.models.batching import in_batches
 from tfxfer.transfer.knowledge.question_batches import QuestionBatch
 from tfxfer.transfer.knowledge.text_towers import TextTower, bert_tower, small_tower
 from tfxfer.transfer.knowledge.visual_qa import VisualQA, pooled_encoder
@@ -244,7 +244,7 @@ class Arms:
         lessons = self.lessons(budget, seed)
         if self.config.train_encoder:  # then the model reads pixels, and its own encoder begins fresh
             return lessons
-        grids = batched(pooled_encoder(self.encoder_of(seed, fresh=True), self.shape))
+        grids = in_batches(pooled_encoder(self.encoder_of(seed, fresh=True), self.shape))
         images = {split: asked.images for split, asked in lessons.questions.items()}
         return replace(lessons, asked={s: a._replace(sight=grids(images[s])) for s, a in lessons.asked.items()})
 

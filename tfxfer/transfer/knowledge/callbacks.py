@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tfxfer.errors import TfxferError
+from tfxfer.fit import warmup_cosine
 from tfxfer.transfer.knowledge.caption_training import DiscriminativeAdam
 
 
@@ -20,14 +21,11 @@ class WarmupCosine(keras.callbacks.Callback):
 
     def __init__(self, rate: float, steps: int, first: int = 0) -> None:
         super().__init__()
-        self.rate, self.steps, self.first = rate, steps, first
+        self.schedule, self.first = warmup_cosine(rate, steps), first
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Set the learning rate of this step."""
-        batch += self.first
-        rising = min(1.0, (batch + 1) / (self.steps // 6 + 1))
-        falling = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * batch / max(1, self.steps - 1)))
-        self.model.optimizer.learning_rate = self.rate * rising * falling
+        self.model.optimizer.learning_rate = self.schedule(self.first + batch)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Stop when the loss so far is not finite."""

@@ -18,7 +18,7 @@ from tfxfer.errors import UserError
 from tfxfer.models.decoder import check_looks, prefix_of
 from tfxfer.models.randomness import seeded
 from tfxfer.transfer.graph import Call, input_of, trace
-from tfxfer.transfer.knowledge.caption_ranking import spread
+from tfxfer.models.standardize import mean_and_deviation
 from tfxfer.transfer.knowledge.image_word_logits import ImageWordLogits
 from tfxfer.transfer.structure import WeightMap, encoder_to_decoder
 
@@ -136,7 +136,7 @@ def standardized(encoder: keras.Model, grids: np.ndarray) -> keras.Model:
         encoder: Pictures to maps [B, h, w, E].
         grids: Maps of training pictures [N, h, w, E]; the deviation is that of their means over the places.
     """
-    mean, deviation = spread(grids.mean((1, 2)))
+    mean, deviation = mean_and_deviation(grids.mean((1, 2)))
     scale = keras.layers.Normalization(mean=mean.tolist(), variance=(deviation**2).tolist(), name="standardized")
     return keras.Model(encoder.input, scale(encoder.output), name="encoder")
 

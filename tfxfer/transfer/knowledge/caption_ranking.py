@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.preprocessing import normalize
 
 from tfxfer.errors import UserError
+from tfxfer.models.standardize import mean_and_deviation
 
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)  # λ that validation chooses from; 0 leaves the beams' own order
-FAINT = 1e-3  # a feature that varies less than this share of the liveliest one is scaled as if it varied so much
 
 
 class RidgeCaptionScorer:
@@ -41,7 +42,7 @@ class RidgeCaptionScorer:
 
         if not len(features) or not any(text.split() for each in captions for text in each):
             raise UserError("there are no pictures with captions to learn f·g from")
-        self.mean, self.deviation = spread(features)
+        self.mean, self.deviation = mean_and_deviation(features)
         self.words = _word_pairs()
         rows = np.repeat(np.arange(len(captions)), [len(each) for each in captions])
         grams = self.words.fit_transform([text for each in captions for text in each])  # [M, G], sparse
@@ -51,11 +52,11 @@ class RidgeCaptionScorer:
 
     def f(self, features: np.ndarray) -> np.ndarray:
         """Return f(X), float [N, D]."""
-        return _unit((features - self.mean) / self.deviation)
+        return normalize((features - self.mean) / self.deviation)
 
     def g(self, captions: Sequence[str]) -> np.ndarray:
         """Return g(Y), float [C, D]; zeros for a caption without a known word."""
-        return _unit(self.words.transform(captions) @ self.weights)
+        return normalize(self.words.transform(captions) @ self.weights)
 
     def terms(self, features: np.ndarray, candidates: Sequence[Sequence[str]]) -> np.ndarray:
         """Return f(X)·g(Y), float [N, R], of each picture and its own R candidates."""
@@ -76,21 +77,6 @@ class RidgeCaptionScorer:
         made.words.idf_ = np.asarray(state["idf"])
         made.mean, made.deviation, made.weights = (np.asarray(state[n]) for n in ("mean", "deviation", "weights"))
         return made
-
-
-def spread(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the deviation float64 [D] of features [N, D], by which they are standardised.
-
-    >>> spread(np.array([[1.0, 5.0], [3.0, 5.0]]))[1].round(3).tolist()  # what does not vary is not blown up
-    [1.0, 0.001]
-    >>> spread(np.array([[0.1], [0.1], [0.1]]))[1].tolist()  # nor is rounding, where all are alike
-    [1.0]
-    """
-    mean, deviation = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
-    liveliest = float(deviation.max())
-    if liveliest <= 1e-6 * float(np.abs(mean).max()):
-        return mean, np.ones_like(deviation)
-    return mean, np.maximum(deviation, FAINT * liveliest)
 
 
 def rerank(h: np.ndarray, fg: np.ndarray, weight: float) -> np.ndarray:
@@ -126,7 +112,3 @@ def _word_pairs(known: Mapping[str, int] | None = None) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", vocabulary=known)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -22,9 +22,9 @@ from tfxfer.transfer.graph import clone, unfreeze
 from tfxfer.transfer.knowledge.callbacks import DecoderLearningRate, WarmupCosine
 from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator, Captions
 from tfxfer.transfer.knowledge.caption_model import caption_model, image_word_logits_of, feature_map_encoder, new_weight_paths, resized_encoder, whole
-from tfxfer.transfer.knowledge.caption_ranking import spread
+from tfxfer.models.standardize import mean_and_deviation
 from tfxfer.transfer.knowledge.caption_training import Lessons, DiscriminativeAdam, batches, compiled
-from tfxfer.transfer.knowledge.encoding import batched
+from tfxfer.models.batching import in_batches
 from tfxfer.transfer.knowledge.image_word_logits import bags_of_words
 from tfxfer.transfer.knowledge.image_word_logits import fit as fit_image_word_logits
 from tfxfer.transfer.knowledge.question_batches import warn_truncated
@@ -80,7 +80,7 @@ class Captioner:
         fixed = {"center": False, "scale": False, "epsilon": 1e-12, "trainable": False}
         self._standardise = keras.layers.BatchNormalization(**fixed, name="standardise")
         self.encoder = keras.Model(grid.input, self._standardise(grid.output), name="encoder")
-        self._unscaled, self._scaled = batched(grid), batched(self.encoder)
+        self._unscaled, self._scaled = in_batches(grid), in_batches(self.encoder)
         self.words = words
         self.reader, self.weight_map = caption_model(
             self.encoder.output.shape[1:],
@@ -241,7 +241,7 @@ class Captioner:
         given = _listed(captions, len(pictures))
         self._check_length(length)
         if not self._taught:
-            mean, deviation = spread(self._unscaled(pictures).mean((1, 2)))
+            mean, deviation = mean_and_deviation(self._unscaled(pictures).mean((1, 2)))
             self._standardise.set_weights([mean, deviation**2])
         lessons = Lessons.of(self.maps(pictures), given, self.words, length)
         self._numbers([text for each in given for text in each], length)
@@ -280,7 +280,7 @@ class Captioner:
             self.encoder = clone(self.encoder)
             unfreeze(self.encoder)
             self.encoder.get_layer("standardise").trainable = False  # its statistics are those of all pictures
-            self._scaled = batched(self.encoder)
+            self._scaled = in_batches(self.encoder)
             self._unlocked = whole(self.encoder, self.reader)
         shares = {variable.path: rate for variable in self.encoder.trainable_variables}
         return compiled(self._unlocked, sorted(new_weight_paths(self.reader)), smoothing=smoothing, jit=jit, shares=shares)

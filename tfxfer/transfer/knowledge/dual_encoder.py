@@ -19,9 +19,9 @@ from tfxfer.errors import TfxferError, UserError
 from tfxfer.models.randomness import reseed
 from tfxfer.streams import prompt
 from tfxfer.transfer.knowledge.callbacks import WarmupCosine
-from tfxfer.transfer.knowledge.caption_ranking import spread
+from tfxfer.models.standardize import mean_and_deviation
 from tfxfer.transfer.knowledge.contrastive import InfoNCE
-from tfxfer.transfer.knowledge.encoding import batched
+from tfxfer.models.batching import in_batches
 from tfxfer.transfer.knowledge.knowledge_matrix import KnowledgeMatrix
 from tfxfer.transfer.knowledge.text_towers import TextTower
 
@@ -55,7 +55,7 @@ class DualEncoder:
         if len(phi.output.shape) != 2:
             raise UserError(f"φ must give one row of features a picture, [B, D], not {list(phi.output.shape)}")
         self.phi, self.text_tower = phi, text_tower
-        self._pictures = batched(phi)
+        self._pictures = in_batches(phi)
         width = int(phi.output.shape[-1])
         features = keras.Input((width,), name="features")
         tokens = keras.Input((text_tower.tokens.length,), dtype="int32", name="tokens")
@@ -197,7 +197,7 @@ class DualEncoder:
 
     def _learn_scale(self, features: np.ndarray) -> None:
         """Set the fixed (x − mean) / deviation of the picture side; a projection learns its own scale all the same."""
-        mean, deviation = spread(features)
+        mean, deviation = mean_and_deviation(features)
         self.standardise.set_weights([np.diag(1 / deviation), -mean / deviation])
 
     def _fit_last_map(self, features: np.ndarray, numbers: np.ndarray, owners: np.ndarray, seed: int) -> None:

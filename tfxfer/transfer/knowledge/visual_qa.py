@@ -21,8 +21,8 @@ from tfxfer.transfer.graph import unfreeze
 from tfxfer.transfer.knowledge.answer_head import VQAHead
 from tfxfer.transfer.knowledge.callbacks import WarmupCosine
 from tfxfer.transfer.knowledge.caption_model import VisualTokens, pool_positions, feature_map_encoder
-from tfxfer.transfer.knowledge.caption_ranking import spread
-from tfxfer.transfer.knowledge.encoding import batched
+from tfxfer.models.standardize import mean_and_deviation
+from tfxfer.models.batching import in_batches
 from tfxfer.transfer.knowledge.question_batches import QuestionBatch, batches, question_order, parts
 from tfxfer.transfer.knowledge.text_towers import TextTower
 
@@ -136,7 +136,7 @@ class VisualQA:
         """Return what K sees of pictures uint8 [P, H, W, C]: their grids, or they themselves if the encoder trains."""
         if self.train_encoder:
             return np.asarray(pictures)
-        self._grids = self._grids or batched(self.grid)
+        self._grids = self._grids or in_batches(self.grid)
         return self._grids(pictures)
 
     def fit(
@@ -215,7 +215,7 @@ class VisualQA:
 
     def learn_scale(self, grids: np.ndarray) -> None:
         """Set the fixed (x − mean) / deviation of each channel of the grids."""
-        mean, deviation = spread(grids.reshape(-1, grids.shape[-1]))
+        mean, deviation = mean_and_deviation(grids.reshape(-1, grids.shape[-1]))
         self.standardise.set_weights([mean, deviation**2])
 
     def _scaled(self) -> bool:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfxfer.models.cnn import glyph_cnn
-from tfxfer.transfer.knowledge.encoding import BATCH, batched
+from tfxfer.models.batching import BATCH, in_batches
 
 pytestmark = pytest.mark.tensorflow
 
@@ -18,7 +18,7 @@ def test_batches_change_nothing(count, listed):
         model = keras.Model([model.input], model.output)
     pictures = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 1), dtype=np.uint8)
     np.testing.assert_allclose(
-        batched(model)(pictures), model([pictures] if listed else pictures, training=False), atol=1e-5
+        in_batches(model)(pictures), model([pictures] if listed else pictures, training=False), atol=1e-5
     )
 
 
@@ -34,6 +34,6 @@ def test_no_layer_sees_more_than_a_batch_and_python_runs_once():
     pictures = keras.Input((4, 4, 1))
     model = keras.Model(pictures, Watched()(pictures))
     sizes.clear()
-    call = batched(model)
+    call = in_batches(model)
     assert call(np.zeros((3 * BATCH, 4, 4, 1))).shape == (3 * BATCH, 4, 4, 1)
     assert sizes and not any("Eager" in kind for kind in sizes)

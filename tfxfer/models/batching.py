@@ -10,7 +10,7 @@ import tensorflow as tf
 BATCH = 64  # pictures at a time
 
 
-def batched(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def in_batches(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from pictures [N, H, W, C] to what a model gives of them, float32 [N, …], compiled once.
 
     Called outside a graph, a Keras model keeps what each of its layers gave until it is done: more than 20 GiB for 256
