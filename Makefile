@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: setup train test slow lint notebooks bench oracle clean
+.PHONY: setup train test quick slow lint lab notebooks bench oracle clean
 
 setup: $(VENV)/.installed
 
@@ -23,6 +23,11 @@ train: setup
 test: setup lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 $(ARGS)
 
+# The tests that train nothing; those that start TensorFlow are marked and left out.
+quick: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 \
+	  -m "not tensorflow and not slow and not oracle" $(ARGS)
+
 slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
@@ -30,6 +35,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The lessons in JupyterLab, in the browser; it begins with lesson 00.
+lab: setup $(VENV)/.notebooks
+	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_map.ipynb $(ARGS)
 
 notebooks: setup $(VENV)/.notebooks
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 notebooks/*.ipynb -p no:cacheprovider $(ARGS)

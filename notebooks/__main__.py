@@ -2,7 +2,7 @@
 
 python -m notebooks            make each notebook that is older than its source, run it, keep its outputs
 python -m notebooks 02 03      these lessons, whether they changed or not
-python -m notebooks --check    say which notebooks do not say what their source says
+python -m notebooks --check    name the notebooks whose cells differ from their source
 python -m notebooks --smoke    run the lessons' code on very little data, without Jupyter
 """
 
@@ -15,7 +15,7 @@ from notebooks.lessons import cells, empty_notebook, notebook_of, smoke, sources
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Do what the command line asks; return the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m notebooks", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 02 (default: all)")
     parser.add_argument("--check", action="store_true", help="only compare notebooks with their sources")

@@ -1,18 +1,23 @@
-"""The lessons: notebooks say what their sources say, were run, read well, and their code runs from any folder."""
+"""The lessons: notebooks match their sources, were run, render as they were written, and their code runs anywhere."""
 
+import ast
 import json
 import re
 import socket
+from html.parser import HTMLParser
 
 import jupytext
 import pytest
+from markdown_it import MarkdownIt
 
 from notebooks import __main__ as command
-from notebooks.lessons import HERE, cells, empty_notebook, notebook_of, smoke, sources
+from notebooks.lessons import HERE, cells, empty_notebook, filled, notebook_of, smoke, sources
+from tfxfer import teach
+from tfxfer.teach import course
 
 SOURCES = sources()
 each_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
-LARGEST = 600_000  # bytes of a notebook with its pictures
+LARGEST = 600_000  # bytes of a notebook with its figures
 
 
 def text_of(source):
@@ -52,11 +57,21 @@ def test_the_notebook_shows_no_error_no_warning_and_no_machine(source):
 SHOWN = re.compile(r"`(tfxfer/[\w/]+\.py)`, from line \d+:\n\n```python\n(.*?)\n```", re.DOTALL)
 
 
+def definitions(code):
+    """What Python reads in each function and class of some code, without docstrings."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if ast.get_docstring(node):
+                node.body = node.body[1:]
+            found.append(node)
+    return {ast.dump(node) for node in found}
+
+
 def is_in(shown, text):
-    """Whether the lines of shown code stand in a file's text; docstrings, which are cut, do not count."""
-    bare = (re.sub(r'""".*?"""( *#.*?$)?', "", code, flags=re.DOTALL | re.MULTILINE) for code in (shown, text))
-    ours, theirs = ("\n".join(line.strip() for line in code.splitlines() if line.strip()) for code in bare)
-    return f"\n{ours}\n" in f"\n{theirs}\n"
+    """Whether the functions and classes of shown code are in a file; its lines may be broken at other places."""
+    ours = definitions(shown)
+    return bool(ours) and ours <= definitions(text)
 
 
 @each_lesson
@@ -68,16 +83,106 @@ def test_the_code_that_is_shown_is_the_code_of_today(source):
 
 
 def test_changed_code_would_be_seen():
-    text = 'def f(x):\n    """Add.\n\n    More.\n    """\n    y = x + 1\n    return y\n'
-    assert is_in('def f(x):\n    """Add."""\n    y = x + 1\n    return y', text)
+    text = 'def f(x, z=1):\n    """Add.\n\n    More.\n    """\n    y = x + 1\n    return y\n'
+    assert is_in('def f(\n    x,\n    z=1,\n):\n    """Add."""\n    y = x + 1\n    return y', text)
     for other in ("y = x + 2\n    return y", "return y"):
-        assert not is_in(f'def f(x):\n    """Add."""\n    {other}', text)
+        assert not is_in(f'def f(x, z=1):\n    """Add."""\n    {other}', text)
+
+
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+NUMBER = re.compile(r"\d(?:[\d.,]*\d)?")
+
+
+class Reader(HTMLParser):
+    """The text of a page as a reader sees it, with the numbers of ordered lists; links and images are left out."""
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.lists = "", []
+
+    def handle_starttag(self, tag, attributes):
+        if tag in ("ol", "ul"):
+            self.lists.append(int(dict(attributes).get("start", 1)) if tag == "ol" else None)
+        if tag == "li" and self.lists[-1] is not None:
+            self.text += f" {self.lists[-1]}. "
+            self.lists[-1] += 1
+
+    def handle_endtag(self, tag):
+        if tag in ("ol", "ul"):
+            self.lists.pop()
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def numbers_seen(markdown):
+    """The numbers that a reader sees in rendered Markdown."""
+    reader = Reader()
+    reader.feed(MARKDOWN.render(markdown))
+    return NUMBER.findall(reader.text)
+
+
+def numbers_said(markdown):
+    """The numbers in the source of Markdown, without the addresses of links and images."""
+    return NUMBER.findall(re.sub(r"\]\([^)\s]+\)|<https?://[^>]*>", "] ", markdown))
+
+
+def markdown_of(source):
+    """Every Markdown output of a lesson."""
+    return [output.data["text/markdown"] for output in outputs_of(source) if "text/markdown" in output.get("data", {})]
 
 
 @each_lesson
-def test_the_notebook_has_pictures_and_is_small(source):
-    pictures = [output for output in outputs_of(source) if "image/png" in output.get("data", {})]
-    assert pictures
+def test_the_numbers_that_a_reader_sees_are_those_that_were_said(source):
+    said = markdown_of(source)
+    assert said or source.stem.startswith("00")
+    for text in [*said, *(text for kind, text in cells(notebook_of(source)) if kind == "markdown")]:
+        assert numbers_seen(text) == numbers_said(text), text
+
+
+@each_lesson
+def test_no_line_of_a_paragraph_begins_with_a_number_and_a_point(source):
+    """CommonMark and JupyterLab disagree on which of these begin a list, so none may."""
+    for text in markdown_of(source):
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        assert not re.search(r"[^\n]\n *\d+[.)] ", prose), f"run it again: python -m notebooks {source.stem[:2]}"
+
+
+def test_a_number_that_becomes_a_list_would_be_seen():
+    said = "its median place is\n1. After learning from shuffled pairs it is\n108."
+    assert numbers_said(said) == ["1", "108"]
+    assert numbers_seen(said) == ["1", "2"]
+    assert numbers_seen(teach.markdown.tidy(said)) == ["1", "108"]
+
+
+@each_lesson
+def test_shown_code_is_at_most_88_columns_wide(source):
+    """Cells, and what `teach.show` shows of the library; a lesson is read beside a notebook's margin."""
+    code = [text for kind, text in cells(source) if kind == "code"]
+    code += [block for text in markdown_of(source) for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+    wide = [line for text in code for line in text.splitlines() if len(line) > 88]
+    # A sentence in `teach.say(f"…")` is text: its lines are joined when it is shown.
+    assert not [line for line in wide if not is_text(line, code)]
+
+
+def is_text(line, code):
+    """Whether a line is inside a string of several lines."""
+    for text in code:
+        if line in text.splitlines():
+            row = text.splitlines().index(line) + 1
+            strings = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.JoinedStr | ast.Constant))
+            return any(node.lineno < row <= node.end_lineno or node.lineno <= row < node.end_lineno for node in strings)
+    return False
+
+
+@each_lesson
+def test_each_figure_has_an_alt_text_and_the_notebook_is_small(source):
+    images = [output for output in outputs_of(source) if "image/png" in output.get("data", {})]
+    assert images
+    for output in images:
+        alt = output.metadata.get("image/png", {}).get("alt", "")
+        assert len(alt) > 40, f"show it with teach.show_figure: {output.data.get('text/plain')}"
+        assert re.search(r'<img alt="[^"]{40,}"', output.data["text/html"])
     assert notebook_of(source).stat().st_size < LARGEST
 
 
@@ -90,6 +195,19 @@ def test_the_lesson_has_its_parts(source):
         assert text.count(part) == 1, part
     assert re.findall(r"(19|20)\d\d", text.partition("## Read next")[2]), "sources have a year"
     assert f'teach.start("{number}"' in source.read_text("utf-8")
+
+
+@each_lesson
+def test_the_lesson_begins_and_ends_with_its_links(source):
+    number = source.stem[:2]
+    texts = [text for kind, text in cells(source) if kind == "markdown"]
+    assert teach.header(number).markdown in texts[0], "write {{ header }} under the title"
+    assert texts[-1].endswith(teach.navigation(number).markdown), "end the last cell with {{ navigation }}"
+
+
+def test_that_numbers_differ_is_said_once():
+    said = [source.stem for source in SOURCES if course.NUMBERS_DIFFER in text_of(source)]
+    assert said == ["00_map"]
 
 
 @each_lesson
@@ -169,6 +287,21 @@ def test_a_source_becomes_cells(lesson):
         ("code", "answer = 41"),
         ("code", "answer + 1"),
     ]
+
+
+def test_header_and_navigation_are_put_into_a_cell_of_text():
+    text = filled("# 02 · A title\n\n{{ header }}\n\nWords.\n\n{{ navigation }}", "02")
+    assert text.startswith("# 02 · A title\n\n←") and "02_feature_transfer.ipynb" not in text
+    assert text.endswith(teach.navigation("02").markdown)
+
+
+def test_only_the_notebook_has_the_links(lesson, monkeypatch):
+    source = lesson.with_name("03_lesson.py")
+    source.write_text(SOURCE.replace("# Words.", "# {{ header }}"))
+    assert "{{ header }}" in source.read_text("utf-8")
+    assert cells(source)[0] == ("markdown", f"# 42 · A lesson\n\n{teach.header('03').markdown}")
+    jupytext.write(empty_notebook(source), notebook_of(source))
+    assert cells(notebook_of(source)) == cells(source)
 
 
 def test_the_same_source_gives_the_same_notebook(lesson):

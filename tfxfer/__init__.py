@@ -7,16 +7,21 @@ import importlib
 import os
 from typing import Any
 
+from wrapt import register_post_import_hook
+
 from tfxfer.version import __version__
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+register_post_import_hook("tfxfer.models.registration:register_with_keras", "keras")  # saved models open by Keras alone
 
 _HOME = {  # public name -> module that defines it
     "load": "tfxfer.data",
     "source": "tfxfer.models",
+    "load_model": "tfxfer.models",
+    "from_run": "tfxfer.saved",
     "compare": "tfxfer.experiment",
 }
-_PACKAGES = ("data", "models", "transfer", "evaluate", "report", "recipes")
+_PACKAGES = ("data", "models", "transfer", "sources", "tasks", "arms", "baselines", "evaluate", "report", "recipes")
 
 __all__ = ["__version__", *_HOME, *_PACKAGES]
 

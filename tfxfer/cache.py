@@ -15,6 +15,14 @@ from typing import Any
 
 from tfxfer.errors import TfxferError, UserError
 
+CACHES = {  # folder in the data folder -> its contents
+    "tfds": "prepared data sets",
+    "inspected": "sizes and hashes of images",
+    "sources": "trained source models",
+    "features": "outputs of feature extractors",
+    "records": "results of trained arms",
+}
+
 
 def data_dir(given: str | os.PathLike | None = None) -> Path:
     """Return the folder for prepared data and caches: `given`, else `$TFXFER_DATA`, else the user's cache folder.
@@ -64,15 +72,35 @@ def sha256_file(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextmanager
-def locked(path: str | os.PathLike) -> Iterator[None]:
-    """Hold an inter-process lock named after `path`; a second process waits here until the first is done."""
-    from filelock import FileLock
+def lock_of(path: str | os.PathLike) -> Path:
+    """Return the lock file of a path; once made, it stays, because all processes must lock the same file."""
+    return Path(f"{os.fspath(path)}.lock")
 
-    lock = Path(f"{os.fspath(path)}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
-        yield
+
+@contextmanager
+def locked(path: str | os.PathLike, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the inter-process lock of `path` during the block.
+
+    Args:
+        path: A file or folder that this process is about to write or remove.
+        wait: Wait while another process holds the lock. False: go on at once without it.
+
+    Yields:
+        Whether the lock is held; always True where `wait` is.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_of(path))
+    lock_of(path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 @contextmanager

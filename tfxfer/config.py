@@ -13,7 +13,16 @@ from typing import Any
 
 from tfxfer.errors import UserError, suggest
 
-GROUPS = ("common", "source", "target", "bridge", "model", "arms", "training", "output")  # of a help text, in this order
+GROUPS = (
+    "common",
+    "source",
+    "target",
+    "bridge",
+    "model",
+    "arms",
+    "training",
+    "output",
+)  # of a help text, in this order
 
 
 def option(
@@ -161,13 +170,17 @@ def options_in(config: Any) -> dict[str, Any]:
     return {name: one.of(config) for name, one in options_of(type(config)).items()}
 
 
-def deciding(config: Any) -> dict[str, Any]:
+def deciding(config: Any, of: type | None = None) -> dict[str, Any]:
     """Return every value of a config that can change a result, by the path of its field, for a cache key.
 
     Found by walking the dataclass: a field that is added decides unless its `option` says otherwise.
+
+    Args:
+        config: Any config.
+        of: A base class of it: only the fields that it has.
     """
     found: dict[str, Any] = {}
-    for item in fields(config):
+    for item in fields(of or config):
         value = getattr(config, item.name)
         if is_dataclass(value):
             found |= {f"{item.name}.{name}": one for name, one in deciding(value).items()}
@@ -180,9 +193,7 @@ def deciding(config: Any) -> dict[str, Any]:
 class RunConfig:
     """What every recipe needs to know, whatever it does."""
 
-    seed: int = option(
-        0, "first random seed; run s uses seed + s", group="training", common=True, at_most=2**32 - 1
-    )
+    seed: int = option(0, "first random seed; run s uses seed + s", group="training", common=True, at_most=2**32 - 1)
     seeds: int = option(
         3, "how many times each arm is trained", group="training", common=True, decides=False, at_least=1
     )
@@ -193,9 +204,7 @@ class RunConfig:
         ("float32", "mixed_bfloat16", "mixed_float16"),
         group="training",
     )
-    jit: bool = option(
-        False, "compile with XLA (on a CPU slower for small CNNs, faster on a GPU)", group="training"
-    )
+    jit: bool = option(False, "compile with XLA (on a CPU slower for small CNNs, faster on a GPU)", group="training")
     fresh: bool = option(
         False,
         "run every arm again, even where its record is kept from an earlier run",
@@ -209,18 +218,14 @@ class RunConfig:
         common=True,
         decides=False,
     )
-    download: bool = option(
-        False, "allow downloads of data sets and pretrained weights", group="output", decides=False
-    )
+    download: bool = option(False, "allow downloads of data sets and pretrained weights", group="output", decides=False)
     data_dir: str | None = option(
         None,
         "prepared data and caches (default: $TFXFER_DATA or the user cache folder)",
         group="output",
         decides=False,
     )
-    run_dir: str | None = option(
-        None, "this run's folder (default: runs/RECIPE-TIME)", group="output", decides=False
-    )
+    run_dir: str | None = option(None, "this run's folder (default: runs/RECIPE-TIME)", group="output", decides=False)
 
 
 @dataclass(frozen=True)
@@ -264,6 +269,11 @@ class TrainingConfig:
     """How a network is trained; every arm that trains one gets the same."""
 
     steps: int = option(150, "steps of training")
+    steps_scaling: str = option(
+        "constant",
+        "steps at smaller budgets: the same, or fewer by the square root of their share of the greatest",
+        ("constant", "sqrt"),
+    )
     epochs: int = option(0, "epochs of training, where steps is 0")
     batch_size: int = option(16, "examples a step", at_least=1)
     learning_rates: tuple[float, ...] = option(
@@ -279,9 +289,65 @@ class TrainingConfig:
         grid = sorted(set(self.learning_rates))
         return grid[(len(grid) - 1) // 2]
 
+    def steps_for(self, examples: int, share: float = 1.0) -> int:
+        """Return the number of steps of a training.
+
+        Args:
+            examples: Training examples; decide where `epochs` says how long.
+            share: The budget as a share of the greatest; decides where steps are scaled.
+        """
+        if not self.steps:
+            return self.epochs * math.ceil(examples / self.batch_size)
+        return max(1, round(self.steps * math.sqrt(share))) if self.steps_scaling == "sqrt" else self.steps
+
     def at(self, learning_rate: float) -> typing.Self:
         """Return the same training with one learning rate."""
         return replace(self, learning_rates=(learning_rate,))
+
+
+@dataclass(frozen=True)
+class CaptionModelConfig:
+    """How a captioner's decoder gets its image."""
+
+    conditioning: str = option(
+        "cross_attention",
+        "cross-attention to every position of the feature map, or a prefix of vectors before the words (ClipCap)",
+        ("cross_attention", "prefix"),
+        group="model",
+    )
+    prefix_length: int = option(4, "vectors of the prefix", group="model")
+    positions: int = option(
+        4, "side of the feature map; the encoder's is average-pooled down to it (0: as it is)", group="model"
+    )
+    cross_attention: str = option(
+        "fresh", "cross-attention starts fresh or as self-attention", ("fresh", "copied"), group="model"
+    )
+    image_word_logits: bool = option(
+        True, "f(X)·g(y) beside the decoder's h: a logit for each word from the image as a whole", group="model"
+    )
+
+    @property
+    def prefix(self) -> int:
+        """Vectors of the prefix, 0 with cross-attention."""
+        return self.prefix_length if self.conditioning == "prefix" else 0
+
+
+@dataclass(frozen=True)
+class VQAHeadConfig:
+    """The layer K of visual question answering."""
+
+    interaction: str = option(
+        "cross_attention",
+        "h: the question attends to positions (cross_attention), scales their features (film), or f·g alone (bilinear)",
+        ("cross_attention", "film", "bilinear"),
+        group="model",
+    )
+    dim: int = option(128, "width of f, g and h", group="model", at_least=1)
+    heads: int = option(4, "attention heads of cross_attention; they divide dim", group="model", at_least=1)
+    dropout: float = option(
+        0.1, "fraction of the units before the answers that is dropped in training", group="model", at_most=0.999
+    )
+    dot: bool = option(True, "whether K has the term f·g", group="model")
 
 
 @dataclass(frozen=True)

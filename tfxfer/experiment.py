@@ -1,7 +1,6 @@
 """Arms side by side under one budget: `compare(experiment)` runs them, keeps what failed, and draws the verdicts."""
 
 import json
-import math
 import re
 import time
 import traceback
@@ -227,44 +226,3 @@ def _taken_up(place: Path | None) -> Record | None:
             return Record.of(json.loads(str(file["record"])), {name: file[name] for name in file.files})
     except (ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
-
-
-def sweep(values: Sequence[float], train: Callable[[float], tuple[float, Any]]) -> tuple[float, Any, dict[str, float]]:
-    """Climb a grid of settings from its middle value to one whose two neighbours validate no better.
-
-    A grid much wider than what is tried keeps the choice away from the edge: of ten learning rates, three or four
-    are trained. A setting that fails counts as the worst.
-
-    Args:
-        values: Learning rates (or strengths) that may be tried.
-        train: value -> (validation score, result); the greatest score wins.
-
-    Returns:
-        The chosen value, its result, and the scores of all values that were tried (NaN for those that failed).
-
-    Raises:
-        TfxferError: every value that was tried failed; carries the last error.
-    """
-    grid = sorted(set(values))
-    scores: dict[int, float] = {}  # place in the grid -> score
-    best: tuple[int, Any] | None = None
-    failure: Exception | None = None
-    queue = [(len(grid) - 1) // 2]
-    while queue:
-        place = queue.pop(0)
-        try:
-            scores[place], result = train(grid[place])
-        except UserError:
-            raise
-        except (TfxferError, ArithmeticError) as error:
-            scores[place], failure = -math.inf, error
-            result = None
-        if result is not None and (best is None or scores[place] > scores[best[0]]):
-            best = (place, result)
-        # where nothing works yet, a smaller value may
-        next_to = (best[0] + 1, best[0] - 1) if best else (min(scores) - 1,)
-        queue = [p for p in next_to if 0 <= p < len(grid) and p not in scores][:1]
-    tried = {f"{grid[p]:g}": round(float(s), 6) if math.isfinite(s) else math.nan for p, s in sorted(scores.items())}
-    if best is None:
-        raise TfxferError(f"none of the settings {list(tried)} worked; the last said: {failure}") from failure
-    return grid[best[0]], best[1], tried

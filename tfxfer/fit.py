@@ -7,7 +7,7 @@ Here one file holds every variable of model and optimizer and the place in the d
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.cache import atomic_file
-from tfxfer.errors import TfxferError
-from tfxfer.streams import prompt
+from tfxfer.config import TrainingConfig
+from tfxfer.errors import TfxferError, UserError
+from tfxfer.streams import prompt, shuffled
 
+TINY = 1e-7  # a probability below it counts as this much, as in Keras
 Batches = Callable[[int, int], tf.data.Dataset]  # (epoch, batches to skip) -> (inputs, targets) batches
 
 
@@ -118,6 +120,83 @@ def warmup_cosine(rate: float, steps: int) -> Callable[[int], float]:
     """
     falling, rising = cosine(rate, steps), steps // 6
     return lambda step: falling(step) * min(1.0, (step + 1) / (rising + 1))
+
+
+def fit_in_memory(
+    model: keras.Model, inputs: np.ndarray, labels: np.ndarray, training: TrainingConfig, seed: int
+) -> History:
+    """Fit a compiled model on arrays with `warmup_cosine`, in batches of one size and in orders that a seed draws.
+
+    Args:
+        model: Compiled.
+        inputs: [N, …].
+        labels: int [N].
+        training: Steps (or epochs), batch size, and one learning rate.
+        seed: Of the order.
+    """
+    steps = training.steps_for(len(labels))
+    size = min(training.batch_size, len(labels))
+    rows = shuffled(tf.data.Dataset.from_tensor_slices((inputs, labels)), len(labels), seed)
+    batches = rows.repeat().batch(size, drop_remainder=True).take(steps)
+    rate = warmup_cosine(training.learning_rate, steps)
+    return train(model, lambda epoch, skip: batches, 1, step_rate=rate)
+
+
+def sweep(values: Sequence[float], train: Callable[[float], tuple[float, Any]]) -> tuple[float, Any, dict[str, float]]:
+    """Climb a grid of settings from its middle value to one whose two neighbours validate no better.
+
+    A grid much wider than what is tried keeps the choice away from the edge: of ten learning rates, three or four
+    are trained. A setting that fails counts as the worst.
+
+    Args:
+        values: Learning rates (or strengths) that may be tried.
+        train: value -> (validation score, result); the greatest score wins.
+
+    Returns:
+        The chosen value, its result, and the scores of all values that were tried (NaN for those that failed).
+
+    Raises:
+        TfxferError: every value that was tried failed; carries the last error.
+    """
+    grid = sorted(set(values))
+    scores: dict[int, float] = {}  # place in the grid -> score
+    best: tuple[int, Any] | None = None
+    failure: Exception | None = None
+    queue = [(len(grid) - 1) // 2]
+    while queue:
+        place = queue.pop(0)
+        try:
+            scores[place], result = train(grid[place])
+        except UserError:
+            raise
+        except (TfxferError, ArithmeticError) as error:
+            scores[place], failure = -math.inf, error
+            result = None
+        if result is not None and (best is None or scores[place] > scores[best[0]]):
+            best = (place, result)
+        # where nothing works yet, a smaller value may
+        next_to = (best[0] + 1, best[0] - 1) if best else (min(scores) - 1,)
+        queue = [p for p in next_to if 0 <= p < len(grid) and p not in scores][:1]
+    tried = {f"{grid[p]:g}": round(float(s), 6) if math.isfinite(s) else math.nan for p, s in sorted(scores.items())}
+    if best is None:
+        raise TfxferError(f"none of the settings {list(tried)} worked; the last said: {failure}") from failure
+    return grid[best[0]], best[1], tried
+
+
+def validation_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return what validation chooses a classifier by: accuracy; of equal ones, the smaller mean loss is better.
+
+    Args:
+        probabilities: float [N, C].
+        labels: int [N].
+
+    Raises:
+        TfxferError: The loss is not finite.
+    """
+    loss = -float(np.log(np.maximum(probabilities[np.arange(len(labels)), labels], TINY)).mean())
+    if not math.isfinite(loss):
+        raise TfxferError(f"the validation loss is {loss}; try a smaller learning rate")
+    return float(np.mean(probabilities.argmax(1) == labels)) - 1e-6 * loss
 
 
 class _State:

@@ -1,4 +1,4 @@
-"""What an experiment leaves behind: one `Record` for each arm, label budget and seed, and their `Comparison`."""
+"""The results of an experiment: one `Record` for each arm, label budget and seed, and their `Comparison`."""
 
 import json
 from collections.abc import Mapping
@@ -21,18 +21,19 @@ class Record:
 
     Attributes:
         arm: Name of the arm: "transfer", "random", "scratch", "finetune", "native", "majority", …
-        budget: Label budget, or None when all training labels were used; of other tasks the budget that the
-            comparison's `unit` names, such as pairs.
-        seed: Seed of the label draw, of fresh weights and of shuffling.
+        budget: Number of training examples, counted in the comparison's `unit` (labels a class, pairs, …); None when
+            all were used.
+        seed: Seed of the draw of training examples, of fresh weights and of the order of batches.
         status: "ok" or "failed".
         error: The error of a failed arm, in one sentence.
-        metrics: Figures on the test split; has every measure of the comparison when status is "ok".
-        settings: What validation chose, e.g. {"l2": 1e-3} or {"learning_rate": 3e-3}, and what was tried.
+        metrics: Scores on the test split; has every measure of the comparison when status is "ok".
+        settings: Hyperparameters chosen on the validation split, e.g. {"l2": 1e-3} or {"learning_rate": 3e-3}, and
+            the validation score of each value that was tried.
         trainable: Number of trained parameters.
         seconds: Wall time of fitting and predicting, in seconds.
-        probabilities: float32 [N, C] on the test split; None when the arm failed, or its answers are not classes.
-        scores: measure -> float [N] on the test split, the higher the better, of tasks whose answers are not classes.
-        answers: What was answered, texts [N], where that can be shown.
+        probabilities: float32 [N, C] on the test split; None when the arm failed, or its predictions are not classes.
+        scores: measure -> float [N] on the test split, higher is better, of tasks whose predictions are not classes.
+        answers: Predicted texts [N], where the task has them.
     """
 
     arm: str
@@ -49,7 +50,7 @@ class Record:
     answers: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def plain(self) -> dict[str, Any]:
-        """Return what JSON can hold of the record."""
+        """Return the record without its arrays, as JSON can hold it."""
         return {k: v for k, v in asdict(self).items() if k not in ARRAYS}
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -60,7 +61,7 @@ class Record:
 
     @classmethod
     def of(cls, plain: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> "Record":
-        """Make a record of what `plain` and `arrays` gave."""
+        """Return the record that `plain` and `arrays` were made of."""
         scores = {name.removeprefix("score/"): arrays[name] for name in arrays if name.startswith("score/")}
         return cls(**plain, probabilities=arrays.get("probabilities"), scores=scores, answers=arrays.get("answers"))
 
@@ -72,20 +73,23 @@ class Record:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All records of one experiment on one test split, and the verdicts drawn from them.
+    """All records of one experiment on one test split, and their verdicts.
 
     Attributes:
         title: One line, e.g. "glyphs → languages by render".
-        class_names: Names of the C classes; none where answers are not classes.
-        labels: int32 [N], true classes of the test split; zeros where answers are not classes.
+        class_names: Names of the C classes; empty where predictions are not classes.
+        labels: int32 [N], true classes of the test split; zeros where predictions are not classes.
         records: One `Record` for each arm, budget and seed.
         verdicts: One dict for each comparison of `transfer` with another arm at one budget, as
             `tfxfer.evaluate.Verdict.to_dict` writes it.
-        examples: A few test examples for people to look at, JSON-like dicts with "index" and "text" or "image".
-        costs: What the run cost, e.g. {"source": 31.2, "features": 4.0} in seconds and "peak_memory_mib".
-        measures: What the arms are compared by; the first decides the primary verdict.
-        unit: What a budget counts: "labels a class", "pairs".
-        recipe: Which recipe ran it; "" when not said.
+        examples: A few test examples that the report shows, JSON-like dicts with "index" and "text" or "png".
+        costs: Time and memory of the run, e.g. {"source": 31.2, "features": 4.0} in seconds and "peak_memory_mib".
+        measures: The metrics by which arms are compared; the first decides the primary verdict.
+        unit: The unit of a budget: "labels a class", "pairs".
+        recipe: Name of the recipe, to show it and to run it again; "" when unknown.
+        about: The recipe's description of itself, JSON-like; every key may be missing. "equation" and "explanation"
+            (texts), "arms" (arm -> its description, a text or a dict as `tfxfer.evaluate.arms.describe` reads it),
+            "smoke" (whether it was a smoke run) and "command" (the command line).
     """
 
     title: str
@@ -98,6 +102,7 @@ class Comparison:
     measures: tuple[str, ...] = ("accuracy",)
     unit: str = "labels a class"
     recipe: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
 
     def select(self, arm: str, budget: int | None) -> list[Record]:
         """Return the successful records of one arm and budget, ordered by seed."""
@@ -115,7 +120,7 @@ class Comparison:
         return sorted({r.budget for r in self.records}, key=lambda n: (n is None, n or 0))
 
     def correct(self, arm: str, budget: int | None) -> np.ndarray:
-        """Return bool [S, N]: which test examples each seed's model got right."""
+        """Return bool [S, N]: whether each seed's model classified each test example correctly."""
         rows = [r.probabilities for r in self.select(arm, budget) if r.probabilities is not None]
         if not rows:
             return np.zeros((0, len(self.labels)), bool)
@@ -130,7 +135,7 @@ class Comparison:
         return np.stack(rows) if rows else np.zeros((0, len(self.labels)))
 
     def save(self, folder: str | Path) -> None:
-        """Write `comparison.json` and `probabilities.npz` into `folder`, each whole or not at all."""
+        """Write `comparison.json` and `probabilities.npz` into `folder`, each atomically."""
         folder = Path(folder)
         plain = {
             "format": FORMAT,
@@ -143,6 +148,7 @@ class Comparison:
             "measures": list(self.measures),
             "unit": self.unit,
             "recipe": self.recipe,
+            "about": self.about,
         }
         arrays = {f"{r.key}/{name}": values for r in self.records for name, values in r.arrays().items()}
         with atomic_file(folder / "probabilities.npz") as path, path.open("wb") as file:
@@ -152,7 +158,11 @@ class Comparison:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Comparison":
-        """Read what `save` wrote; raises `UserError` when the folder holds no comparison."""
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: The folder holds no comparison, or one of another version of tfxfer.
+        """
         folder = Path(folder)
         try:
             plain = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
@@ -177,4 +187,5 @@ class Comparison:
             measures=tuple(plain["measures"]),
             unit=plain["unit"],
             recipe=plain.get("recipe", ""),
+            about=plain.get("about", {}),
         )

@@ -1,39 +1,72 @@
-"""`python -m tfxfer.train [RECIPE] [OPTIONS]`: parse, check everything that is cheap to check, run a recipe.
+"""`tfxfer train [RECIPE] [OPTIONS]`, also `python -m tfxfer.train`: parse, do every cheap check, run a recipe.
 
-Without an argument it runs the default experiment: what a CNN learned from pictures of characters, used to tell
-the language of rendered phrases. TensorFlow starts only when the request has passed every check.
+Without an argument it runs the default experiment: the features of a CNN trained on images of characters, used to
+classify the language of rendered phrases. TensorFlow starts only when the request has passed every check.
 """
 
-import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from tfxfer import cli
 from tfxfer.cache import data_dir
 from tfxfer.config import check_values
-from tfxfer.data.ahead import ahead, missing
+from tfxfer.data.background import prepare_in_background, unprepared
 from tfxfer.errors import UserError, suggest
-from tfxfer.recipes import RECIPES
+from tfxfer.recipes import RECIPE_ALIASES, RECIPES
+from tfxfer.recipes.recipe import Recipe
+
+DEFAULT = "feature"
 
 
 def work(argv: Sequence[str]) -> None:
     """Run the recipe that `argv` asks for."""
-    name, rest = ("feature", list(argv))
-    if argv and not argv[0].startswith("-"):
-        name, rest = argv[0], list(argv[1:])
-    if name not in RECIPES:
-        raise UserError(f"there is no recipe '{name}'; {suggest(name, RECIPES)}")
+    name, rest = recipe_named(argv)
     recipe = RECIPES[name]
-    config = cli.parse(recipe.config, rest, f"python -m tfxfer.train {name}", recipe.summary)
+    config = cli.parse(
+        recipe.config,
+        rest,
+        prog=f"{cli.program('train')} {name}",
+        description=f"{recipe.summary}\n\nRecipes: {', '.join(RECIPES)}. Without a name: {DEFAULT}.",
+        aliases=recipe.aliases,
+        smoke=recipe.smoke,
+        recipe=(name, *(old for old, new in RECIPE_ALIASES.items() if new == name)),
+    )
     check_values(config)
     recipe.check(config)
     folder = data_dir(config.data_dir)
-    new = missing(recipe.data(config), folder)
+    new = unprepared(recipe.data(config), folder)
     if new:
         print(f"preparing {', '.join(new)}, once, in {folder}", flush=True)
-    with ahead(new[1:], folder):  # the first is needed first: it is prepared here, as soon as TensorFlow has started
-        cli.start_tensorflow()
-        importlib.import_module(recipe.module).run(config)
+    with prepare_in_background(
+        new[1:], folder
+    ):  # the first is needed first: it is prepared here, as soon as TensorFlow has started
+        run(recipe, config)
+
+
+def run(recipe: Recipe, config: Any) -> Path:
+    """Start TensorFlow and run a recipe; return the run's folder."""
+    cli.start_tensorflow()
+    from tfxfer.recipes import runner
+
+    return runner.run(recipe, config)
+
+
+def recipe_named(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the recipe's name today and the words after it; the default recipe where the first word is an option.
+
+    Raises:
+        UserError: There is no such recipe.
+    """
+    if not argv or argv[0].startswith("-"):
+        return DEFAULT, list(argv)
+    name = RECIPE_ALIASES.get(argv[0], argv[0])
+    if name not in RECIPES:
+        raise UserError(f"there is no recipe '{name}'; {suggest(name, RECIPES)}")
+    if name != argv[0]:
+        cli.note(f"the recipe {argv[0]} is now called {name}")
+    return name, list(argv[1:])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Solutions of lesson 01. Try first."""
+"""Solutions of lesson 01. Try the exercises first."""
 
 
 def leaks(train, test):
-    """Test pictures whose character was in training."""
+    """Number of test images whose character is in training."""
     known = set(train)
     return sum(character in known for character in test)
 
@@ -12,5 +12,5 @@ SOLUTIONS = {
     "01.2": "characters",
     "01.3": 150 * 10,
     "01.4": leaks,
-    "01.5": "the split",  # by_character holds characters out; naming them needs by_face
+    "01.5": "the split",  # by_character holds out whole characters; to predict them, use by_face
 }

@@ -1,4 +1,4 @@
-"""Solutions of lesson 03. Try first."""
+"""Solutions of lesson 03. Try the exercises first."""
 
 
 def lead_of(a, b):
@@ -7,9 +7,9 @@ def lead_of(a, b):
 
 
 SOLUTIONS = {
-    "03.1": "random",  # the same architecture and trainable set, fresh weights
+    "03.1": "random",  # the same architecture and trainable set, random weights
     "03.2": "no evidence",  # 0 is in the interval
     "03.3": 20 * 0.05,
     "03.4": lead_of,
-    "03.5": 10,  # the same care for every arm
+    "03.5": 10,  # the same tuning for every arm
 }

@@ -1,4 +1,4 @@
-"""Solutions of lesson 04. Try first."""
+"""Solutions of lesson 04. Try the exercises first."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ def K_of(f, g, temperature):
 
 
 SOLUTIONS = {
-    "04.1": (12, 300),  # [pictures, texts]
+    "04.1": (12, 300),  # [images, texts]
     "04.2": 2 / 3,  # rows 1 and 3
     "04.3": K_of,
-    "04.4": "0",  # only pictures had labels
+    "04.4": "0",  # only images had labels
 }

@@ -1,10 +1,10 @@
-"""Solutions of lesson 05. Try first."""
+"""Solutions of lesson 05. Try the exercises first."""
 
 import numpy as np
 
 
 def kept_of(probabilities, K):
-    """Places of the K best, the best first."""
+    """Indices of the K largest, the largest first."""
     return np.argsort(-np.asarray(probabilities))[:K]
 
 

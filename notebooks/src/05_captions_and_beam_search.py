@@ -50,7 +50,7 @@ import tensorflow as tf
 
 import tfxfer
 from tfxfer.models.bert import masked_lm
-from tfxfer.models.bert import word_pieces as learn_pieces
+from tfxfer.models.bert import learn_word_pieces as learn_pieces
 from tfxfer.models.tokenizer import WordPieceTokenizer
 
 BATCH = 128

@@ -193,11 +193,11 @@ import tempfile
 
 import tensorflow as tf
 
-from tfxfer.models.bert import masked_lm, word_pieces
+from tfxfer.models.bert import masked_lm, learn_word_pieces
 
 BATCH = 128
 names = tfxfer.load("names").texts("train")[: teach.size(8_000, 256)]
-pieces = word_pieces(names, 2000, f"{tempfile.mkdtemp()}/vocabulary.txt")
+pieces = learn_word_pieces(names, 2000, f"{tempfile.mkdtemp()}/vocabulary.txt")
 bert = tfxfer.source("fresh:bert", num_classes=len(pieces), seed=0)
 bert.get_layer("pooled_dense").trainable = False  # takes no part in guessing words
 reading, mask = masked_lm(bert, pieces, sequence_length=24)

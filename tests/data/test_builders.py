@@ -1,4 +1,4 @@
-"""The built-in sets: what is in them, and that preparing them survives company and sudden death."""
+"""The built-in sets: their content, and preparing them in two processes or in one that is killed."""
 
 import errno
 import os
@@ -55,7 +55,7 @@ def test_captions_are_official_names_and_facts_are_true(glyphs):
         assert row[key][known[text]] == value, (text, key)
 
 
-def test_pictures_are_black_on_white_and_drawn_as_documented(glyphs):
+def test_images_are_black_on_white_and_drawn_as_documented(glyphs):
     split = glyphs.arrays("validation")
     assert (split["image"].min((1, 2, 3)) < 255).all() and split["image"].mean() > 180
     rows = np.flatnonzero(split["face"] == b"DejaVuSerif")[:50]
@@ -66,21 +66,21 @@ def test_pictures_are_black_on_white_and_drawn_as_documented(glyphs):
         left, top, right, bottom = font.getbbox(text, anchor="ls")
         if right - left > 32 or BASELINE + top < 0 or BASELINE + bottom > 32:
             continue
-        picture = Image.new("L", (32, 32), 255)
+        expected = Image.new("L", (32, 32), 255)
         start = (32 - (right - left)) // 2 - left
-        ImageDraw.Draw(picture).text((start, BASELINE), text, font=font, fill=0, anchor="ls")
-        np.testing.assert_array_equal(split["image"][i, ..., 0], picture)
+        ImageDraw.Draw(expected).text((start, BASELINE), text, font=font, fill=0, anchor="ls")
+        np.testing.assert_array_equal(split["image"][i, ..., 0], expected)
         agreed += 1
     assert agreed > 30
 
 
-def test_lookalikes_share_a_split(glyphs):
-    home = {text: split for split in glyphs.splits for text in glyphs.texts(split)}
+def test_characters_with_identical_images_share_a_split(glyphs):
+    split_of = {text: split for split in glyphs.splits for text in glyphs.texts(split)}
     for alike in ("AΑА", "XХΧ", "HНΗ"):  # Latin, Greek, Cyrillic
-        assert len({home[character] for character in alike}) == 1
+        assert len({split_of[character] for character in alike}) == 1
 
 
-def test_by_face_holds_faces_out_and_knows_every_class(data_dir):
+def test_by_face_holds_faces_out_and_has_every_class_in_train(data_dir):
     dataset = tfxfer.load("glyphs/by_face", data_dir=data_dir)
     faces = {split: set(dataset.splits[split].column("face").tolist()) for split in dataset.splits}
     assert faces["validation"] == {name.encode() for name in VALIDATION_FACES}
@@ -104,7 +104,7 @@ def test_the_number_of_a_character_is_an_open_label_too(glyphs, data_dir):
     assert by_number.sizes == glyphs.sizes and "labels are open" in by_number.notes[0]
 
 
-def test_names_have_no_picture(data_dir):
+def test_names_have_no_image(data_dir):
     dataset = tfxfer.load("names", data_dir=data_dir)
     drawn = {unicodedata.name(character) for character in drawable()}
     names = {name for split in dataset.splits for name in dataset.texts(split)}
@@ -113,7 +113,7 @@ def test_names_have_no_picture(data_dir):
     assert "EGYPTIAN HIEROGLYPH A001" in names
 
 
-def test_listed_names_are_those_that_no_rule_makes(data_dir):
+def test_listed_names_are_not_derived_by_rule(data_dir):
     whole, listed = (tfxfer.load(spec, data_dir=data_dir) for spec in ("names", "names/listed"))
     for split in whole.splits:
         kept = set(listed.texts(split))
@@ -176,7 +176,7 @@ SLOW = PREPARE.replace(
 )
 
 
-def test_a_killed_preparation_heals(tmp_path, data_dir):
+def test_a_killed_preparation_is_done_again(tmp_path, data_dir):
     process = start(tmp_path, SLOW)
     deadline = time.time() + 60
     while not list(tmp_path.rglob("*incomplete*")) and time.time() < deadline:

@@ -1,4 +1,4 @@
-"""Pictures with several captions, and files of texts: what is read, and what is said about what cannot be."""
+"""Images with several captions, and files of texts: what is read, and the messages about what cannot be read."""
 
 import json
 
@@ -9,24 +9,24 @@ import tfxfer
 from tfxfer.errors import UserError
 
 SPLITS = ("train", "validation", "test")
-SAID = {  # name -> captions
+CAPTIONS = {  # name -> captions
     f"{i:02}.png": [f"picture number {i}", f"a square of shade {i}", f"the {i}. of all"] for i in range(20)
 }
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Twenty pictures of 6 x 6 pixels in a folder beside the files."""
+def images(tmp_path):
+    """Twenty images of 6 x 6 pixels in a folder beside the files."""
     (tmp_path / "pictures").mkdir()
-    for i, name in enumerate(SAID):
+    for i, name in enumerate(CAPTIONS):
         Image.new("L", (6, 6), 12 * i).save(tmp_path / "pictures" / name)
     return tmp_path
 
 
 @pytest.fixture
-def load(pictures, data_dir):
+def load(images, data_dir):
     def load(content, name="c.csv", kind="captions", **options):
-        path = pictures / name
+        path = images / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
         return tfxfer.load(f"{kind}:{path}", data_dir=data_dir, **options)
@@ -34,16 +34,16 @@ def load(pictures, data_dir):
     return load
 
 
-def csv_of(said, header="image,caption"):
-    """Write the first caption of all, then the second of all: rows of a picture need not be neighbours."""
-    rows = [f"{name},{said[name][k]}" for k in range(5) for name in said if k < len(said[name])]
+def csv_of(captions, header="image,caption"):
+    """Write the first caption of all, then the second of all: rows of an image need not be neighbours."""
+    rows = [f"{name},{captions[name][k]}" for k in range(5) for name in captions if k < len(captions[name])]
     return "\n".join([header, *rows]) + "\n"
 
 
-def coco_of(said, **more):
-    images = [{"id": i, "file_name": name} for i, name in enumerate(said)]
-    annotations = [{"image_id": i, "caption": c} for i, name in enumerate(said) for c in said[name]]
-    return {"images": images, "annotations": annotations} | more
+def coco_of(captions, **more):
+    entries = [{"id": i, "file_name": name} for i, name in enumerate(captions)]
+    annotations = [{"image_id": i, "caption": c} for i, name in enumerate(captions) for c in captions[name]]
+    return {"images": entries, "annotations": annotations} | more
 
 
 def everything(dataset):
@@ -51,10 +51,10 @@ def everything(dataset):
     return sorted(captions for split in SPLITS for captions in dataset.captions(split))
 
 
-def test_a_picture_is_one_example_with_all_its_captions(load):
-    dataset = load(csv_of(SAID))
-    assert everything(dataset) == sorted(SAID.values())
-    assert sum(dataset.sizes.values()) == len(SAID) and dataset.notes == ()
+def test_an_image_is_one_example_with_all_its_captions(load):
+    dataset = load(csv_of(CAPTIONS))
+    assert everything(dataset) == sorted(CAPTIONS.values())
+    assert sum(dataset.sizes.values()) == len(CAPTIONS) and dataset.notes == ()
     for split in SPLITS:
         assert dataset.texts(split, "caption") == [captions[0] for captions in dataset.captions(split)]
         for example, image in zip(dataset.captions(split), dataset.arrays(split)["image"]):
@@ -62,28 +62,28 @@ def test_a_picture_is_one_example_with_all_its_captions(load):
     assert "60, 3 a picture" in dataset.describe()
 
 
-def test_json_lines_lists_and_coco_say_the_same(load):
-    plain = load(csv_of(SAID))
-    rows = [{"image": name, "caption": c} for name in SAID for c in SAID[name]]
-    lists = [{"image": name, "captions": SAID[name]} for name in SAID]
+def test_json_lines_lists_and_coco_give_the_same(load):
+    plain = load(csv_of(CAPTIONS))
+    rows = [{"image": name, "caption": c} for name in CAPTIONS for c in CAPTIONS[name]]
+    lists = [{"image": name, "captions": CAPTIONS[name]} for name in CAPTIONS]
     others = [load("\n".join(map(json.dumps, some)), "c.jsonl") for some in (rows, lists)]
-    others.append(load(json.dumps(coco_of(SAID)), "c.json", "coco"))
+    others.append(load(json.dumps(coco_of(CAPTIONS)), "c.json", "coco"))
     for other in others:
         assert [other.captions(split) for split in SPLITS] == [plain.captions(split) for split in SPLITS]
         assert other.fingerprint == plain.fingerprint
 
 
-def test_captions_follow_their_pictures_through_draws(load):
-    dataset = load(csv_of(SAID))
+def test_captions_stay_with_their_images_in_subsets(load):
+    dataset = load(csv_of(CAPTIONS))
     cut = dataset.with_at_most(train=5)
     assert len(cut.captions("train")) == 5
-    assert cut.captions("train") == [SAID[f"{int(c.split()[-1]):02}.png"] for c in cut.texts("train", "caption")]
+    assert cut.captions("train") == [CAPTIONS[f"{int(c.split()[-1]):02}.png"] for c in cut.texts("train", "caption")]
     assert cut.captions("test") == dataset.captions("test")
 
 
 def test_every_caption_is_part_of_the_fingerprint(load):
-    other = SAID | {"07.png": [*SAID["07.png"][:2], "said otherwise"]}
-    assert load(csv_of(SAID)).fingerprint != load(csv_of(other)).fingerprint
+    other = CAPTIONS | {"07.png": [*CAPTIONS["07.png"][:2], "another text"]}
+    assert load(csv_of(CAPTIONS)).fingerprint != load(csv_of(other)).fingerprint
 
 
 def test_other_data_sets_with_captions_have_one_each(samples, data_dir):
@@ -94,20 +94,20 @@ def test_other_data_sets_with_captions_have_one_each(samples, data_dir):
 
 
 def test_column_names_are_found_or_given(load):
-    assert everything(load(csv_of(SAID, "image_name,comment"))) == sorted(SAID.values())
-    odd = csv_of(SAID, "where,what")
-    assert everything(load(odd, image="where", caption="what")) == sorted(SAID.values())
+    assert everything(load(csv_of(CAPTIONS, "image_name,comment"))) == sorted(CAPTIONS.values())
+    odd = csv_of(CAPTIONS, "where,what")
+    assert everything(load(odd, image="where", caption="what")) == sorted(CAPTIONS.values())
     with pytest.raises(UserError, match=r"'where', 'what' is called like one of images; name it with --target-image"):
         load(odd)
     with pytest.raises(UserError, match=r"no column 'whta' \(caption\); did you mean 'what'"):
         load(odd, image="where", caption="whta")
 
 
-def test_labels_and_splits_of_a_picture(load):
+def test_labels_and_splits_of_an_image(load):
     rows = [
         f"{name},{c},{i % 2},{'test' if i < 6 else 'train'}"
-        for i, n in enumerate(SAID)
-        for name, c in [(n, SAID[n][0])]
+        for i, n in enumerate(CAPTIONS)
+        for name, c in [(n, CAPTIONS[n][0])]
     ]
     content = "image,caption,kind,split\n" + "\n".join(rows)
     dataset = load(content, label="kind")
@@ -121,25 +121,25 @@ def test_labels_and_splits_of_a_picture(load):
         load(content + "\n../pictures/00.png,more,0,trian")
 
 
-def test_pictures_are_found_near_the_file_or_where_it_is_said(load, pictures, data_dir):
+def test_images_are_found_near_the_file_or_in_image_dir(load, images, data_dir):
     inside = load(
-        json.dumps(coco_of(SAID)), "annotations/c.json", "coco"
+        json.dumps(coco_of(CAPTIONS)), "annotations/c.json", "coco"
     )  # beside the pictures' folder, as COCO has it
-    assert everything(inside) == sorted(SAID.values())
-    (pictures / "far" / "off" / "away").mkdir(parents=True)
-    (pictures / "pictures").rename(pictures / "far" / "off" / "away" / "pictures")
+    assert everything(inside) == sorted(CAPTIONS.values())
+    (images / "far" / "off" / "away").mkdir(parents=True)
+    (images / "pictures").rename(images / "far" / "off" / "away" / "pictures")
     with pytest.raises(UserError, match=r"c.csv row 2: picture '00.png' and all 20 others|image_dir=FOLDER"):
-        load(csv_of(SAID))
-    assert everything(load(csv_of(SAID), image_dir="far/off/away/pictures")) == sorted(SAID.values())
+        load(csv_of(CAPTIONS))
+    assert everything(load(csv_of(CAPTIONS), image_dir="far/off/away/pictures")) == sorted(CAPTIONS.values())
     with pytest.raises(UserError, match="image_dir='nowhere': is no folder"):
-        load(csv_of(SAID), image_dir="nowhere")
+        load(csv_of(CAPTIONS), image_dir="nowhere")
     with pytest.raises(UserError, match="no file names its pictures"):
         tfxfer.load("glyphs", data_dir=data_dir, image_dir="far")
 
 
 def test_what_is_left_out_is_counted_with_its_place(load):
     extra = "03.png,  \n03.png,picture number 3\n04.png,👩‍🚀 Ça va? 你好\n"
-    odd = SAID | {"05.png": ["alone"], "06.png": [""]}
+    odd = CAPTIONS | {"05.png": ["alone"], "06.png": [""]}
     dataset = load(csv_of(odd) + extra)
     assert dataset.notes == (
         "2 empty captions are left out; write them or remove their rows (e.g. c.csv row 58)",
@@ -152,8 +152,8 @@ def test_what_is_left_out_is_counted_with_its_place(load):
     assert everything(dataset) == sorted(wanted.values())
 
 
-def test_coco_pictures_without_captions_are_counted(load):
-    content = coco_of(SAID)
+def test_coco_images_without_captions_are_counted(load):
+    content = coco_of(CAPTIONS)
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] not in (4, 9)]
     dataset = load(json.dumps(content), "c.json", "coco")
     assert dataset.notes == ("2 pictures without a caption are left out (e.g. c.json images[4]: '04.png')",)
@@ -178,8 +178,8 @@ def test_coco_pictures_without_captions_are_counted(load):
         (b"image,caption\n00.png,a\n01.png,b\n", r"2 distinct examples are too few to cut"),
     ],
 )
-def test_what_is_wrong_with_a_captions_file_is_named(load, pictures, content, message):
-    (pictures / "pictures" / "bad.png").write_bytes(b"this is no picture")
+def test_what_is_wrong_with_a_captions_file_is_named(load, images, content, message):
+    (images / "pictures" / "bad.png").write_bytes(b"this is no picture")
     with pytest.raises(UserError, match=message):
         load(content)
 

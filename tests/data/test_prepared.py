@@ -12,7 +12,7 @@ ROWS = 60
 
 
 class Photos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Random pictures of varying size, some transparent; no validation split."""
+    """Random images of varying size, some transparent; no validation split."""
 
     VERSION = tfds.core.Version("1.0.0")
     SIDE = None
@@ -58,7 +58,7 @@ def load(folder, name="photos", **options):
 
 def test_a_stream_and_a_table_hold_the_same(folder, monkeypatch):
     table = load(folder, "square_photos")
-    monkeypatch.setattr(prepared, "IN_MEMORY", 0)
+    monkeypatch.setattr(prepared, "MAX_BYTES_IN_MEMORY", 0)
     stream = load(folder, "square_photos")
     assert type(table.splits["train"]) is not type(stream.splits["train"])
     assert table.sizes == stream.sizes and table.fingerprint == stream.fingerprint
@@ -81,10 +81,10 @@ def test_a_stream_of_varying_sizes(folder):
     assert batch["image"].shape == (min(4, dataset.sizes["validation"]), 5, 5, 3)
 
 
-def test_streamed_subsets_keep_pictures_and_labels_together(folder):
+def test_streamed_subsets_keep_images_and_labels_together(folder):
     dataset = load(folder)
     whole = {example["image"].numpy().tobytes(): dataset.class_names[example["label"]] for example in dataset.train}
-    for part in (dataset.with_labels(5, seed=2), dataset.with_fraction(0.5), dataset.with_classes(["plum", "fig"])):
+    for part in (dataset.with_labels(5, seed=2), dataset.with_at_most(train=20), dataset.with_classes(["plum", "fig"])):
         found = [(e["image"].numpy().tobytes(), part.class_names[e["label"]]) for e in part.train]
         assert len(found) == part.sizes["train"]
         assert all(whole[image] == name for image, name in found)

@@ -1,4 +1,4 @@
-"""CSV and JSON-lines files: what is read, and what is said about a file that cannot be."""
+"""CSV and JSON-lines files: what is read, and the messages about files that cannot be read."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Caption metrics: by hand, by what must not matter, and against pycocoevalcap."""
+"""Caption metrics: cases by hand, invariances, and pycocoevalcap as an oracle."""
 
 import math
 
@@ -12,13 +12,13 @@ from tfxfer.evaluate.captions import DocumentFrequencies
 WORDS = "a the red blue small cat dog runs on grass with two".split()
 
 
-def random_texts(seed, pictures=40, most_references=5):
+def random_texts(seed, images=40, most_references=5):
     rng = np.random.default_rng(seed)
 
     def text(shortest=1):
         return " ".join(rng.choice(WORDS, rng.integers(shortest, 12)))
 
-    references = [[text() for _ in range(rng.integers(1, most_references + 1))] for _ in range(pictures)]
+    references = [[text() for _ in range(rng.integers(1, most_references + 1))] for _ in range(images)]
     candidates = [r[0] if rng.random() < 0.2 else text(0) for r in references]
     return candidates, references
 
@@ -48,7 +48,7 @@ def test_the_same_numbers_as_the_coco_caption_code(seed):
 
 
 def test_plain_cider_by_hand():
-    """Two pictures, one word each in common with nothing else: only 1-grams have a weight, cosine 1/√2."""
+    """Two images with one shared word each: only 1-grams have a weight, cosine 1/√2."""
     found = captions(["cat", "dog"], [["cat fish"], ["dog"]])
     # "cat": vectors (ln 2) and (ln 2, ln 2) -> cosine 1/√2 for n = 1, no bigram in the caption
     assert found["cider"] == pytest.approx(10 * (1 / math.sqrt(2) + 1) / 2 / 4)
@@ -63,7 +63,7 @@ def test_a_perfect_caption_has_the_greatest_scores():
     assert found["identical_share"] == 0.5
 
 
-def test_order_of_pictures_and_of_references_does_not_matter():
+def test_the_order_of_images_and_of_references_does_not_matter():
     given, wanted = random_texts(9)
     order = np.random.default_rng(0).permutation(len(given))
     turned = captions([given[i] for i in order], [wanted[i][::-1] for i in order])
@@ -71,13 +71,13 @@ def test_order_of_pictures_and_of_references_does_not_matter():
         assert turned[name] == pytest.approx(value, abs=1e-12), name
 
 
-def test_captions_that_are_all_alike_are_noticed():
+def test_identical_captions_have_a_share_of_one():
     found = captions(["a cat"] * 4, [["a cat"], ["dog"], ["x"], ["y z"]])
     assert found["identical_share"] == 1
     assert found["distinct_1"] == 2 / 8 and found["distinct_2"] == 1 / 4
 
 
-def test_saved_frequencies_score_a_single_picture(tmp_path):
+def test_saved_frequencies_score_a_single_image(tmp_path):
     given, wanted = random_texts(3)
     DocumentFrequencies.of(wanted).save(tmp_path / "df.json")
     kept = DocumentFrequencies.load(tmp_path / "df.json")
@@ -85,7 +85,7 @@ def test_saved_frequencies_score_a_single_picture(tmp_path):
     whole = captions(given, wanted, per_caption=True)["per_caption"]["cider_d"]
     one = captions(given[5:6], wanted[5:6], frequencies=kept)
     assert one["cider_d"] == pytest.approx(whole[5])
-    with pytest.warns(UserWarning, match="CIDEr of one picture is 0"):
+    with pytest.warns(UserWarning, match="CIDEr of one image is 0"):
         assert captions(given[5:6], wanted[5:6])["cider_d"] == 0
     (tmp_path / "df.json").write_text("[]")
     with pytest.raises(UserError, match="not a file of document frequencies"):

@@ -104,7 +104,7 @@ def test_order_of_examples_does_not_matter(pairs, random):
     assert one == two
 
 
-def test_names_are_understood():
+def test_class_names_are_accepted():
     result = evaluate.classification(["Türkçe", "suomi"], ["Türkçe", "Türkçe"], ["suomi", "Türkçe"])
     assert result["confusion"] == [[0, 1], [0, 1]]
 
@@ -113,7 +113,7 @@ GOOD = [[0.5, 0.5], [1.0, 0.0]]
 
 
 @pytest.mark.parametrize(
-    ("labels", "predictions", "names", "says"),
+    ("labels", "predictions", "names", "message"),
     [
         ([], [], None, "nothing to score"),
         ([], np.zeros((0, 3)), None, "nothing to score"),
@@ -132,6 +132,6 @@ GOOD = [[0.5, 0.5], [1.0, 0.0]]
         ([[0], [1]], GOOD, None, "list of N classes"),
     ],
 )
-def test_what_cannot_be_scored_is_said(labels, predictions, names, says):
-    with pytest.raises(UserError, match=says):
+def test_what_cannot_be_scored_is_refused(labels, predictions, names, message):
+    with pytest.raises(UserError, match=message):
         evaluate.classification(labels, predictions, names)

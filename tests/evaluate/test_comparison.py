@@ -61,7 +61,7 @@ def test_summary_rows_hold_the_plain_means():
 
 
 def test_the_interval_of_a_ratio_stays_a_share():
-    """By picture, a score may lie above 1, and few seeds make a wide interval."""
+    """A score by image may lie above 1, and few seeds make a wide interval."""
     scores = [{"question_accuracy": np.full(N, mean)} for mean in (0.995, 1.0)]
     records = [Record("transfer", 5, seed, scores=each, answers=["x"] * N) for seed, each in enumerate(scores)]
     records[0].scores["question_accuracy"][0] = 1.4
@@ -127,45 +127,74 @@ def test_headline_of_the_default_story():
     assert text.startswith(
         "Transfer helped: +0.150 accuracy over random weights, averaged over 5 and 50 labels a class (95 % interval"
     )
-    assert "every budget says the same: helped." in text
-    assert "The native baseline is still better than transfer, by 0.190 (95 % interval" in text
+    assert "By budget: helped at every budget." in text
+    assert "The native baseline is better than transfer by 0.190 (95 % interval +0.1" in text
 
 
 def test_headline_lists_budgets_that_differ():
     first, second = evaluate.story(usual(transfer=(0.5, 0.5), random=(0.3, 0.5), native=()))
     assert first.startswith("Transfer helped")
-    assert second == "Taken one by one: helped at 5 labels a class; no evidence at 50 labels a class."
+    assert second == "By budget: helped at 5 labels a class; no evidence at 50 labels a class."
 
 
-def test_headline_is_as_plain_when_transfer_hurts_or_beats_the_native_arm():
+def test_headline_when_transfer_hurts_and_is_better_than_the_native_arm():
     text = evaluate.headline(usual(transfer=(0.3, 0.4), random=(0.5, 0.6), native=(0.2, 0.2)))
     assert text.startswith("Transfer hurt: −0.200 accuracy against random weights")
-    assert "Transfer also beats the native baseline, by 0.160" in text
+    assert "Transfer is better than the native baseline by 0.160" in text
 
 
-def test_headline_tells_budgets_that_contradict_the_average():
+def test_headline_names_budgets_that_contradict_the_average():
     text = evaluate.headline(usual(transfer=(0.6, 0.8), native=(0.3, 0.9)))
-    assert "Transfer also beats the native baseline, by 0.110" in text
+    assert "Transfer is better than the native baseline by 0.110" in text
     assert text.endswith("; at 50 labels a class the native baseline is better.")
 
 
-def test_headline_tells_when_the_nearest_caption_is_better():
-    """Captioning has a plain baseline of another name, and it must not be passed over."""
-    c = usual(native=(0.9, 0.95))
-    told = replace(c, records=[replace(r, arm="neighbour") if r.arm == "native" else r for r in c.records])
-    text = evaluate.headline(told)
-    assert "The caption of the nearest training picture is still better than transfer, by " in text
-
-
-def test_headline_names_the_networks_trained_whole_and_how_long_they_trained():
-    whole = [replace(record("scratch", 50, s, 0.2), settings={"epochs": 8}) for s in range(3)]
-    last = evaluate.story(replace(usual(), records=(*usual().records, *whole)))[-1]
-    assert last.startswith("At 50 labels a class: +0.") and "over scratch (helped)" in last
-    assert last.endswith("which trained for 8 epochs; longer training may change that.")
+def renamed(c, arm, about=None):
+    """The comparison with another name for its native arm."""
+    records = tuple(replace(r, arm=arm) if r.arm == "native" else r for r in c.records)
+    return replace(c, records=records, about=about or {})
 
 
 @pytest.mark.parametrize(
-    ("records", "says"),
+    ("arm", "about", "phrase"),
+    [
+        ("neighbour", {}, "The nearest-neighbour baseline"),
+        ("prior", {}, "The most frequent answer to each question"),
+        ("majority", {}, "Always predicting the most frequent class"),
+        (
+            "neighbour",
+            {"arms": {"neighbour": {"phrase": "the caption of the nearest image"}}},
+            "The caption of the nearest image",
+        ),
+        ("ours", {"arms": {"ours": {"phrase": "our method", "role": "baseline"}}}, "Our method"),
+    ],
+)
+def test_a_better_baseline_is_named_and_transfer_did_not_hurt(arm, about, phrase):
+    text = evaluate.headline(renamed(usual(native=(0.9, 0.95)), arm, about))
+    assert f"{phrase} is better than transfer by 0.3" in text and "hurt" not in text
+
+
+def test_a_naive_baseline_that_is_worse_is_not_mentioned():
+    assert "most frequent class" not in evaluate.headline(renamed(usual(native=(0.1, 0.1)), "majority"))
+    equal = renamed(usual(native=(0.41, 0.71)), "majority")
+    assert "No evidence of a difference between transfer and always predicting" in evaluate.headline(equal)
+
+
+def test_headline_names_the_fully_trained_networks_and_how_long_they_trained():
+    whole = [replace(record("scratch", 50, s, 0.2), settings={"epochs": 8}) for s in range(3)]
+    last = evaluate.story(replace(usual(), records=(*usual().records, *whole)))[-1]
+    assert last.startswith("At 50 labels a class: +0.") and "over scratch (transfer is better)" in last
+    assert last.endswith("which trained for 8 epochs; longer training may change that.")
+
+
+def test_fine_tuning_that_is_better_is_named():
+    whole = [record("finetune", 50, s, 0.9) for s in range(3)]
+    last = evaluate.story(replace(usual(), records=(*usual().records, *whole)))[-1]
+    assert last.startswith("At 50 labels a class: −0.") and last.endswith("against finetune (finetune is better).")
+
+
+@pytest.mark.parametrize(
+    ("records", "reason"),
     [
         ([record("transfer", 5, 0, 0.5)], "the arm 'random' was not run"),
         (
@@ -175,8 +204,8 @@ def test_headline_names_the_networks_trained_whole_and_how_long_they_trained():
         ([record("transfer", 5, 0, 0.5), record("random", 20, 0, 0.5)], "no budget and seed"),
     ],
 )
-def test_headline_says_why_there_is_no_verdict(records, says):
-    assert says in evaluate.headline(compare(*records))
+def test_headline_gives_the_reason_for_no_verdict(records, reason):
+    assert reason in evaluate.headline(compare(*records))
 
 
 def test_no_seed_complete_at_every_budget():
@@ -195,7 +224,7 @@ def test_one_budget_of_all_labels():
     c = compare(record("transfer", None, 0, 0.7), record("random", None, 0, 0.4))
     (sentence,) = evaluate.story(c)
     assert "over random weights, at all labels (95 %" in sentence
-    assert "1 seed, so the luck of the seed is not in the interval" in sentence
+    assert "1 seed, so the interval excludes variation between seeds" in sentence
 
 
 def test_budget_words():

@@ -15,11 +15,11 @@ DIRECTIONS = ("image_to_text", "text_to_image")
 
 def test_a_case_by_hand():
     K = [
-        [0.9, 0.2, 0.1],  # picture 0: right is text 0, place 1
-        [0.8, 0.3, 0.7],  # picture 1: right is text 1, place 3
+        [0.9, 0.2, 0.1],  # image 0: text 0 is correct, position 1
+        [0.8, 0.3, 0.7],  # image 1: text 1 is correct, position 3
     ]
     found = retrieval(K, image_ids=["cat", "dog"], text_ids=["cat", "dog", "dog"])
-    assert found["image_to_text"]["ranks"].tolist() == [1, 2]  # text 2 is right for picture 1 too
+    assert found["image_to_text"]["ranks"].tolist() == [1, 2]  # text 2 is correct for image 1 too
     assert found["text_to_image"]["ranks"].tolist() == [1, 1, 1]
     assert found["image_to_text"]["recall_at_1"] == 0.5
     assert found["image_to_text"]["median_rank"] == 1.5
@@ -27,9 +27,9 @@ def test_a_case_by_hand():
 
 
 def brute_force(scores, right):
-    """The worst place of the first right answer over the orders that ties allow, by sorting."""
-    order = sorted(range(len(scores)), key=lambda i: (-scores[i], right[i]))  # wrong ones first among equals
-    return 1 + next(place for place, i in enumerate(order) if right[i])
+    """The worst position of the first correct candidate over the orders that ties allow, by sorting."""
+    order = sorted(range(len(scores)), key=lambda i: (-scores[i], right[i]))  # incorrect ones first among ties
+    return 1 + next(position for position, i in enumerate(order) if right[i])
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,19 +57,19 @@ def test_without_ties_it_agrees_with_scikit_learn():
         for k in (1, 5, 10):
             expected = top_k_accuracy_score(np.arange(60), scores, k=k)
             assert found[direction][f"recall_at_{k}"] == pytest.approx(expected)
-        # with one right answer, the ranking loss is the share of wrong answers before it
+        # with one correct candidate, the ranking loss is the share of incorrect ones before it
         losses = [label_ranking_loss(np.eye(60)[[i]], scores[[i]]) for i in range(60)]
         np.testing.assert_allclose((found[direction]["ranks"] - 1) / 59, losses)
 
 
-def test_equal_scores_for_everything_are_worth_nothing():
+def test_a_constant_matrix_has_the_worst_ranks():
     found = retrieval(np.ones((20, 20)))
     for direction in DIRECTIONS:
         assert found[direction]["ranks"].tolist() == [20] * 20
         assert found[direction]["recall_at_10"] == 0
 
 
-def test_neither_the_order_nor_a_rising_function_matters():
+def test_neither_the_order_nor_a_monotonic_function_matters():
     rng = np.random.default_rng(1)
     K, ids = rng.normal(size=(30, 30)), np.repeat(np.arange(10), 3)
     order = rng.permutation(30)
@@ -86,7 +86,7 @@ def test_blocks_change_nothing(monkeypatch):
     np.testing.assert_array_equal(ranks(K, queries, answers), whole)
 
 
-def test_scores_by_query_have_the_figures_as_their_means():
+def test_the_metrics_are_means_of_the_scores_by_query():
     found = np.array([1, 3, 7, 30])
     for name, values in by_query(found).items():
         assert values.shape == (4,) and values.min() >= 0 and values.max() <= 1
@@ -97,12 +97,12 @@ def test_scores_by_query_have_the_figures_as_their_means():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.ones((2, 3)),), "2 pictures and 3 texts; say which belong together"),
-        ((np.ones((2, 2)), [0, 1]), "both pictures and texts"),
-        ((np.ones((2, 2)), [0, 1], [0, 1, 2]), r"2 picture ids and 2 text ids, not \[2\] and \[3\]"),
-        ((np.ones((2, 2)), [0, 7], [0, 0]), r"picture 1 \(id 7\) has no right answer among the 2"),
-        ((np.ones((2, 2)), [0, 0], [0, 5]), r"text 1 \(id 5\) has no right answer"),
-        (([[0.0, np.nan], [0, 0]],), "K is nan at picture 0, text 1"),
+        ((np.ones((2, 3)),), "2 images and 3 texts; give image_ids and text_ids"),
+        ((np.ones((2, 2)), [0, 1]), "both images and texts"),
+        ((np.ones((2, 2)), [0, 1], [0, 1, 2]), r"2 image ids and 2 text ids, not \[2\] and \[3\]"),
+        ((np.ones((2, 2)), [0, 7], [0, 0]), r"image 1 \(id 7\) has no correct candidate among the 2"),
+        ((np.ones((2, 2)), [0, 0], [0, 5]), r"text 1 \(id 5\) has no correct candidate"),
+        (([[0.0, np.nan], [0, 0]],), "K is nan at image 0, text 1"),
         ((np.ones(3),), "must be a matrix"),
         ((np.ones((0, 3)),), "at least one of each"),
     ],

@@ -37,7 +37,7 @@ def test_one_seed_agrees_with_scipy(kind):
 
 
 @pytest.mark.parametrize(("seeds", "seed_sd"), [(3, 0.0), (3, 0.03), (8, 0.03)])
-def test_intervals_hold_the_truth_about_95_times_in_100(seeds, seed_sd):
+def test_intervals_have_a_coverage_of_about_95_percent(seeds, seed_sd):
     rng = np.random.default_rng(11)
     trials = [simulate(rng, seeds, 300, seed_sd) for _ in range(400)]
     found = [verdict(d, np.zeros((1, 300)), draws=400, seed=k) for k, d in enumerate(trials)]
@@ -45,8 +45,8 @@ def test_intervals_hold_the_truth_about_95_times_in_100(seeds, seed_sd):
     assert 0.92 <= covered <= 0.985  # 95 % ± 3 standard errors of 400 trials
 
 
-def test_resampling_three_seeds_would_be_too_sure():
-    """The reason for Student's t: drawing seeds with replacement holds the truth less often than it says."""
+def test_resampling_three_seeds_has_too_low_a_coverage():
+    """The reason for Student's t: drawing seeds with replacement has a coverage below the level."""
     rng = np.random.default_rng(12)
     covered, ours = [], []
     for k in range(300):
@@ -92,11 +92,11 @@ def test_the_three_words():
     assert verdict(good, rng.random((3, 800)) < 0.7).word == "no evidence"
 
 
-def test_pairing_by_seed_sharpens_the_verdict():
+def test_pairing_by_seed_narrows_the_interval():
     rng = np.random.default_rng(4)
-    luck = rng.normal(0, 0.1, (4, 1))  # shared by both arms of a seed
-    a = 0.6 + luck + 0.05 * rng.normal(size=(4, 300))
-    b = 0.5 + luck + 0.05 * rng.normal(size=(4, 300))
+    by_seed = rng.normal(0, 0.1, (4, 1))  # shared by both arms of a seed
+    a = 0.6 + by_seed + 0.05 * rng.normal(size=(4, 300))
+    b = 0.5 + by_seed + 0.05 * rng.normal(size=(4, 300))
     paired = verdict(a, b)
     unpaired = verdict(a, b[:3])
     assert paired.word == "helped"
@@ -153,7 +153,7 @@ def test_twenty_thousand_examples_take_less_than_a_second():
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "says"),
+    ("a", "b", "message"),
     [
         ([[1.0, np.nan]], [[0.0, 1.0]], "transfer: seed 0, example 1 is nan"),
         ([1.0, 0.0], [np.inf, 1.0], "random: seed 0, example 0 is inf"),
@@ -162,8 +162,8 @@ def test_twenty_thousand_examples_take_less_than_a_second():
         (np.zeros((0, 5)), np.zeros((1, 5)), "at least one of each"),
     ],
 )
-def test_scores_that_cannot_be_compared(a, b, says):
-    with pytest.raises(UserError, match=says):
+def test_scores_that_cannot_be_compared(a, b, message):
+    with pytest.raises(UserError, match=message):
         verdict(a, b)
 
 
@@ -186,13 +186,28 @@ def make(word, difference, low, high, seeds=3, b="random", seeds_b=None):
         ),
         (
             make("hurt", -0.05, -0.07, -0.03, b="native"),
-            "Transfer hurt: −0.050 accuracy against the native baseline "
+            "The native baseline is better than transfer by 0.050 accuracy "
+            "(95 % interval +0.030 to +0.070, 3 seeds, 1,300 test examples).",
+        ),
+        (
+            make("hurt", -0.05, -0.07, -0.03),
+            "Transfer hurt: −0.050 accuracy against random weights "
             "(95 % interval −0.070 to −0.030, 3 seeds, 1,300 test examples).",
+        ),
+        (
+            make("helped", 0.05, 0.03, 0.07, b="majority"),
+            "Transfer is better than always predicting the most frequent class by 0.050 accuracy "
+            "(95 % interval +0.030 to +0.070, 3 seeds, 1,300 test examples).",
+        ),
+        (
+            make("no evidence", -0.01, -0.03, 0.01, b="neighbour"),
+            "No evidence of a difference between transfer and the nearest-neighbour baseline: −0.010 accuracy "
+            "(95 % interval −0.030 to +0.010, 3 seeds, 1,300 test examples).",
         ),
         (
             make("no evidence", 0.004, -0.01, 0.018, seeds=1),
             "No evidence that transfer helped or hurt: +0.004 accuracy over random weights "
-            "(95 % interval −0.010 to +0.018, 1 seed, so the luck of the seed is not in the interval, "
+            "(95 % interval −0.010 to +0.018, 1 seed, so the interval excludes variation between seeds, "
             "1,300 test examples).",
         ),
         (
@@ -212,13 +227,21 @@ def test_sentence_names_unequal_seeds_and_another_metric():
     assert "3 against 1 seed," in text
 
 
+def test_a_recipe_gives_phrases_and_roles_of_its_arms():
+    about = {"arms": {"caption_copy": {"phrase": "copied captions", "role": "baseline"}, "random": "Fresh weights."}}
+    one = make("hurt", -0.1, -0.15, -0.05, b="caption_copy")
+    assert one.sentence(about=about).startswith("Copied captions is better than transfer by 0.100 accuracy")
+    assert one.sentence().startswith("Transfer hurt: −0.100 accuracy against caption copy")
+    assert make("hurt", -0.1, -0.15, -0.05).sentence(about=about).startswith("Transfer hurt: −0.100")
+
+
 def test_dict_and_back():
     one = make("helped", 0.1, 0.05, 0.15)
     assert Verdict.from_dict({**one.to_dict(), "role": "primary"}) == one
 
 
 def test_an_arm_of_one_seed_that_varies_too():
-    """Two arms that are the same but for their seeds, three of one and one of the other: how often is that 'helped'?"""
+    """Two arms that differ in their seeds only, three of one and one of the other: how often is that 'helped'?"""
     rng = np.random.default_rng(5)
 
     def arm(seeds):
@@ -231,7 +254,7 @@ def test_an_arm_of_one_seed_that_varies_too():
         for alike in wrong:
             wrong[alike] += verdict(a, b, alike=alike, draws=1000).word != "no evidence"
     assert wrong[True] / 300 < 0.08 and wrong[False] > 1.5 * wrong[True]
-    assert "3 against 1 seed, taken to vary alike" in verdict(a, b, alike=True).sentence()
+    assert "3 against 1 seed, assumed to have equal variance" in verdict(a, b, alike=True).sentence()
     same = arm(3)
     assert verdict(same, b[0], alike=False).low > verdict(same, b[0], alike=True).low
-    assert not verdict(arm(3), arm(3), alike=True).alike  # both show how they vary
+    assert not verdict(arm(3), arm(3), alike=True).alike  # the variance of both can be estimated

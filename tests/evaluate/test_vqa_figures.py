@@ -1,4 +1,4 @@
-"""Figures of visual question answering, against hand-counted cases and scikit-learn."""
+"""Metrics of visual question answering, against cases counted by hand and scikit-learn."""
 
 import importlib
 
@@ -24,7 +24,7 @@ def test_a_case_counted_by_hand():
         "number": {"accuracy": 0.0, "questions": 1},
     }
     assert found["by_type"]["what color"] == {"accuracy": 0.5, "questions": 2}
-    assert found["unseen"] == 1  # teal, which training never showed: counted, and wrong in the accuracy above
+    assert found["unseen"] == 1  # teal is not in the training split: counted, and an error in the accuracy above
     assert found["identical_share"] == 2 / 5
     assert found["balanced_accuracy"] == pytest.approx(2 / 5)  # of five true answers two are recalled
 
@@ -41,7 +41,7 @@ def test_it_agrees_with_scikit_learn_and_the_order_does_not_matter():
     assert vqa(answers[order].tolist(), truths[order].tolist()) == found
 
 
-def test_what_the_question_alone_gives():
+def test_the_question_only_prior():
     training = (["is it red?"] * 3 + ["what color is it?"], ["no", "no", "yes", "red"])
     assert majority_by_question(*training, ["Is it red?", "what color is it?", "почему? 🙂"]) == ["no", "red", "no"]
     found = vqa(TRUTHS, TRUTHS, questions=QUESTIONS, training=training)
@@ -49,18 +49,18 @@ def test_what_the_question_alone_gives():
     assert found["by_kind"]["yes/no"]["prior"] == 0.5
 
 
-def test_scores_by_picture_keep_the_accuracy_and_are_as_many_as_pictures():
+def test_scores_by_image_have_the_accuracy_as_their_mean():
     rng = np.random.default_rng(1)
     picture = np.concatenate([np.arange(20), rng.integers(0, 20, 100)])
     correct = rng.random(120) < 0.4
     scores = by_picture(correct, picture)
     assert scores.shape == (20,) and scores.mean() == pytest.approx(correct.mean())
-    with pytest.raises(UserError, match="no picture without questions"):
+    with pytest.raises(UserError, match="no image without questions"):
         by_picture([True, False], [0, 2])
 
 
 def ratio_interval(correct, picture, draws=4000):
-    """Draw pictures with all their questions, divide right ones by questions: the plain bootstrap of a ratio."""
+    """Draw images with all their questions, divide correct ones by questions: the bootstrap of a ratio."""
     rng, pictures = np.random.default_rng(0), picture.max() + 1
     drawn = rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=draws)  # [draws, P]
     ratios = (drawn @ np.bincount(picture, weights=correct)) / (drawn @ np.bincount(picture))
@@ -68,7 +68,7 @@ def ratio_interval(correct, picture, draws=4000):
 
 
 @pytest.mark.parametrize("skill", [0.3, 0.9, 1.0])
-def test_the_interval_by_picture_is_that_of_a_ratio(skill):
+def test_the_interval_by_image_is_that_of_a_ratio(skill):
     rng = np.random.default_rng(2)
     picture = np.concatenate([np.arange(300), rng.integers(0, 60, 900)])  # a fifth of them have most of the questions
     correct = (rng.random(1200) < skill).astype(float)

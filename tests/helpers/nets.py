@@ -1,4 +1,4 @@
-"""Small models for structure transfer, and one operation carried out through the public surface."""
+"""Small models for structure transfer, and one operation carried out through the public API."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ layers = keras.layers
 
 
 class Weights(keras.layers.Layer):
-    """A layer that holds named weights and does nothing else: the smallest target there is."""
+    """A layer of named weights without computation: the smallest possible target."""
 
     def __init__(self, shapes, dtype="float32", **kwargs):
         super().__init__(**kwargs)
@@ -23,7 +23,7 @@ def holder(dtype="float32", **shapes):
 
 
 def transfer(arrays, op, shape, **options):
-    """Return what an operation makes of arrays for a target of a shape, and the plan."""
+    """Return an operation's result on arrays, for a target of a shape, and the plan."""
     arrays = arrays if isinstance(arrays, list) else [arrays]
     target = holder(w=shape)
     names = [f"s{i}" for i in range(len(arrays))]
@@ -47,7 +47,7 @@ def randomise(model, seed=0):
 
 
 def cnn(first=3, second=4, hidden=5, classes=3, side=6, channels=2, window=3, extra=(), name="cnn"):
-    """Convolution → BatchNorm → convolution → flatten → dense → classes; `extra` adds layers that change nothing."""
+    """Convolution → BatchNorm → convolution → flatten → dense → classes; `extra` adds identity layers."""
     x = inputs = keras.Input((side, side, channels))
     x = layers.Conv2D(first, window, padding="same", activation="relu", name="conv1")(x)
     if "conv" in extra:

@@ -1,4 +1,4 @@
-"""Files of weights written by hand, true ones and lying ones."""
+"""Files of weights written by hand, valid and inconsistent ones."""
 
 import json
 import struct
@@ -15,8 +15,8 @@ def write_raw(path, header, body=b"", length=None):
     return path
 
 
-def said(shape=(2,), start=0, dtype="F32", stop=None):
-    """Return what a header says of a tensor; true for float32."""
+def entry(shape=(2,), start=0, dtype="F32", stop=None):
+    """Return the header entry of a tensor; consistent for float32."""
     return {
         "dtype": dtype,
         "shape": list(shape),

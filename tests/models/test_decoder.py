@@ -1,4 +1,4 @@
-"""The causal decoder: one token at a time as all at once, blind decoders refused, and the same as Hugging Face's."""
+"""The causal decoder: incremental and parallel logits agree, and both agree with Hugging Face."""
 
 import keras
 import keras_hub
@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from tfxfer.errors import UserError
-from tfxfer.generate import Search, beam_search, greedy
-from tfxfer.models.decoder import causal_decoder, check_looks, stepper
+from tfxfer.generate import GenerationConfig, greedy
+from tfxfer.generate.beam_search import beam_search
+from tfxfer.models.decoder import causal_decoder, check_visual_input, incremental_decoder
 
 SIZES = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "max_sequence_length": 20}
 WORDS, START, END = 30, 1, 2
@@ -39,15 +40,15 @@ def all_at_once(decoder, tokens, memory):
 
 def test_one_token_at_a_time_as_all_at_once(decoder, memory):
     tokens = np.random.default_rng(2).integers(0, WORDS, (64, 9)).astype(np.int32)
-    step, cache, seen = stepper(decoder, tf.constant(memory), 1, 9)
+    step, cache, context = incremental_decoder(decoder, tf.constant(memory), 1, 9)
     found = []
     for position in range(9):
-        logits, cache = step(tf.constant(tokens[:, position : position + 1]), tf.constant(position), cache, seen)
+        logits, cache = step(tf.constant(tokens[:, position : position + 1]), tf.constant(position), cache, context)
         found.append(logits[..., 0].numpy().T)
     np.testing.assert_allclose(np.stack(found, 1), all_at_once(decoder, tokens, memory), atol=1e-4)
 
 
-def test_later_tokens_and_other_pictures_change_nothing(decoder, memory):
+def test_later_tokens_and_other_images_change_nothing(decoder, memory):
     tokens = np.random.default_rng(3).integers(0, WORDS, (64, 9)).astype(np.int32)
     other = tokens.copy()
     other[:, 6:] = (other[:, 6:] + 1) % WORDS
@@ -55,13 +56,13 @@ def test_later_tokens_and_other_pictures_change_nothing(decoder, memory):
     np.testing.assert_allclose(a[:, :6], b[:, :6], atol=1e-5)
     assert np.abs(a[:, 6:] - b[:, 6:]).max() > 0.01
     swapped = all_at_once(decoder, tokens, memory[::-1])
-    assert np.abs(a - swapped).max() > 0.01  # it looks
+    assert np.abs(a - swapped).max() > 0.01  # the memory matters
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
 def test_a_beam_over_the_cache_is_a_beam_without_one(decoder, memory, penalty):
-    search = Search(START, END, num_beams=3, max_length=8, length_penalty=penalty, num_return=3)
-    step, cache, seen = stepper(decoder, tf.constant(memory), 3, 8)
+    config = GenerationConfig(START, END, num_beams=3, max_length=8, length_penalty=penalty, num_return_sequences=3)
+    step, cache, context = incremental_decoder(decoder, tf.constant(memory), 3, 8)
 
     def whole(tokens, position, cache):
         """All tokens so far through the model again, at every step."""
@@ -72,16 +73,22 @@ def test_a_beam_over_the_cache_is_a_beam_without_one(decoder, memory, penalty):
         )
         return tf.reshape(tf.gather(logits, position, axis=1), [64, 3, WORDS]), history
 
-    a = beam_search(step, cache, 64, search, in_place=True, words_first=True, seen=seen)
-    b = beam_search(whole, tf.zeros([64, 8], tf.int32), 64, search)
+    a = beam_search(step, cache, 64, config, in_place=True, vocabulary_first=True, context=context)
+    b = beam_search(whole, tf.zeros([64, 8], tf.int32), 64, config)
     np.testing.assert_array_equal(a.tokens, b.tokens)
     np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
 
 
-def test_greedy_over_the_cache_takes_the_likeliest_token(decoder, memory):
-    step, cache, seen = stepper(decoder, tf.constant(memory), 1, 6)
+def test_greedy_over_the_cache_takes_the_most_probable_token(decoder, memory):
+    step, cache, context = incremental_decoder(decoder, tf.constant(memory), 1, 6)
     found = greedy(
-        step, cache, 64, Search(START, END, max_length=6), in_place=True, words_first=True, seen=seen
+        step,
+        cache,
+        64,
+        GenerationConfig(START, END, max_length=6),
+        in_place=True,
+        vocabulary_first=True,
+        context=context,
     ).tokens.numpy()[:, 0]
     logits = all_at_once(decoder, found, memory)
     ended = np.cumsum(found == END, 1)
@@ -90,14 +97,14 @@ def test_greedy_over_the_cache_takes_the_likeliest_token(decoder, memory):
         np.testing.assert_array_equal(found[running, position + 1], logits[running, position].argmax(-1))
 
 
-def test_the_memory_is_projected_once_a_picture(decoder, memory):
-    """Cross-attention's keys [B, H, d, M] and values [B, H, M, d] know no hypotheses."""
-    _, cache, seen = stepper(decoder, tf.constant(memory), 3, 8)
-    assert [tuple(t.shape) for t in tf.nest.flatten(seen)] == [(64, 2, 8, 5), (64, 2, 5, 8)] * 2
+def test_the_memory_is_projected_once_an_image(decoder, memory):
+    """Cross-attention's keys [B, H, d, M] and values [B, H, M, d] are shared by the hypotheses."""
+    _, cache, context = incremental_decoder(decoder, tf.constant(memory), 3, 8)
+    assert [tuple(t.shape) for t in tf.nest.flatten(context)] == [(64, 2, 8, 5), (64, 2, 5, 8)] * 2
     assert [tuple(t.shape) for t in tf.nest.flatten(cache)] == [(64, 2, 8, 8 * 3), (64, 2, 8 * 3, 8)] * 2
 
 
-def test_rows_of_padding_are_finite_and_disturb_no_others(decoder, memory):
+def test_rows_of_padding_are_finite_and_change_no_others(decoder, memory):
     tokens = np.random.default_rng(4).integers(0, WORDS, (64, 9)).astype(np.int32)
     there = np.ones_like(tokens)
     there[::2] = 0
@@ -106,10 +113,14 @@ def test_rows_of_padding_are_finite_and_disturb_no_others(decoder, memory):
     np.testing.assert_allclose(found[1::2], all_at_once(decoder, tokens, memory)[1::2], atol=1e-5)
 
 
-def test_a_batch_of_no_pictures(decoder, memory):
-    step, cache, seen = stepper(decoder, tf.constant(memory[:0]), 3, 8)
-    search = Search(START, END, num_beams=3, max_length=8)
-    assert beam_search(step, cache, 0, search, in_place=True, words_first=True, seen=seen).tokens.shape == (0, 1, 8)
+def test_decoding_a_batch_of_no_images(decoder, memory):
+    step, cache, context = incremental_decoder(decoder, tf.constant(memory[:0]), 3, 8)
+    config = GenerationConfig(START, END, num_beams=3, max_length=8)
+    assert beam_search(step, cache, 0, config, in_place=True, vocabulary_first=True, context=context).tokens.shape == (
+        0,
+        1,
+        8,
+    )
 
 
 def test_it_is_saved_and_read_as_one_file(decoder, memory, tmp_path):
@@ -119,22 +130,22 @@ def test_it_is_saved_and_read_as_one_file(decoder, memory, tmp_path):
     np.testing.assert_allclose(all_at_once(again, tokens, memory), all_at_once(decoder, tokens, memory), atol=1e-6)
 
 
-def test_a_decoder_that_cannot_look_is_refused():
+def test_a_decoder_without_visual_input_is_refused():
     tokens, memory = keras.Input((None,), dtype="int32", name="token_ids"), keras.Input((None, 16), name="memory")
     x = keras.layers.Embedding(WORDS, 16)(tokens)
     x = keras_hub.layers.TransformerDecoder(32, 2, name="decoder_layer_0")(x)
-    blind = keras.Model({"token_ids": tokens, "memory": memory}, keras.layers.Dense(WORDS)(x), name="blind")
+    text_only = keras.Model({"token_ids": tokens, "memory": memory}, keras.layers.Dense(WORDS)(x), name="text_only")
     with pytest.raises(UserError, match="'decoder_layer_0' has no cross-attention"):
-        check_looks(blind)
+        check_visual_input(text_only)
     with pytest.raises(UserError, match="no decoder blocks"):
-        check_looks(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+        check_visual_input(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
 
 
-def test_what_cannot_be_is_refused(decoder, memory):
+def test_sizes_that_do_not_fit_are_refused(decoder, memory):
     with pytest.raises(UserError, match="3 heads do not divide"):
         causal_decoder(WORDS, hidden_dim=16, num_heads=3)
     with pytest.raises(UserError, match="has 20 positions"):
-        stepper(decoder, tf.constant(memory), 4, 21)
+        incremental_decoder(decoder, tf.constant(memory), 4, 21)
 
 
 # === The same weights in Hugging Face's decoder ===
@@ -215,10 +226,10 @@ def test_logits_are_those_of_hugging_face(twins):
 
     theirs, ours = twins
     rng = np.random.default_rng(6)
-    tokens, seen = rng.integers(0, WORDS, (8, 12)), rng.normal(size=(8, 5, 16)).astype(np.float32)
+    tokens, memory = rng.integers(0, WORDS, (8, 12)), rng.normal(size=(8, 5, 16)).astype(np.float32)
     with torch.no_grad():
-        wanted = theirs(torch.tensor(tokens), encoder_hidden_states=torch.tensor(seen)).logits.numpy()
-    np.testing.assert_allclose(all_at_once(ours, tokens.astype(np.int32), seen), wanted, atol=1e-4)
+        wanted = theirs(torch.tensor(tokens), encoder_hidden_states=torch.tensor(memory)).logits.numpy()
+    np.testing.assert_allclose(all_at_once(ours, tokens.astype(np.int32), memory), wanted, atol=1e-4)
 
 
 @pytest.mark.oracle
@@ -227,18 +238,18 @@ def test_logits_are_those_of_hugging_face(twins):
 @pytest.mark.parametrize("lean", [-3.0, 0.0, 3.0], ids=["late ends", "ends", "early ends"])
 def test_beams_are_those_of_hugging_face(twins, penalty, early_stopping, lean):
     """Whether sentences end early, late or not at all."""
-    compare(twins, lean, Search(START, END, 0, 4, 14, length_penalty=penalty, early_stopping=early_stopping))
+    compare(twins, lean, GenerationConfig(START, END, 0, 4, 14, length_penalty=penalty, early_stopping=early_stopping))
 
 
 @pytest.mark.oracle
 def test_beams_with_more_conditions_are_those_of_hugging_face(twins):
     """Hugging Face counts the tokens before the end for `min_length`; here the end is one of them."""
-    compare(twins, 3.0, Search(START, END, 0, 4, 14, min_length=9), min_length=8)
-    compare(twins, 0.0, Search(START, END, 0, 4, 14, no_repeat_ngram=2), no_repeat_ngram_size=2)
-    compare(twins, 0.0, Search(START, END, 0, 4, 14, num_return=4), num_return_sequences=4)
+    compare(twins, 3.0, GenerationConfig(START, END, 0, 4, 14, min_length=9), min_length=8)
+    compare(twins, 0.0, GenerationConfig(START, END, 0, 4, 14, no_repeat_ngram_size=2), no_repeat_ngram_size=2)
+    compare(twins, 0.0, GenerationConfig(START, END, 0, 4, 14, num_return_sequences=4), num_return_sequences=4)
 
 
-def compare(twins, lean, search, **more):
+def compare(twins, lean, config, **more):
     """64 random memories, the end token's bias moved by `lean`: the same tokens and scores."""
     import torch
     from transformers.modeling_outputs import BaseModelOutput
@@ -251,10 +262,10 @@ def compare(twins, lean, search, **more):
     wrapped = with_encoder(theirs, torch.tensor(bias))
     found = wrapped.generate(
         encoder_outputs=BaseModelOutput(torch.tensor(memory)),
-        num_beams=search.num_beams,
-        max_length=search.max_length,
-        length_penalty=search.length_penalty,
-        early_stopping=search.early_stopping,
+        num_beams=config.num_beams,
+        max_length=config.max_length,
+        length_penalty=config.length_penalty,
+        early_stopping=config.early_stopping,
         decoder_start_token_id=START,
         eos_token_id=END,
         pad_token_id=0,
@@ -266,17 +277,17 @@ def compare(twins, lean, search, **more):
 
     @tf.function
     def searched(memory):
-        step, cache, seen = stepper(ours, memory, search.num_beams, search.max_length)
-        return beam_search(step, cache, 64, search, in_place=True, words_first=True, seen=seen, halvings=1)
+        step, cache, context = incremental_decoder(ours, memory, config.num_beams, config.max_length)
+        return beam_search(step, cache, 64, config, in_place=True, vocabulary_first=True, context=context, halvings=1)
 
     ours.get_layer("head_bias").bias.assign(bias)
     mine = searched(tf.constant(memory))
     ours.get_layer("head_bias").bias.assign(old)
-    rows, wanted = 64 * search.num_return, found.sequences.numpy()
-    wanted = np.pad(wanted, [(0, 0), (0, search.max_length - wanted.shape[1])])
+    rows, wanted = 64 * config.num_return_sequences, found.sequences.numpy()
+    wanted = np.pad(wanted, [(0, 0), (0, config.max_length - wanted.shape[1])])
     ended = np.cumsum(wanted == END, 1) - (wanted == END) > 0
     wanted = np.where(
-        ended, search.pad_id, wanted
+        ended, config.pad_id, wanted
     )  # Hugging Face takes a pad_token_id of 0 for none, and fills with END
     np.testing.assert_array_equal(mine.tokens.numpy().reshape(rows, -1), wanted)
     np.testing.assert_allclose(mine.scores.numpy().reshape(rows), found.sequences_scores.numpy(), atol=1e-4)

@@ -1,4 +1,4 @@
-"""Source models: one contract for all, and errors for specs that lead nowhere."""
+"""Source models: one contract for all, and errors for specs that cannot be used."""
 
 import keras
 import keras_hub
@@ -9,11 +9,11 @@ import tensorflow as tf
 import tfxfer
 from tfxfer.errors import UserError
 from tfxfer.models import article_cnn, glyph_cnn, load_model
-from tfxfer.models.bert import mask_tokens, word_pieces
+from tfxfer.models.bert import learn_word_pieces, mask_tokens
 from tfxfer.models.spec import check
 
 
-def pictures(shape):
+def images(shape):
     return np.random.default_rng(0).integers(0, 256, (2, *shape)).astype("uint8")
 
 
@@ -26,16 +26,16 @@ def tokens():
 
 
 SOURCES = {
-    "fresh:cnn": (lambda: tfxfer.source("fresh:cnn", num_classes=7), lambda: pictures((32, 32, 1))),
+    "fresh:cnn": (lambda: tfxfer.source("fresh:cnn", num_classes=7), lambda: images((32, 32, 1))),
     "fresh:cnn/article": (
         lambda: tfxfer.source("fresh:cnn/article", num_classes=7, input_shape=(32, 48, 3)),
-        lambda: pictures((32, 48, 3)),
+        lambda: images((32, 48, 3)),
     ),
     "keras:MobileNetV2/fresh": (
         lambda: tfxfer.source("keras:MobileNetV2/fresh", input_shape=(32, 32, 3)),
-        lambda: pictures((32, 32, 3)),
+        lambda: images((32, 32, 3)),
     ),
-    "fresh:vit": (lambda: tfxfer.source("fresh:vit"), lambda: pictures((32, 32, 1))),
+    "fresh:vit": (lambda: tfxfer.source("fresh:vit"), lambda: images((32, 32, 1))),
     "fresh:bert": (lambda: tfxfer.source("fresh:bert"), tokens),
 }
 
@@ -63,12 +63,12 @@ def test_the_articles_cnn_has_the_articles_sizes():
         article_cnn(10, (4, 4, 3))
 
 
-def test_the_small_cnn_takes_any_picture_size():
+def test_the_small_cnn_takes_any_image_size():
     model = glyph_cnn(5)
-    assert model(pictures((32, 32, 1))).shape == model(pictures((24, 200, 1))).shape == (2, 5)
+    assert model(images((32, 32, 1))).shape == model(images((24, 200, 1))).shape == (2, 5)
 
 
-def test_white_paper_around_a_picture_changes_no_detector():
+def test_a_white_border_changes_no_feature():
     model = keras.Model((m := glyph_cnn(5)).input, m.get_layer("relu4").output)
     ink = np.full((1, 32, 32, 1), 255, "uint8")
     ink[:, 12:20, 12:20] = 0
@@ -82,9 +82,9 @@ def test_seeds_decide_fresh_weights():
     assert np.abs(a - c).max() > 1e-3
 
 
-def test_a_picture_model_of_keras_preprocesses_inside():
+def test_an_image_model_of_keras_preprocesses_inside():
     model = tfxfer.source("keras:MobileNetV2/fresh", input_shape=(32, 32, 3), seed=0)
-    x = pictures((32, 32, 3))
+    x = images((32, 32, 3))
     body = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     expected = body(keras.applications.mobilenet_v2.preprocess_input(x.astype("float32")), training=False)
     np.testing.assert_allclose(model(x, training=False), expected, atol=1e-5)
@@ -95,7 +95,7 @@ def test_a_picture_model_of_keras_preprocesses_inside():
     [
         ("fresh:cn", "did you mean 'cnn'"),
         ("keras:MobilNetV2", "did you mean 'MobileNetV2'"),
-        ("keras:VGG16/frsh", "only 'fresh' is known"),
+        ("keras:VGG16/frsh", "only 'fresh' is possible"),
         ("kears:VGG16", "did you mean 'keras'"),
         ("preset:./nowhere", "does not exist"),
         ("preset:bert_tiny_en_uncased", "--download"),
@@ -103,12 +103,12 @@ def test_a_picture_model_of_keras_preprocesses_inside():
         ("run:nowhere", "does not exist"),
     ],
 )
-def test_specs_that_lead_nowhere_are_named(spec, message):
+def test_specs_that_cannot_be_used_are_named(spec, message):
     with pytest.raises(UserError, match=message):
         tfxfer.source(spec)
 
 
-def test_no_weights_are_downloaded_without_leave(tmp_path, monkeypatch):
+def test_no_weights_are_downloaded_without_permission(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(UserError, match="--download"):
         tfxfer.source("keras:MobileNetV2", input_shape=(32, 32, 3))
@@ -129,8 +129,8 @@ FILES = {
 
 
 @pytest.mark.parametrize("network", FILES)
-def test_weights_that_are_there_are_found_under_the_names_that_keras_gives(network, tmp_path, monkeypatch):
-    """A file is taken for its own network and for no other."""
+def test_weights_are_found_under_the_file_names_of_keras(network, tmp_path, monkeypatch):
+    """A file belongs to its own network and to no other."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / FILES[network]).touch()
@@ -150,31 +150,31 @@ def test_a_broken_model_file_is_named(tmp_path):
         tfxfer.source(f"file:{broken}")
 
 
-def test_masks_have_berts_shares_and_follow_their_seed():
+def test_masks_have_berts_shares_and_depend_on_the_seed():
     rng = np.random.default_rng(0)
     tokens = rng.integers(5, 1000, (400, 30)).astype("int32")
-    usual = np.arange(30) < rng.integers(1, 30, (400, 1))
-    masked, positions, weights = (np.asarray(t) for t in mask_tokens(tokens, usual, 4, 1000, [7, 1]))
-    again, other = (np.asarray(mask_tokens(tokens, usual, 4, 1000, seed)[0]) for seed in ([7, 1], [7, 2]))
+    maskable = np.arange(30) < rng.integers(1, 30, (400, 1))
+    masked, positions, weights = (np.asarray(t) for t in mask_tokens(tokens, maskable, 4, 1000, [7, 1]))
+    again, other = (np.asarray(mask_tokens(tokens, maskable, 4, 1000, seed)[0]) for seed in ([7, 1], [7, 2]))
     np.testing.assert_array_equal(masked, again)
     assert (masked != other).any()
-    np.testing.assert_array_equal(weights.sum(1), np.maximum(1, np.round(0.15 * usual.sum(1))))
+    np.testing.assert_array_equal(weights.sum(1), np.maximum(1, np.round(0.15 * maskable.sum(1))))
     chosen = [(row, place) for row in range(400) for place in positions[row][weights[row] > 0]]
-    assert len(set(chosen)) == len(chosen) and all(usual[place] for place in chosen)
+    assert len(set(chosen)) == len(chosen) and all(maskable[place] for place in chosen)
     changed = np.argwhere(masked != tokens)
     assert set(map(tuple, changed)) <= set(chosen)
-    fate = np.array([masked[place] for place in chosen])
+    after = np.array([masked[place] for place in chosen])
     before = np.array([tokens[place] for place in chosen])
-    assert abs(np.mean(fate == 4) - 0.8) < 0.05 and abs(np.mean(fate == before) - 0.1) < 0.04
+    assert abs(np.mean(after == 4) - 0.8) < 0.05 and abs(np.mean(after == before) - 0.1) < 0.04
 
 
 @pytest.mark.parametrize("size", [2000, 30])
 def test_word_pieces_are_those_of_kerashubs_learner(size, tmp_path):
-    """Found without its search where the pieces do not fill the vocabulary, and by it where they do."""
+    """Without KerasHub's search where the pieces do not fill the vocabulary, and with it where they do."""
     letters = [chr(97 + i) for i in range(26)]
     words = [a + b + a for a in letters[:20] for b in letters[:8]]
     texts = [f"{words[i % 160]} {words[(7 * i) % 160]} LETTER" for i in range(1500)]
-    found = word_pieces(texts, size, tmp_path / "vocabulary.txt")
+    found = learn_word_pieces(texts, size, tmp_path / "vocabulary.txt")
     data = tf.data.Dataset.from_tensor_slices(texts).batch(100)
     theirs = keras_hub.tokenizers.compute_word_piece_vocabulary(data, size, lowercase=True)
     assert len(found) <= size and (tmp_path / "vocabulary.txt").read_text().split() == found

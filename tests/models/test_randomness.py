@@ -1,4 +1,4 @@
-"""Initial weights that follow from a seed, and a TensorFlow that goes on as if nothing had been seeded."""
+"""Initial weights depend on the seed, and the random state of TensorFlow does not change."""
 
 import keras
 import numpy as np
@@ -6,13 +6,13 @@ import pytest
 import tensorflow as tf
 
 from tfxfer.models.cnn import glyph_cnn
-from tfxfer.models.randomness import seeded
+from tfxfer.models.randomness import set_initializer_seed
 
 pytestmark = pytest.mark.tensorflow
 
 
 def weights(seed):
-    seeded(seed)
+    set_initializer_seed(seed)
     return glyph_cnn(3).get_weights()
 
 
@@ -22,17 +22,17 @@ def test_a_seed_draws_the_same_weights_and_another_seed_others():
     assert all(same) and not all(other)
 
 
-def test_the_weights_are_those_of_keras_own_way():
+def test_the_weights_are_those_of_set_random_seed():
     keras.utils.set_random_seed(1)
     theirs = glyph_cnn(3).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(weights(1), theirs, strict=True))
 
 
-def test_tensorflow_is_left_alone():
-    """Setting its seed would clear the kernels it has made, and compiled steps start anew."""
+def test_the_random_state_of_tensorflow_does_not_change():
+    """Setting its seed would delete its cached kernels, and compiled steps would start slowly again."""
     tf.random.set_seed(5)
     first, second = tf.random.uniform(()), tf.random.uniform(())
     tf.random.set_seed(5)
     assert tf.random.uniform(()) == first
-    seeded(5)
+    set_initializer_seed(5)
     assert tf.random.uniform(()) == second

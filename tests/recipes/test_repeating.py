@@ -6,7 +6,7 @@ import pytest
 
 from tfxfer.arms.captioning import Gallery, CaptioningArm
 from tfxfer.config import KnowledgeConfig
-from tfxfer.models.bert import masked_lm, small_bert, word_pieces
+from tfxfer.models.bert import masked_lm, small_bert, learn_word_pieces
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.transfer.knowledge import caption_model
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
@@ -22,7 +22,7 @@ SPLITS = ("train", "validation", "test")
 
 @pytest.fixture(scope="module")
 def pieces(tmp_path_factory):
-    return word_pieces(CAPTIONS * 20, 80, tmp_path_factory.mktemp("pieces") / "vocabulary.txt")
+    return learn_word_pieces(CAPTIONS * 20, 80, tmp_path_factory.mktemp("pieces") / "vocabulary.txt")
 
 
 def tower(pieces):

@@ -13,7 +13,7 @@ from tfxfer import predict, train
 from tfxfer.arms.contrastive import Pairs, anchors, native
 from tfxfer.cli import main
 from tfxfer.config import RetrievalConfig
-from tfxfer.data.pictures import read
+from tfxfer.data.images import read_image
 from tfxfer.errors import UserError
 from tfxfer.recipes.checks import check_retrieval
 from tfxfer.recipes.panels.retrieval import guessing
@@ -97,7 +97,7 @@ def test_the_saved_models_are_one_and_the_same_k(several, samples):
 
     about = json.loads((several / "model.json").read_text(encoding="utf-8"))
     files = about["also"]["text"]["class_names"]  # the test pictures, by their files
-    shown = tf.stack([read(file, tuple(about["image_size"]), about["channels"]) for file in files])
+    shown = tf.stack([read_image(file, tuple(about["image_size"]), about["channels"]) for file in files])
     texts = about["class_names"]
     k = np.asarray(load_model(several / "dual_encoder.keras")({"image": shown, "text": tf.constant(texts)}))
     for name, given, rows in (("model", shown, k), ("finder", tf.constant(texts), k.T)):

@@ -32,9 +32,7 @@ def test_markup_in_names_is_printed_as_it_is(comparison):
 
 
 def test_more_budgets_than_fit_go_into_a_second_table(comparison):
-    more = tuple(
-        replace(r, budget=n) for r in comparison.select("transfer", 5) for n in (1, 2, 3, 4, 5, 6, None)
-    )
+    more = tuple(replace(r, budget=n) for r in comparison.select("transfer", 5) for n in (1, 2, 3, 4, 5, 6, None))
     text = printed(replace(comparison, records=more))
     assert text.count("\n arm ") == 2
     assert " all" in text
@@ -47,3 +45,14 @@ def test_reports_and_verdicts_start_no_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_smoke_run_ends_with_a_warning(comparison):
+    smoke = replace(comparison, about=comparison.about | {"smoke": True})
+    assert printed(smoke).splitlines()[-1] == "Smoke run: it only shows that the code runs; its figures mean nothing."
+    assert "Smoke" not in printed(comparison)
+
+
+def test_the_native_baseline_is_better_and_transfer_did_not_hurt(comparison):
+    flat = " ".join(printed(comparison).split())
+    assert "The native baseline is better than transfer by 0.2" in flat and "hurt" not in flat

@@ -9,7 +9,7 @@ import tfxfer.report
 from tfxfer import evaluate
 from tfxfer.records import Comparison, Record
 from tfxfer.report import figures, svg
-from tfxfer.report.figures.style import COLOURS, GRID, INK, MUTED, PAPER
+from tfxfer.report.figures.style import ARM_COLOURS, GRID, INK, MUTED, PALETTE, PAPER, colour, marker
 
 
 def test_the_bands_are_the_intervals_of_the_table(comparison):
@@ -34,7 +34,7 @@ def test_the_lines_are_the_means(comparison):
     assert {text.get_text() for text in axes.texts} == set(comparison.arms)
 
 
-def test_direct_labels_keep_apart(comparison):
+def test_direct_labels_do_not_overlap(comparison):
     axes = figures.label_efficiency(comparison).axes[0]
     heights = sorted(text.get_position()[1] for text in axes.texts)
     assert min(np.diff(heights)) >= 0.05 * axes.get_ylim()[1] - 1e-9
@@ -106,17 +106,30 @@ def test_every_figure_is_free_of_pyplot_and_becomes_svg(comparison):
         assert INK not in text
 
 
-def test_the_style_sheet_knows_the_colours_of_the_figures():
+def test_further_arms_have_colours_and_markers_of_their_own():
+    arms = ["transfer", "random", "native", "random_image_encoder", "question_only", "shuffled", "a new arm"]
+    assert len({colour(arm, arms) for arm in arms}) == len({marker(arm, arms) for arm in arms}) == len(arms)
+    assert all(colour(arm, arms) == PALETTE[name] for arm, name in ARM_COLOURS.items() if arm in arms)
+    assert colour("a new arm") == MUTED and marker("a new arm") == "o"
+
+
+def test_the_result_against_a_baseline_is_not_called_hurt(comparison):
+    texts = [text.get_text() for text in figures.differences(comparison).axes[0].texts]
+    assert any(text.endswith("native is better") for text in texts) and any(text.endswith("helped") for text in texts)
+    assert not any("hurt" in text for text in texts)
+
+
+def test_the_style_sheet_has_the_colours_of_the_figures():
     css = (Path(tfxfer.report.__file__).parent / "report.css").read_text(encoding="utf-8")
     light, dark = re.findall(r":root \{(.*?)\}", css, re.S)[:2]
-    names = {"ink": INK, "muted": MUTED, "grid": GRID, "paper": PAPER, **COLOURS}
-    for name, colour in names.items():
-        assert f"--{name}: {colour};" in light
+    names = {"ink": INK, "muted": MUTED, "grid": GRID, "paper": PAPER, **PALETTE}
+    for name, code in names.items():
+        assert f"--{name}: {code};" in light
         assert f"--{name}: #" in dark
 
 
-def luminance(colour):
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def luminance(code):
+    channels = [int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -125,7 +138,7 @@ def luminance(colour):
 def test_text_and_arms_are_legible_in_light_and_dark(mode):
     css = (Path(tfxfer.report.__file__).parent / "report.css").read_text(encoding="utf-8")
     colours = dict(re.findall(r"--([a-z_]+): (#[0-9a-f]{6});", re.findall(r":root \{(.*?)\}", css, re.S)[mode]))
-    for name in ("ink", "muted", "good", "bad", "accent", *COLOURS):
+    for name in ("ink", "muted", "good", "bad", "accent", *PALETTE):
         for ground in ("paper", "card"):
             a, b = sorted((luminance(colours[name]), luminance(colours[ground])))
             assert (b + 0.05) / (a + 0.05) >= 4.5, (name, ground)  # WCAG 2 AA for text

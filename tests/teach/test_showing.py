@@ -1,24 +1,91 @@
-"""The source that a lesson shows is the source that runs; sentences come out as they are."""
+"""The source that a lesson shows is the source that runs; sentences are shown as they are."""
 
+import ast
 import inspect
+import sys
+import textwrap
+import types
+
+import pytest
 
 from tfxfer import teach
 from tfxfer.evaluate import Verdict, verdict
+from tfxfer.teach import formatting
+from tfxfer.teach.formatting import narrow
+
+
+def code_of(shown):
+    return shown.markdown.split("```python\n")[1].removesuffix("\n```")
+
+
+def meaning(source, docstrings=True):
+    """What Python reads in a source, whatever its lines look like."""
+    tree = ast.parse(textwrap.dedent(source))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and (text := ast.get_docstring(node)):
+            words = " ".join(text.split()) if docstrings else ""
+            node.body[0] = ast.Expr(ast.Constant(words))
+    return ast.dump(tree)
 
 
 def test_the_whole_code_is_shown_with_its_place():
-    shown = teach.show(verdict, docstring=True).markdown
+    shown = teach.show(verdict, docstring=True)
     _, line = inspect.getsourcelines(verdict)
-    assert shown.startswith(f"`tfxfer/evaluate/verdict.py`, from line {line}:\n\n```python\ndef verdict(")
-    assert inspect.getsource(verdict).rstrip() in shown
+    assert shown.markdown.startswith(f"`tfxfer/evaluate/verdict.py`, from line {line}:\n\n```python\ndef verdict(")
+    assert meaning(code_of(shown)) == meaning(inspect.getsource(verdict))
 
 
 def test_a_docstring_is_cut_to_its_first_line_and_nothing_else_is():
-    shown = teach.show(verdict).markdown
-    code = inspect.getsource(verdict)
-    start = code.index('"""')
-    after = code[code.index('"""', start + 3) + 3 :]
-    assert shown.split("```python\n")[1] == f'{code[:start]}{code[start:].splitlines()[0]}"""{after.rstrip()}\n```'
+    shown = code_of(teach.show(verdict))
+    assert meaning(shown, docstrings=False) == meaning(inspect.getsource(verdict), docstrings=False)
+    first = " ".join(inspect.getdoc(verdict).split("\n\n")[0].split())
+    assert " ".join(ast.get_docstring(ast.parse(shown).body[0]).split()) == first
+
+
+@pytest.mark.parametrize("docstring", [False, True])
+def test_shown_code_is_at_most_88_columns_wide(docstring):
+    shown = teach.show(verdict, Verdict, docstring=docstring).markdown
+    wide = [line for line in shown.splitlines() if len(line) > 88 and ">>>" not in line]
+    assert not wide
+
+
+LONG = '''
+class Shown:
+    def f(self, first_argument, second_argument=12):  # a comment that makes this line longer than 88 columns, [B, D]
+        """Return one docstring that is longer than eighty-eight columns, which is possible in this library.
+
+        Args:
+            first_argument: An array whose description is so long that it needs more than eighty-eight columns here.
+            second_argument: Short.
+        """
+        # a comment on a line of its own that is longer than the eighty-eight columns that a lesson has in a row
+        raise ValueError(f"a message with {first_argument} and {second_argument} that is longer than 88 columns")
+
+    def g(self, value):
+        return f"{value} is {'the first' if value else 'the second'} of all values, and this is a long text about it"
+'''
+
+
+def test_long_lines_are_broken_and_mean_the_same():
+    short = narrow(LONG)
+    assert max(map(len, short.splitlines())) <= 88
+    assert meaning(short) == meaning(LONG)
+    assert "needs more\n                than eighty-eight columns here.\n            second_argument" in short
+    words = " ".join(short.replace("#", " ").split())
+    for comment in (
+        "a comment that makes this line longer than 88 columns, [B, D]",
+        "columns that a lesson has in a row",
+    ):
+        assert comment in words
+
+
+def test_without_ruff_code_is_shown_as_it_is(monkeypatch):
+    monkeypatch.setattr(formatting.shutil, "which", lambda *names, **options: None)
+    assert narrow("x = [1,\n  2]") == "x = [1,\n  2]"
+
+
+def test_code_that_ruff_cannot_read_is_no_crash():
+    assert narrow("x = 1  \ny =  2") == "x = 1\ny = 2"
 
 
 def test_classes_keep_their_methods():
@@ -27,16 +94,49 @@ def test_classes_keep_their_methods():
 
 
 def test_a_method_is_moved_to_the_left():
-    assert "```python\ndef sentence(self" in teach.show(Verdict.sentence).markdown
+    assert "```python\ndef sentence(" in teach.show(Verdict.sentence).markdown
 
 
 def test_several_come_one_after_the_other():
     assert teach.show(verdict, Verdict).markdown.count("```python") == 2
 
 
+def test_a_signature_is_shown_with_its_docstring_and_without_body():
+    shown = teach.show_signature(verdict).markdown
+    assert shown.startswith("`tfxfer.evaluate.verdict`:\n\n```python\ndef verdict(")
+    assert "Args:" in shown and "Returns:" in shown
+    assert "Example" not in shown and "return Verdict(" not in shown
+    assert shown.endswith("\n    ...\n```")
+    assert max(map(len, shown.splitlines())) <= 88
+
+
+def test_only_a_function_has_a_signature_to_show():
+    with pytest.raises(TypeError, match="is not a function"):
+        teach.show_signature(Verdict)
+
+
 def test_sentences_are_printed_outside_a_notebook(capsys):
     teach.say("""
         **12 %** of phrases.
+
           - indented
     """)
-    assert capsys.readouterr().out == "**12 %** of phrases.\n  - indented\n"
+    assert capsys.readouterr().out == "**12 %** of phrases.\n\n  - indented\n"
+
+
+@pytest.fixture
+def outputs(monkeypatch):
+    """What a notebook would show: a list of (data, metadata)."""
+    shown = []
+    display = types.ModuleType("IPython.display")
+    display.display = lambda data, metadata, raw: shown.append((data, metadata))
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=object, display=display))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return shown
+
+
+def test_in_a_notebook_lines_of_a_paragraph_are_joined(outputs, capsys):
+    teach.say("its median place is\n1. After learning from shuffled pairs\n108.")
+    ((data, _),) = outputs
+    assert data["text/markdown"] == "its median place is 1. After learning from shuffled pairs 108."
+    assert capsys.readouterr().out == ""

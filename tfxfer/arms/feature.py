@@ -6,8 +6,9 @@ native     the target's own plain baseline    majority  no input at all
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,67 +16,83 @@ import numpy as np
 from tfxfer.arms.frozen_features import FrozenFeatures
 from tfxfer.arms.frozen_transformer import FrozenTransformer
 from tfxfer.baselines.classification import most_frequent, native
-from tfxfer.config import FeatureConfig
-from tfxfer.data.pictures import readable_errors
+from tfxfer.data.images import readable_errors
 from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Outcome
-from tfxfer.models.randomness import seeded
+from tfxfer.models.fresh import fresh_copy
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import Task, takes
-from tfxfer.transfer.graph import fingerprint
+from tfxfer.transfer.classifier import Classifier
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the recipe runs.
+class FeatureArms:
+    """The arms over one bridge.
 
     Attributes:
         bridge: "render", "tokens" or "none".
-        arms: All arms this plan knows.
-        picture: Draws texts as a model sees them, or None.
-        key: Changes whenever the source changes.
-        final_model: Returns the transfer arm's model at the greatest budget, first seed: raw input -> probabilities.
+        arms: All arms.
+        picture: Renders texts as the model gets them, or None.
+        classifier: Returns the transfer arm's classifier at the greatest budget, first seed.
     """
 
     bridge: str
     arms: tuple[Arm, ...]
     picture: Callable[[list[str]], np.ndarray] | None
-    key: str
-    final_model: Callable[[], keras.Model]
+    classifier: Callable[[], Classifier]
 
 
-def plan(source: keras.Model, task: Task, config: FeatureConfig, run: Run) -> Plan:
-    """Choose the bridge between what the source takes and what the task gives, and build the arms over it."""
-    bridge = _bridge(takes(source), task.key, config)
+def feature_arms(source: keras.Model, task: Task, config: Any, run: Run) -> FeatureArms:
+    """Choose the bridge between what the source takes and what the task gives; return the arms over it."""
+    bridge = choose_bridge(takes(source), task.key, config)
+    over = (FrozenTransformer if bridge == "tokens" else FrozenFeatures)(source, task, config, run)
+    if isinstance(over, FrozenFeatures):
+        over.count_losses()
 
-    def trained(seed: int) -> keras.Model:
+    def pretrained(seed: int) -> keras.Model:
         return source
 
     @lru_cache(maxsize=1)
     def fresh(seed: int) -> keras.Model:
         return fresh_copy(source, seed)
 
-    over = (FrozenTransformer if bridge == "tokens" else FrozenFeatures)(source, task, config, run)
-    if isinstance(over, FrozenFeatures):
-        over.say_what_is_lost()
-    transfer = over.frozen("transfer", trained)
-    trained_at = config.trained_at or (min(config.labels_per_class, key=lambda n: abs(n - 20)),)
+    at = config.controls_at or nearest_to_20(config.labels_per_class)
+    transfer = over.frozen("transfer", pretrained)
     arms = (
-        Arm("transfer", transfer),
-        Arm("random", over.frozen("random", fresh)),
-        Arm("scratch", over.whole("scratch", fresh), trained_at),
-        Arm("finetune", over.whole("finetune", trained), trained_at),
-        Arm("native", partial(native, task), plain=True),
+        trained("transfer", transfer, task),
+        trained("random", over.frozen("random", fresh), task),
+        trained("scratch", over.whole("scratch", fresh), task, at),
+        trained("finetune", over.whole("finetune", pretrained), task, at),
+        *plain_arms(task),
+    )
+
+    def classifier() -> Classifier:
+        made = transfer.final()
+        return made if isinstance(made, Classifier) else task.classifier(made)
+
+    return FeatureArms(bridge, arms, over.picture, classifier)
+
+
+def nearest_to_20(budgets: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the budget at which arms that train everything run, where none is asked for."""
+    return (min(budgets, key=lambda n: abs(n - 20)),)
+
+
+def plain_arms(task: Task) -> tuple[Arm, ...]:
+    """Return the baselines of a classification task, which train no network."""
+    return (
+        Arm("native", named_errors(partial(native, task), task), plain=True),
         Arm("majority", partial(most_frequent, task), one_seed=True, plain=True),
     )
-    named = tuple(
-        replace(arm, run=named_errors(arm.run, task), recall=getattr(arm.run, "recall", None)) for arm in arms
-    )
-    return Plan(bridge, named, over.picture, fingerprint(source), transfer.final)
+
+
+def trained(name: str, run: Any, task: Task, budgets: tuple[int, ...] | None = None) -> Arm:
+    """Return an arm that trains; it names the image file when one cannot be decoded."""
+    return Arm(name, named_errors(run, task), budgets, recall=run.recall)
 
 
 def named_errors(run: Callable[[int | None, int], Outcome], task: Task) -> Callable[[int | None, int], Outcome]:
-    """Return an arm's `run` that names the picture file when one cannot be decoded."""
+    """Return an arm's `run` that names the image file when one cannot be decoded."""
 
     def readable(budget: int | None, seed: int) -> Outcome:
         with readable_errors(task.dataset):
@@ -84,27 +101,22 @@ def named_errors(run: Callable[[int | None, int], Outcome], task: Task) -> Calla
     return readable
 
 
-def _bridge(wants: str, gives: str, config: FeatureConfig) -> str:
+def choose_bridge(wants: str, gives: str, config: Any) -> str:
     """Return the bridge's name; raises `UserError` for one that cannot stand between these two sides."""
     possible = {
         ("image", "text"): ("render", "tokens"),
         ("text", "image"): ("tokens",),
         ("image", "image"): ("none",),
     }.get((wants, gives))
+    source, target = config.source.spec, config.target.spec
     if possible is None:
         raise UserError(
-            f"{config.source} takes text and {config.target} gives text: nothing crosses between modalities here. "
-            "Name a picture target, or a picture source."
+            f"{source} takes text and {target} gives text: nothing crosses between modalities here. "
+            "Name an image target, or an image source."
         )
     if config.bridge not in ("auto", *possible):
         raise UserError(
-            f"--bridge {config.bridge}: {config.source} takes {wants}s and {config.target} gives {gives}s; "
+            f"--bridge {config.bridge}: {source} takes {wants}s and {target} gives {gives}s; "
             f"use --bridge {' or '.join(possible)}"
         )
     return possible[0] if config.bridge == "auto" else config.bridge
-
-
-def fresh_copy(model: keras.Model, seed: int) -> keras.Model:
-    """Return the same architecture with weights drawn anew from its own initialisers."""
-    seeded(7919 + seed)  # away from the seeds of sources and heads
-    return keras.models.clone_model(model)

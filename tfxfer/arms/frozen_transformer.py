@@ -1,13 +1,14 @@
-"""Arms over the `tokens` bridge: an embedding grid, or projected patches, trained into a frozen body."""
+"""Arms over the `tokens` bridge: a grid of token embeddings, or projected patches, trained with a frozen body."""
 
 from functools import lru_cache, partial
+from typing import Any
 
 import keras
 
-from tfxfer.arms.classifier import ModelOf, ClassifierArm
-from tfxfer.config import FeatureConfig
+from tfxfer.arms.classifier import ClassifierArm, ModelOf, TaskBatches
+from tfxfer.arms.logging import report_training
 from tfxfer.errors import UserError
-from tfxfer.models.randomness import seeded
+from tfxfer.models.randomness import set_initializer_seed
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import Task, takes
 from tfxfer.transfer.bridges.tokens import image_to_text_body, learn_vocabulary, text_to_image_body
@@ -20,15 +21,16 @@ class FrozenTransformer:
 
     Args:
         source: The source's body, which says whether texts or pictures enter.
-        task: What is to be told.
-        config: The bridge's sizes and the training.
-        run: Where epochs are reported.
+        task: The target task.
+        config: A `FeatureConfig`: the bridge's sizes and the training.
+        run: Where trainings are logged.
     """
 
-    picture = None  # tokens have no picture
+    picture = None  # tokens are not rendered
 
-    def __init__(self, source: keras.Model, task: Task, config: FeatureConfig, run: Run) -> None:
+    def __init__(self, source: keras.Model, task: Task, config: Any, run: Run) -> None:
         self.task, self.config, self.run, self.takes = task, config, run, takes(source)
+        self.batches = TaskBatches(task)
         if config.unfreeze:
             raise UserError("--unfreeze: over tokens the trained part is fixed (Lu et al. 2021); leave it out")
         if config.layer and self.takes == "text":
@@ -37,7 +39,7 @@ class FrozenTransformer:
     def build(self, model_of: ModelOf, trainable: str, seed: int) -> keras.Model:
         """Return raw input -> bridge -> body -> probabilities, with a trainable set after Lu et al. 2021."""
         body = model_of(seed)
-        seeded(seed)
+        set_initializer_seed(seed)
         classes = len(self.task.class_names)
         if self.takes == "text":
             return image_to_text_body(
@@ -72,4 +74,5 @@ class FrozenTransformer:
 
     def _network(self, name: str, model_of: ModelOf, trainable: str) -> ClassifierArm:
         build = partial(self.build, model_of, trainable)
-        return ClassifierArm.on(self.task, build, self.config, self.run, name)
+        keep, report = (max(self.config.labels_per_class), self.config.seed), report_training(self.run, name)
+        return ClassifierArm(self.batches, build, self.config.training, self.config, keep, report)

@@ -1,10 +1,11 @@
-"""The ready transfers as the structure recipe uses them: what is made of a source, and how that becomes a classifier.
+"""The built-in transforms as the structure recipe uses them: what is made of a source, and how it becomes a classifier.
 
-A way is one value of `--transfer`. Its `plan` is the weight map that the ledger shows, its `model` what an arm trains.
-Where a transfer stays within pictures, the map makes the whole source anew (wider, deeper, …), which is proven first;
-then the source's head gives way to a fresh one for the task's classes.
+Each is one value of `--transfer`. `plan` is the weight map that the ledger shows, `model` what an arm trains. Where a
+transform stays within images, the map makes the whole source again (wider, deeper, …), which is verified first; then a
+fresh head for the task's classes replaces the source's.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,9 +13,14 @@ import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.config import StructureConfig
+from tfxfer.arms.classifier import ClassifierArm, ModelOf, TaskBatches
+from tfxfer.arms.feature import nearest_to_20, plain_arms, trained
+from tfxfer.arms.logging import report_training
 from tfxfer.errors import UserError
-from tfxfer.models.randomness import seeded
+from tfxfer.experiment import Arm
+from tfxfer.models.fresh import fresh_copy
+from tfxfer.models.randomness import set_initializer_seed
+from tfxfer.runs import Run
 from tfxfer.tasks.classification import Task, takes
 from tfxfer.transfer import structure
 from tfxfer.transfer.bridges.body import Body, classify, pool
@@ -24,38 +30,38 @@ from tfxfer.transfer.graph import before_head, clone, input_of, trace, unfreeze
 from tfxfer.transfer.structure import WeightMap
 
 VOCABULARY = 5000  # most frequent tokens that get an embedding of their own
-LOOKED_AT, WHITE = 128, 229  # training pictures, and the least grey value of 255 that is white
-GROWN = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Dense)  # layers with units of their own
+EXAMINED, WHITE = 128, 229  # training images, and the least grey value of 255 that is white
+WITH_UNITS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Dense)  # layers with units of their own
 
 
 class StructureTransfer:
-    """A ready transfer T on a task.
+    """A built-in transform T on a task.
 
     Args:
         source: S.
-        task: What M is to tell.
-        config: Which transfer, and its sizes.
+        task: What M classifies.
+        config: A `StructureConfig`: which transform, and its sizes.
 
     Attributes:
         wants, gives: Modality of S and of M, "text" or "image".
-        compiled: Whether XLA makes M train faster on a CPU: transformers yes, CNNs no.
-        whole: Which arms, besides transfer and random, train M as a whole: "scratch" and "finetune".
+        jit: Whether XLA makes M train faster on a CPU: transformers yes, CNNs no.
+        trains_whole: Which arms, besides transfer and random, train M as a whole: "scratch" and "finetune".
 
     Raises:
         UserError: The source or the target is of the wrong modality.
     """
 
     wants, gives = "image", "image"
-    compiled = False
-    whole: tuple[str, ...] = ()
+    jit = False
+    trains_whole: tuple[str, ...] = ()
 
-    def __init__(self, source: keras.Model, task: Task, config: StructureConfig) -> None:
+    def __init__(self, source: keras.Model, task: Task, config: Any) -> None:
         self.source, self.task, self.config = source, task, config
         self.classes = len(task.class_names)
         if (takes(source), task.key) != (self.wants, self.gives):
             raise UserError(
                 f"--transfer {config.transfer}: makes a model for {self.gives}s out of one for {self.wants}s; "
-                f"{config.source} takes {takes(source)}s and {config.target} gives {task.key}s"
+                f"{config.source.spec} takes {takes(source)}s and {config.target.spec} gives {task.key}s"
             )
 
     def plan(self, body: keras.Model, trainable: str, seed: int) -> WeightMap:
@@ -66,12 +72,12 @@ class StructureTransfer:
         """Return the classifier that an arm trains: raw input [B, …] → probabilities [B, C]."""
         return self.plan(body, trainable, seed).apply()
 
-    def as_it_is(self, seed: int) -> keras.Model:
+    def unchanged(self, seed: int) -> keras.Model:
         """Return what the arm `finetune` trains: M as a whole."""
         return self.model(self.source, "all", seed)
 
-    def proof(self, weight_map: WeightMap, pictures: np.ndarray) -> str:
-        """Return a sentence on what the map keeps of S, where more can be said than the map promises."""
+    def proof(self, weight_map: WeightMap, images: np.ndarray) -> str:
+        """Return a sentence on what the map keeps of S, where more can be shown than the map promises."""
         return ""
 
     @lru_cache(maxsize=1)  # noqa: B019 - one object a run
@@ -81,13 +87,13 @@ class StructureTransfer:
         return None if unit == "bytes" else learn_vocabulary(self.task.dataset.texts("train"), unit, VOCABULARY)
 
 
-class Vision(StructureTransfer):
-    """encoder_to_vision: a text encoder's blocks read picture patches."""
+class EncoderToVision(StructureTransfer):
+    """encoder_to_vision: a text encoder's blocks take image patches."""
 
-    wants, compiled, whole = "text", True, ("scratch", "finetune")
+    wants, jit, trains_whole = "text", True, ("scratch", "finetune")
 
     def plan(self, body: keras.Model, trainable: str, seed: int) -> WeightMap:
-        """Return the map to a picture transformer with a head for the task."""
+        """Return the map to a vision transformer with a head for the task."""
         config = self.config
         return structure.encoder_to_vision(
             body,
@@ -103,24 +109,24 @@ class Vision(StructureTransfer):
     @property
     @lru_cache(maxsize=1)  # noqa: B019 - one object a run
     def white_paper(self) -> bool:
-        """Whether pictures are mostly white, as print is: then zero should be the paper, not mid-grey."""
-        some = self.task.dataset.with_at_most(train=LOOKED_AT).arrays("train", **self.task.reading)["image"]
+        """Whether images are mostly white, as print is: then zero should be white, not mid-grey."""
+        some = self.task.dataset.with_at_most(train=EXAMINED).arrays("train", **self.task.reading)["image"]
         return bool(np.mean(np.asarray(some) > WHITE) > 0.5)
 
-    def proof(self, weight_map: WeightMap, pictures: np.ndarray) -> str:
-        """Run the carried blocks beside the source's on the same embeddings, and say how far they differ."""
+    def proof(self, weight_map: WeightMap, images: np.ndarray) -> str:
+        """Run the carried blocks beside the source's on the same embeddings; return how far they differ."""
         target = weight_map.apply()
-        embeddings = keras.Model(target.input, target.get_layer("embeddings").output)(pictures)
+        embeddings = keras.Model(target.input, target.get_layer("embeddings").output)(images)
         theirs = encoder_blocks(self.source, embeddings.shape[1])(embeddings)
         worst = float(np.abs(np.asarray(target.get_layer("body")(embeddings)) - np.asarray(theirs)).max())
         return (
-            f"Fed with the embeddings of {len(pictures)} test pictures, the carried blocks give what the source's "
+            f"On the embeddings of {len(images)} test images, the carried blocks give what the source's "
             f"blocks give: greatest difference {worst:.2g}."
         )
 
 
-class TextCnn(StructureTransfer):
-    """image_cnn_to_text_cnn: a picture CNN's kernels read a line of text. All of it trains."""
+class ImageCNNToTextCNN(StructureTransfer):
+    """image_cnn_to_text_cnn: an image CNN's kernels run over a line of text. All of it trains."""
 
     gives = "text"
 
@@ -131,15 +137,15 @@ class TextCnn(StructureTransfer):
             self.vocabulary(),
             num_classes=self.classes,
             unit=self.config.unit,
-            length=self.config.length,
+            length=self.config.max_length,
             seed=seed,
         )
 
 
-class TextEncoder(StructureTransfer):
-    """vision_to_encoder: a picture transformer's blocks read text."""
+class VisionToEncoder(StructureTransfer):
+    """vision_to_encoder: a vision transformer's blocks take text."""
 
-    gives, whole = "text", ("scratch", "finetune")
+    gives, trains_whole = "text", ("scratch", "finetune")
 
     def plan(self, body: keras.Model, trainable: str, seed: int) -> WeightMap:
         """Return the map to a text encoder without a head."""
@@ -149,17 +155,19 @@ class TextEncoder(StructureTransfer):
     @property
     @lru_cache(maxsize=1)  # noqa: B019 - one object a run
     def _tokens(self) -> TextTokens:
-        return TextTokens(self.config.length, self.config.unit, self.vocabulary())
+        return TextTokens(self.config.max_length, self.config.unit, self.vocabulary())
 
     def model(self, body: keras.Model, trainable: str, seed: int) -> keras.Model:
         """Return text → tokens → encoder → mean over the text's tokens → probabilities."""
         encoder = self.plan(body, trainable, seed).apply()
         longest = encoder.get_layer("position_embedding").sequence_length
-        if self.config.length > longest:
-            raise UserError(f"--length {self.config.length}: the source has {longest} positions; give at most as many")
-        seeded(seed)
+        if self.config.max_length > longest:
+            raise UserError(
+                f"--max-length {self.config.max_length}: the source has {longest} positions; give at most as many"
+            )
+        set_initializer_seed(seed)
         texts = keras.Input((), dtype="string", name="text")
-        length = encoder.input["token_ids"].shape[1] or self.config.length
+        length = encoder.input["token_ids"].shape[1] or self.config.max_length
         ids = TextTokens(length, self.config.unit, self.vocabulary(), name="tokens")(texts)  # [B, T]
         there = keras.ops.cast(ids != 0, "int32")
         there = keras.ops.concatenate([keras.ops.ones_like(ids[:, :1]), there[:, 1:]], 1)  # an empty text is one token
@@ -177,27 +185,27 @@ class TextEncoder(StructureTransfer):
 
 
 class RebuiltCNN(StructureTransfer):
-    """widen, deepen, shrink, resize_input and merge: a picture model made anew, then a fresh head. All of it trains."""
+    """widen, deepen, shrink, resize_input and merge: an image model rebuilt, then a fresh head. All of it trains."""
 
-    whole = ("finetune",)
+    trains_whole = ("finetune",)
 
     def plan(self, body: keras.Model, trainable: str, seed: int) -> WeightMap:
-        """Return the map to the whole source, made anew."""
+        """Return the map to the whole source, rebuilt."""
         return getattr(self, f"_{self.config.transfer}")(body, seed)
 
     def model(self, body: keras.Model, trainable: str, seed: int) -> keras.Model:
-        """Return the model made anew, with a fresh head in the place of the source's."""
+        """Return the rebuilt model, with a fresh head in the place of the source's."""
         return with_head(self.plan(body, trainable, seed).apply(), self.classes, seed)
 
-    def as_it_is(self, seed: int) -> keras.Model:
-        """Return the source as it was, with a fresh head: what did making it anew change?"""
+    def unchanged(self, seed: int) -> keras.Model:
+        """Return the source as it was, with a fresh head: what did rebuilding change?"""
         return with_head(clone(self.source), self.classes, seed)
 
-    def proof(self, weight_map: WeightMap, pictures: np.ndarray) -> str:
-        """Run source and target on pictures, where both take them."""
+    def proof(self, weight_map: WeightMap, images: np.ndarray) -> str:
+        """Run source and target on images, where both take them."""
         weight_map.apply()
-        takes_them = all(n in (None, m) for n, m in zip(self.source.input.shape[1:], pictures.shape[1:]))
-        return weight_map.verify(pictures).sentence if takes_them else ""
+        takes_them = all(n in (None, m) for n, m in zip(self.source.input.shape[1:], images.shape[1:]))
+        return weight_map.verify(images).sentence if takes_them else ""
 
     def _widen(self, body: keras.Model, seed: int) -> WeightMap:
         return structure.widen(body, self._units(2.0), seed=seed, noise=self.config.noise)
@@ -220,16 +228,16 @@ class RebuiltCNN(StructureTransfer):
         return tfxfer.source(self.config.second or "", download=self.config.download)
 
     def _units(self, factor: float) -> dict[str, int]:
-        """Return layer → new number of units: as asked for, or all hidden layers by one factor."""
+        """Return layer → new number of units: as given, or all hidden layers by one factor."""
         if self.config.units:
             return dict(_layer_and_number(word) for word in self.config.units)
-        hidden = [layer for layer in self.source.layers if isinstance(layer, GROWN)][:-1]
+        hidden = [layer for layer in self.source.layers if isinstance(layer, WITH_UNITS)][:-1]
         if not hidden:
             raise UserError(f"--transfer {self.config.transfer}: name the layers with --units LAYER=NUMBER")
         return {one.name: max(1, int(factor * _units_of(one))) for one in hidden}
 
     def _activated(self) -> list[str]:
-        """Return the layers that end in ReLU: behind them an identity layer changes nothing."""
+        """Return the layers that end in ReLU: after them an identity layer changes nothing."""
         found = [layer.name for layer in self.source.layers if _ends_in_relu(layer)]
         if not found:
             raise UserError("--transfer deepen: no layer ends in ReLU; name a layer with --after")
@@ -237,15 +245,15 @@ class RebuiltCNN(StructureTransfer):
 
 
 STRUCTURE_TRANSFERS: dict[str, type[StructureTransfer]] = {
-    "encoder_to_vision": Vision,
-    "vision_to_encoder": TextEncoder,
-    "image_cnn_to_text_cnn": TextCnn,
+    "encoder_to_vision": EncoderToVision,
+    "vision_to_encoder": VisionToEncoder,
+    "image_cnn_to_text_cnn": ImageCNNToTextCNN,
     **dict.fromkeys(("widen", "deepen", "shrink", "resize_input", "merge"), RebuiltCNN),
 }
 
 
 def with_head(model: keras.Model, num_classes: int, seed: int) -> keras.Model:
-    """Return a picture model whose last `Dense` gave way to a fresh one; everything trains.
+    """Return an image model whose last `Dense` is replaced by a fresh one; everything trains.
 
     Args:
         model: A functional model; its layers are used, not copied.
@@ -255,7 +263,7 @@ def with_head(model: keras.Model, num_classes: int, seed: int) -> keras.Model:
     inputs = input_of(model)
     calls, outputs = trace(model, inputs, frozen=False)
     features = pool(before_head(calls, outputs, model), "mean")
-    seeded(seed)
+    set_initializer_seed(seed)
     made = keras.Model(inputs, classify(features, num_classes), name=model.name)
     unfreeze(made)
     return made
@@ -272,3 +280,25 @@ def _ends_in_relu(layer: Any) -> bool:
 def _layer_and_number(word: str) -> tuple[str, int]:
     name, _, number = word.partition("=")
     return name, int(number)
+
+
+def structure_arms(
+    transform: StructureTransfer, task: Task, config: Any, run: Run
+) -> tuple[ClassifierArm, tuple[Arm, ...]]:
+    """Return the arm under study and all arms: one map, the same training, and one thing changed at a time."""
+    compiled = replace(config, jit=config.jit or transform.jit)
+    fresh = lru_cache(maxsize=1)(lambda seed: fresh_copy(transform.source, seed))
+    batches, keep = TaskBatches(task), (max(config.labels_per_class), config.seed)
+
+    def arm(name: str, build: ModelOf, like: ClassifierArm | None = None) -> ClassifierArm:
+        return ClassifierArm(batches, build, config.training, compiled, keep, report_training(run, name), like)
+
+    transfer = arm("transfer", lambda seed: transform.model(transform.source, config.trainable, seed))
+    random = arm("random", lambda seed: transform.model(fresh(seed), config.trainable, seed), like=transfer)
+    scratch = arm("scratch", lambda seed: transform.model(fresh(seed), "all", seed))
+    finetune = arm("finetune", transform.unchanged, scratch if "scratch" in transform.trains_whole else None)
+    at = config.controls_at or nearest_to_20(config.labels_per_class)
+    whole = {"scratch": scratch, "finetune": finetune}
+    arms = [trained("transfer", transfer, task), trained("random", random, task)]
+    arms += [trained(name, each, task, at) for name, each in whole.items() if name in transform.trains_whole]
+    return transfer, (*arms, *plain_arms(task))

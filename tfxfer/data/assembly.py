@@ -1,4 +1,4 @@
-"""What the loaders share: picture folders, complete splits, classes, and the `Dataset` made of it all."""
+"""What the loaders share: image folders, complete splits, class checks, and making a `Dataset`."""
 
 import hashlib
 from collections import Counter
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from tfxfer.data.dataset import Dataset, Split
-from tfxfer.data.pictures import Facts
-from tfxfer.data.rows import Files, Rows
+from tfxfer.data.image_files import ImageInfo
+from tfxfer.data.rows import ImageFiles, Rows
 from tfxfer.data.spec import SPLIT_NAMES
 from tfxfer.data.splits import SHARES, SPLITS, class_order, cut
 from tfxfer.errors import UserError, suggest
@@ -20,11 +20,11 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
 
 
-def picture_folder(file: Path, names: Sequence[str], image_dir: str | None = None) -> Path:
-    """Return the folder that the picture names in a file stand for.
+def image_folder(file: Path, names: Sequence[str], image_dir: str | None = None) -> Path:
+    """Return the folder that the image names in a file belong to.
 
     Args:
-        file: The file that names the pictures.
+        file: The file that names the images.
         names: The names, M paths.
         image_dir: The folder, as a path from here or from the file's folder. Without it the file's own folder, one
             in it, or one beside it (`annotations/` beside `train2017/`) is taken: the first with the most of
@@ -35,36 +35,36 @@ def picture_folder(file: Path, names: Sequence[str], image_dir: str | None = Non
     """
     parent = file.parent
     if image_dir:
-        given = (Path(image_dir).expanduser(), parent / image_dir)
-        there = next((folder for folder in given if folder.is_dir()), None)
-        if there is None:
+        candidates = (Path(image_dir).expanduser(), parent / image_dir)
+        folder = next((folder for folder in candidates if folder.is_dir()), None)
+        if folder is None:
             raise UserError(f"image_dir='{image_dir}': is no folder, neither here nor beside {file.name}")
-        return there
-    some = names[:: max(1, len(names) // 20)][:20]
-    near = [parent, *(inner for top in subfolders(parent) for inner in (top, *subfolders(top)))]
-    if not any((folder / name).is_file() for folder in near for name in some):
-        near += subfolders(parent.resolve().parent)
-    return max(near, key=lambda folder: sum((folder / name).is_file() for name in some))
+        return folder
+    sample = names[:: max(1, len(names) // 20)][:20]
+    folders = [parent, *(inner for top in subfolders(parent) for inner in (top, *subfolders(top)))]
+    if not any((folder / name).is_file() for folder in folders for name in sample):
+        folders += subfolders(parent.resolve().parent)
+    return max(folders, key=lambda folder: sum((folder / name).is_file() for name in sample))
 
 
 def named_splits(values: Sequence[str], place: Callable[[int], str]) -> list[str]:
-    """Return M split names for what a column or a field says; `place` names a row for the message."""
+    """Return M split names of the values of a column or field; `place` names a row for the message."""
     for row, value in enumerate(values):
         if value.strip().lower() not in SPLIT_NAMES:
             raise UserError(f"{place(row)}: no split is called '{value}'; {suggest(value, SPLIT_NAMES)}")
     return [SPLIT_NAMES[value.strip().lower()] for value in values]
 
 
-def picture_digests(names: list[str], facts: list[Facts]) -> list[str]:
-    """Return what a picture adds to the fingerprint: its path within the set, and the hash of its bytes."""
-    return [f"{name}\0{fact.sha256}" for name, fact in zip(names, facts)]
+def image_digests(names: list[str], infos: list[ImageInfo]) -> list[str]:
+    """Return what an image adds to the fingerprint: its path within the data set, and the hash of its bytes."""
+    return [f"{name}\0{info.sha256}" for name, info in zip(names, infos)]
 
 
 def assemble(
     name: str,
     columns: Mapping[str, list | np.ndarray],
     labels: list[str] | None,
-    files: Files | None,
+    files: ImageFiles | None,
     digests: list[str] | None,
     index: dict[str, np.ndarray],
     notes: list[str],
@@ -76,10 +76,10 @@ def assemble(
         name: The spec.
         columns: key -> M values.
         labels: M class names, or None.
-        files: Picture files.
-        digests: M strings that stand for the pictures in the fingerprint.
+        files: Image files.
+        digests: M strings that represent the images in the fingerprint.
         index: split -> rows.
-        notes: What a person should know.
+        notes: See `Dataset`.
         references: M lists of captions, where examples have several.
     """
     class_names = class_order(labels) if labels is not None else ()
@@ -101,15 +101,15 @@ def complete_splits(
     keys: list[str], labels: list[str] | None, given: list[str], place: str, seed: int
 ) -> dict[str, np.ndarray]:
     """Return split -> rows; what `given` does not name is cut from the rest, or from train, by content."""
-    where = np.array(given)
-    named = [split for split in SPLITS if (where == split).any()]
+    assigned = np.array(given)
+    named = [split for split in SPLITS if (assigned == split).any()]
     if named and "train" not in named:
         raise UserError(
             f"{place}: no example is in split 'train', only in {', '.join(named)}; name the training examples"
         )
-    pool = np.flatnonzero(where == ("train" if named else ""))
+    pool = np.flatnonzero(assigned == ("train" if named else ""))
     missing = [split for split in SPLITS if split not in named and split != "train"]
-    index = {split: np.flatnonzero(where == split) for split in named}
+    index = {split: np.flatnonzero(assigned == split) for split in named}
     if missing:
         shares = {"train": 1 - sum(SHARES[split] for split in missing), **{s: SHARES[s] for s in missing}}
         salted = [f"{seed} {keys[i]}" if seed else keys[i] for i in pool]
@@ -119,19 +119,19 @@ def complete_splits(
 
 
 def check_classes(labels: list[str] | None, index: dict[str, np.ndarray], place: Callable[[int], str]) -> None:
-    """Refuse one class only, and a class that train does not show; `place` names a row for the message."""
+    """Refuse a single class, and a class that is not in train; `place` names a row for the message."""
     if labels is None:
         return
     if len(set(labels)) < 2:
         raise UserError(f"{place(0)}: every example is of class '{labels[0]}', as this one; a task needs two classes")
-    taught = {labels[i] for i in index["train"]}
+    known = {labels[i] for i in index["train"]}
     for split in ("validation", "test"):
-        stranger = next((i for i in index[split] if labels[i] not in taught), None)
-        if stranger is not None:
-            count = Counter(labels[i] for i in index[split])[labels[stranger]]
+        unknown = next((i for i in index[split] if labels[i] not in known), None)
+        if unknown is not None:
+            count = Counter(labels[i] for i in index[split])[labels[unknown]]
             raise UserError(
-                f"{place(int(stranger))}: class '{labels[stranger]}' is in {split} ({count} examples) but "
-                f"not in train; {suggest(labels[stranger], sorted(taught))} Add training examples of it, or remove it"
+                f"{place(int(unknown))}: class '{labels[unknown]}' is in {split} ({count} examples) but "
+                f"not in train; {suggest(labels[unknown], sorted(known))} Add training examples of it, or remove it"
             )
 
 
@@ -148,12 +148,12 @@ def fingerprint_of(parts: dict[str, Split], class_names: tuple[str, ...], digest
 
     for split, part in parts.items():
         total.update(f"{split} {len(part)}".encode())
-        facts = part if isinstance(part, Rows) else part.facts
-        for key in facts.columns:
+        table = part if isinstance(part, Rows) else part.table
+        for key in table.columns:
             if key == "image" and digests is not None:
                 continue
             total.update(key.encode())
-            add(facts.column(key))
+            add(table.column(key))
         if digests is not None:
-            add(np.array([digests[i].encode("utf-8", "surrogatepass") for i in facts.index], object))
+            add(np.array([digests[i].encode("utf-8", "surrogatepass") for i in table.index], object))
     return total.hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""Pictures with several captions: `captions:PATH` (rows of picture and caption) and `coco:PATH` (COCO's JSON).
+"""Images with several captions: `captions:PATH` (rows of image and caption) and `coco:PATH` (COCO's JSON).
 
-All captions of a picture make one example, so that a split never has a caption of a picture that another split shows,
-and metrics can compare with every reference. What is left out (empty captions, repeated rows, pictures without any
-caption) is counted in the notes with a place where it stands.
+All captions of an image make one example, so that no caption of an image is in another split than the image, and
+metrics can compare with every reference. What is left out (empty captions, repeated rows, images without a caption) is
+counted in the notes, with the place of the first.
 """
 
 import json
@@ -13,24 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfxfer.data.assembly import assemble, check_classes, complete_splits, named_splits, picture_digests, picture_folder
+from tfxfer.data.assembly import assemble, check_classes, complete_splits, image_digests, image_folder, named_splits
 from tfxfer.data.dataset import Dataset
-from tfxfer.data.pictures import inspect
-from tfxfer.data.rows import Files
+from tfxfer.data.image_files import inspect_images
+from tfxfer.data.rows import ImageFiles
 from tfxfer.data.spec import Spec, caption_columns, existing_file
 from tfxfer.data.tables import read_json, read_table
 from tfxfer.errors import UserError
 
-_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape what no UTF-8 text can hold
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape half of a character, UTF-8 cannot hold it
 
 
 @dataclass
-class Picture:
-    """A picture as a file names it.
+class CaptionedImage:
+    """An image and its captions, as a file names them.
 
     Attributes:
         place: Where it is named first, for messages: "photos.csv row 17".
-        facts: "split" and "label", where the file has them; all rows of a picture must agree.
+        facts: "split" and "label", where the file has them; all rows of an image must agree.
         captions: (place, caption) in the order of the file.
     """
 
@@ -39,26 +39,26 @@ class Picture:
     captions: list[tuple[str, str]] = field(default_factory=list)
 
 
-Pictures = dict[str, Picture]  # by name: a path from the folder of the pictures
+Images = dict[str, CaptionedImage]  # by name: a path from the folder of the images
 
 
 def from_captions(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dataset:
-    """Load a CSV or JSON-lines file of pictures and captions; in JSON lines a caption may be a list of them."""
+    """Load a CSV or JSON-lines file of images and captions; in JSON lines a caption may be a list of captions."""
     path = existing_file(spec)
     kind, header, columns = caption_columns(given, path)
     split_column = next((column for column in header if column.strip().lower() == "split"), None)
     columns |= {"split": split_column} if split_column else {}
     table, lines = read_table(path, kind, list(dict.fromkeys(columns.values())))
-    pictures: Pictures = {}
+    images: Images = {}
     for i, line in enumerate(lines):
         row = {role: table[column][i] for role, column in columns.items()}
         place, name, captions = f"{path.name} row {line}", row.pop("image").strip(), row.pop("caption")
         if not name:
             raise UserError(f"{place}: '{columns['image']}' is empty; name the picture or remove the row")
-        picture = pictures.setdefault(os.path.normpath(name), Picture(place, row))
-        _check_same(picture, row, columns, place)
-        picture.captions += [(place, caption) for caption in (_listed(captions) if kind == "jsonl" else [captions])]
-    return _dataset(spec, path, pictures, folder, seed)
+        image = images.setdefault(os.path.normpath(name), CaptionedImage(place, row))
+        _check_same(image, row, columns, place)
+        image.captions += [(place, caption) for caption in (_listed(captions) if kind == "jsonl" else [captions])]
+    return _dataset(spec, path, images, folder, seed)
 
 
 def _listed(value: str) -> list[str]:
@@ -66,17 +66,17 @@ def _listed(value: str) -> list[str]:
     if not value.startswith("["):
         return [value]
     try:
-        found = json.loads(value)
+        captions = json.loads(value)
     except json.JSONDecodeError:  # a caption that begins with a bracket
         return [value]
-    return [str(each) for each in found]
+    return [str(caption) for caption in captions]
 
 
-def _check_same(picture: Picture, row: dict[str, str], columns: dict[str, str], place: str) -> None:
-    differs = next((role for role in row if row[role] != picture.facts[role]), None)
+def _check_same(image: CaptionedImage, row: dict[str, str], columns: dict[str, str], place: str) -> None:
+    differs = next((role for role in row if row[role] != image.facts[role]), None)
     if differs:
         raise UserError(
-            f"{place}: '{columns[differs]}' is '{row[differs]}', but '{picture.facts[differs]}' in {picture.place}, "
+            f"{place}: '{columns[differs]}' is '{row[differs]}', but '{image.facts[differs]}' in {image.place}, "
             "which has the same picture; all rows of a picture must agree"
         )
 
@@ -85,43 +85,43 @@ def from_coco(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dat
     """Load {"images": [{"id", "file_name"}, …], "annotations": [{"image_id", "caption"}, …]}."""
     path = existing_file(spec)
     whole = read_json(path)
-    pictures: Pictures = {}
+    images: Images = {}
     names: dict[Any, str] = {}  # image id -> name
-    for place, image in _objects(path, whole, "images"):
-        number, name = _value(image, "id", (int, str), place), os.path.normpath(_value(image, "file_name", str, place))
+    for place, entry in _objects(path, whole, "images"):
+        number, name = _value(entry, "id", (int, str), place), os.path.normpath(_value(entry, "file_name", str, place))
         if number in names:
-            first = pictures[names[number]].place
+            first = images[names[number]].place
             raise UserError(f"{place}: its id {number!r} is also that of {first}; give each picture its own")
         names[number] = name
-        pictures.setdefault(name, Picture(place, {"split": image["split"]} if "split" in image else {}))
+        images.setdefault(name, CaptionedImage(place, {"split": entry["split"]} if "split" in entry else {}))
     for place, annotation in _objects(path, whole, "annotations"):
         if "caption" not in annotation and {"bbox", "segmentation", "keypoints"} & set(annotation):
             raise UserError(f"{place}: has boxes and no caption; COCO's captions are in another file, captions_*.json")
         number = _value(annotation, "image_id", (int, str), place)
         if number not in names:
             raise UserError(f"{place}: no picture in 'images' has the id {number!r}; add the picture or remove this")
-        pictures[names[number]].captions.append((place, _value(annotation, "caption", str, place)))
-    return _dataset(spec, path, pictures, folder, seed)
+        images[names[number]].captions.append((place, _value(annotation, "caption", str, place)))
+    return _dataset(spec, path, images, folder, seed)
 
 
 def _objects(path: Path, whole: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (place, object) of one of the two lists."""
-    found = whole.get(key) if isinstance(whole, dict) else None
-    if not isinstance(found, list) or not found:
+    objects = whole.get(key) if isinstance(whole, dict) else None
+    if not isinstance(objects, list) or not objects:
         has = f"an object with {', '.join(map(repr, whole)) or 'nothing'}" if isinstance(whole, dict) else "no object"
         raise UserError(
             f"{path.name}: needs two lists, 'images' and 'annotations', with something in both; it is {has}"
         )
-    for i, each in enumerate(found):
+    for i, each in enumerate(objects):
         if not isinstance(each, dict):
             raise UserError(f"{path.name} {key}[{i}]: is no object {{…}}")
         yield f"{path.name} {key}[{i}]", each
 
 
-def _value(found: dict[str, Any], key: str, kind: Any, place: str) -> Any:
-    value = found.get(key)
+def _value(entry: dict[str, Any], key: str, kind: Any, place: str) -> Any:
+    value = entry.get(key)
     if value is None or value == "":
-        raise UserError(f"{place}: '{key}' is missing; it has {', '.join(map(repr, found)) or 'no key'}")
+        raise UserError(f"{place}: '{key}' is missing; it has {', '.join(map(repr, entry)) or 'no key'}")
     if not isinstance(value, kind):
         raise UserError(
             f"{place}: '{key}' must be a string{' or number' if kind is not str else ''}, not {value!r:.40}"
@@ -129,62 +129,61 @@ def _value(found: dict[str, Any], key: str, kind: Any, place: str) -> Any:
     return value
 
 
-def _dataset(spec: Spec, path: Path, pictures: Pictures, folder: Path, seed: int) -> Dataset:
-    """Make a `Dataset` of the pictures that have captions."""
-    captions, notes = _clean(pictures, path)
+def _dataset(spec: Spec, path: Path, images: Images, folder: Path, seed: int) -> Dataset:
+    """Make a `Dataset` of the images that have captions."""
+    captions, notes = _clean(images, path)
     names = list(captions)
-    place = [pictures[name].place for name in names].__getitem__
-    beside = picture_folder(path, names, spec.image_dir)
-    if not any((beside / name).is_file() for name in names):
+    place = [images[name].place for name in names].__getitem__
+    root = image_folder(path, names, spec.image_dir)
+    if not any((root / name).is_file() for name in names):
         raise UserError(
-            f"{place(0)}: picture '{names[0]}' and all {len(names):,} others are missing from {beside}, and from the "
+            f"{place(0)}: picture '{names[0]}' and all {len(names):,} others are missing from {root}, and from the "
             "folders in it and beside it; put them there, or name their folder with image_dir=FOLDER"
         )
-    facts = inspect(
-        [beside / n for n in names], [f"{place(i)}: picture '{n}'" for i, n in enumerate(names)], beside, folder
-    )
-    files = Files.of([str(beside / name) for name in names], facts)
-    said = [pictures[name].facts.get("split") for name in names]
-    splits = named_splits([s or "" for s in said], place) if any(said) else [""] * len(names)
-    labels = [pictures[name].facts.get("label", "") for name in names]
+    places = [f"{place(i)}: picture '{name}'" for i, name in enumerate(names)]
+    infos = inspect_images([root / name for name in names], places, root, folder)
+    files = ImageFiles.of([str(root / name) for name in names], infos)
+    given = [images[name].facts.get("split") for name in names]
+    splits = named_splits([split or "" for split in given], place) if any(given) else [""] * len(names)
+    labels = [images[name].facts.get("label", "") for name in names]
     labelled = labels if any(labels) else None
     if labelled and not all(labels):
         raise UserError(f"{place(labels.index(''))}: has no label; give the picture one or remove its rows")
-    index = complete_splits([fact.sha256 for fact in facts], labelled, splits, path.name, seed)
+    index = complete_splits([info.sha256 for info in infos], labelled, splits, path.name, seed)
     check_classes(labelled, index, place)
-    digests = ["\0".join((digest, *captions[n])) for digest, n in zip(picture_digests(names, facts), names)]
+    digests = ["\0".join((digest, *captions[n])) for digest, n in zip(image_digests(names, infos), names)]
     columns = {"caption": [captions[name][0] for name in names]}
     return assemble(spec.source, columns, labelled, files, digests, index, notes, list(captions.values()))
 
 
-def _clean(pictures: Pictures, path: Path) -> tuple[dict[str, list[str]], list[str]]:
-    """Return name -> its captions, for pictures that have any, and notes on what is left out."""
+def _clean(images: Images, path: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """Return name -> its captions, for images that have any, and notes on what is left out."""
     empty: list[str] = []
-    again: list[str] = []
+    repeated: list[str] = []
     without: list[str] = []
-    found: dict[str, list[str]] = {}
-    for name, picture in pictures.items():
+    captions: dict[str, list[str]] = {}
+    for name, image in images.items():
         kept: dict[str, None] = {}
-        for place, caption in picture.captions:
+        for place, caption in image.captions:
             if _SURROGATE.search(caption):
                 raise UserError(f"{place}: its caption holds half of an escaped character; write the character itself")
             text = caption.strip()
             if text and text not in kept:
                 kept[text] = None
             else:
-                (again if text else empty).append(place)
+                (repeated if text else empty).append(place)
         if kept:
-            found[name] = list(kept)
+            captions[name] = list(kept)
         else:
-            without.append(f"{picture.place}: '{name}'")
-    if not found:
+            without.append(f"{image.place}: '{name}'")
+    if not captions:
         raise UserError(f"{path}: no picture in it has a caption; check that it is the file you mean")
     left_out = {
         "empty captions are left out; write them or remove their rows": empty,
-        "captions that repeat one of the same picture are left out": again,
+        "captions that repeat one of the same picture are left out": repeated,
         "pictures without a caption are left out": without,
     }
     notes = [f"{len(places):,} {what} (e.g. {places[0]})" for what, places in left_out.items() if places]
-    single = sum(len(each) == 1 for each in found.values())
-    notes += [f"{single:,} of {len(found):,} pictures have one caption only"] if single else []
-    return found, notes
+    single = sum(len(each) == 1 for each in captions.values())
+    notes += [f"{single:,} of {len(captions):,} pictures have one caption only"] if single else []
+    return captions, notes

@@ -17,7 +17,7 @@ _READ = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, add_tfds
 
 @dataclass(frozen=True)
 class Columns:
-    """What one pass over a prepared split found: N values of each column, and a hash of each picture."""
+    """One prepared split: N values of each column, a hash of each image and, if they are held, the images."""
 
     values: dict[str, np.ndarray]
     digests: list[str]
@@ -28,18 +28,18 @@ class Columns:
 
 
 def read_columns(builder: Any, split: str, features: dict[str, Any], roles: dict[str, str], in_memory: bool) -> Columns:
-    """Read the columns of a split in one pass; pictures are hashed, and decoded only if they are to be held."""
-    picture = roles.get("image")
+    """Read the columns of a split in one pass; images are hashed, and decoded only if they are to be held."""
+    image = roles.get("image")
     values: dict[str, list[np.ndarray]] = {key: [] for key in roles if key != "image"}
     digests: list[str] = []
     held: list[np.ndarray] = []
-    decode = _batch_decoder(features[picture]) if picture and in_memory else None
-    for batch in _batches(builder, split, features, set(roles.values()), 2048 if in_memory or not picture else 64):
+    decode = _batch_decoder(features[image]) if image and in_memory else None
+    for batch in _batches(builder, split, features, set(roles.values()), 2048 if in_memory or not image else 64):
         for key in values:
             values[key].append(batch[roles[key]])
-        if picture:
-            digests += [hashlib.sha256(data).hexdigest() for data in batch[picture]]
-            held += [decode(batch[picture]).numpy()] if decode else []
+        if image:
+            digests += [hashlib.sha256(data).hexdigest() for data in batch[image]]
+            held += [decode(batch[image]).numpy()] if decode else []
     if not digests and not any(values.values()):
         raise UserError(f"{builder.info.full_name}: its split '{split}' is empty")
     pixels = np.concatenate(held) if held else None
@@ -49,9 +49,9 @@ def read_columns(builder: Any, split: str, features: dict[str, Any], roles: dict
 def _batches(
     builder: Any, split: str, features: dict[str, Any], names: set[str], batch_size: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield batches of some columns, pictures encoded.
+    """Yield batches of some columns, images encoded.
 
-    A whole split of TFRecord files is parsed by the batch, ten times faster than TFDS, which parses one by one.
+    A whole split of TFRecord files is parsed by the batch. TFDS parses one example at a time, ten times slower.
     """
     info = builder.info
     if split in info.splits and info.file_format.file_suffix == "tfrecord":
@@ -73,7 +73,7 @@ def _batches(
 
 
 def _stored_type(feature: Any) -> tf.DType:
-    """Return how TFDS writes a feature into a TFRecord: encoded pictures and texts, or 64-bit and 32-bit numbers."""
+    """Return how TFDS writes a feature into a TFRecord: encoded images and texts, or 64-bit and 32-bit numbers."""
     dtype = feature.tf_dtype
     if isinstance(feature, tfds.features.Image) or dtype == tf.string:
         return tf.string
@@ -81,18 +81,18 @@ def _stored_type(feature: Any) -> tf.DType:
 
 
 def _batch_decoder(feature: Any) -> Callable[[np.ndarray], tf.Tensor]:
-    """Return string [B] -> uint8 [B, H, W, C] for pictures of one size, cheaper than a stream of single ones."""
-    picture = tf.TensorSpec((*feature.shape[:2], channels(feature)), tf.uint8)
+    """Return string [B] -> uint8 [B, H, W, C] for images of one size, cheaper than a stream of single images."""
+    spec = tf.TensorSpec((*feature.shape[:2], channels(feature)), tf.uint8)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def decode(data: tf.Tensor) -> tf.Tensor:
-        return tf.map_fn(decoder(feature), data, fn_output_signature=picture, parallel_iterations=32)
+        return tf.map_fn(decoder(feature), data, fn_output_signature=spec, parallel_iterations=32)
 
     return decode
 
 
 def channels(feature: Any) -> int:
-    """Return the channels of a picture as `decoder` gives it."""
+    """Return the channels of an image that `decoder` returns."""
     return {None: 3, 2: 1, 4: 3}.get(feature.shape[-1], feature.shape[-1])
 
 
@@ -111,8 +111,8 @@ def decoder(feature: Any) -> Callable[[tf.Tensor], tf.Tensor]:
     return decode
 
 
-def encoded_pictures(builder: Any, split: str, feature: str) -> tf.data.Dataset:
-    """Stream the encoded pictures of a split, string [], in the order in which they are stored."""
+def encoded_images(builder: Any, split: str, feature: str) -> tf.data.Dataset:
+    """Stream the encoded images of a split, string [], in the order in which they are stored."""
     decoders = tfds.decode.PartialDecoding({feature: True}, decoders={feature: tfds.decode.SkipDecoding()})
     stream = builder.as_dataset(split=split, shuffle_files=False, decoders=decoders, read_config=_READ)
     return stream.map(lambda example: example[feature])

@@ -1,4 +1,4 @@
-"""The container every data set comes in: three splits, their classes, and a fingerprint of it all."""
+"""`Dataset`: three splits, their classes, and a fingerprint of the content."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.cache import key_of
-from tfxfer.data.pictures import fit_picture, readable_errors
+from tfxfer.data.images import readable_errors, resize_image
 from tfxfer.data.records import Records
-from tfxfer.data.rows import Fit, Rows
+from tfxfer.data.rows import Resize, Rows
 from tfxfer.data.splits import draw_per_class
 from tfxfer.errors import UserError, suggest
 
@@ -20,9 +20,9 @@ Split = Rows | Records
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Examples of a task, as dicts: "image" uint8 [H, W, C], "text", "question", "answer", "caption"
-    string [], "label" int32 [], and whatever other facts the source has.
+    string [], "label" int32 [], and further columns of the source.
 
-    A picture may have several captions (`captions:`, `coco:`): it is one example, "caption" is the first of them, and
+    An image may have several captions (`captions:`, `coco:`): it is one example, "caption" is the first of them, and
     `captions` gives all.
 
     Attributes:
@@ -30,7 +30,7 @@ class Dataset:
         class_names: Names of the C classes, in the order of the labels; empty without labels.
         splits: "train", "validation" and "test", each a `Rows` or `Records`.
         fingerprint: Hexadecimal key of the content, order, splits and labels.
-        notes: What a person should know: rows left out, files refused, empty texts.
+        notes: Rows left out, files refused, empty texts.
         references: All captions of each row of the set as it was first loaded; empty where rows have one at most.
 
     >>> phrases = tfxfer.load("languages/latin").with_labels(20)      # doctest: +SKIP
@@ -48,7 +48,7 @@ class Dataset:
 
     @property
     def train(self) -> tf.data.Dataset:
-        """Training examples, one dict each, in a fixed order; pictures as they are stored."""
+        """Training examples, one dict each, in a fixed order; images as they are stored."""
         return self._split("train").examples(self.keys)
 
     @property
@@ -81,7 +81,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
-        """(H, W, C) when all pictures have one size; None when sizes vary or there are no pictures."""
+        """(H, W, C) when all images have one size; None when sizes vary or there are no images."""
         shapes = {split.image_shape for split in self.splits.values()}
         return shapes.pop() if len(shapes) == 1 else None
 
@@ -102,34 +102,30 @@ class Dataset:
         Args:
             split: "train", "validation" or "test".
             batch_size: Examples in a batch.
-            keys: Which keys to read; a stream without "image" decodes no picture. Default: all.
+            keys: Which keys to read; a stream without "image" decodes no image. Default: all.
             image_size: (height, width) in pixels to stretch to; bilinear, antialiased, rounded to uint8.
-            channels: 1 or 3 to convert pictures to grey or colour.
+            channels: 1 or 3 to convert images to grey or colour.
             shuffle_seed: Seed of a permutation of all rows (of a buffer for TFDS sets beyond memory);
                 give another seed in each epoch.
             skip: Number of batches to leave out at the start without decoding them.
-            cache: Keep the decoded and resized pictures in memory for later calls.
+            cache: Keep the decoded and resized images in memory for later calls.
 
         Returns:
             Batches of dicts: image uint8 [B, H, W, C], label int32 [B], strings [B].
 
         Raises:
-            UserError: for an unknown split or key, or pictures of varying size without `image_size`.
+            UserError: for an unknown split or key, or images of varying size without `image_size`.
         """
         source = self._split(split)
         chosen = self._chosen(source, keys)
         if batch_size < 1:
             raise UserError(f"batch size {batch_size}: it must be at least 1")
-        fit = None
+        resize = None
         if "image" in chosen:
             if cache:
                 source = self._decoded(split, image_size, channels)
-            fit = self._fit(source, image_size, channels)
-        return source.batches(chosen, batch_size, fit, shuffle_seed, skip)
-
-    def batch_images(self, size: int | tuple[int, int], batch_size: int = 32, split: str = "train") -> tf.data.Dataset:
-        """Stream batches with pictures of one size, `size` x `size` or (height, width) pixels."""
-        return self.batches(split, batch_size, image_size=(size, size) if isinstance(size, int) else size)
+            resize = self._resize(source, image_size, channels)
+        return source.batches(chosen, batch_size, resize, shuffle_seed, skip)
 
     def labels(self, split: str) -> np.ndarray:
         """Return int32 [N], the class of every example of a split."""
@@ -142,7 +138,7 @@ class Dataset:
         return [text.decode("utf-8") for text in self._split(split).column(key)]
 
     def captions(self, split: str) -> list[list[str]]:
-        """Return all captions of each of the N pictures of a split, at least one each."""
+        """Return all captions of each of the N images of a split, at least one each."""
         if "caption" not in self.keys:
             raise UserError(f"{self.name} has no captions; name a column that has with caption=COLUMN")
         if self.references:
@@ -154,12 +150,12 @@ class Dataset:
     ) -> dict[str, np.ndarray]:
         """Return a whole split as arrays [N, ...]; strings come as bytes. For small sets and baselines."""
         source = self._split(split)
-        found = {key: source.column(key) for key in source.keys if key != "image"}
+        arrays = {key: source.column(key) for key in source.keys if key != "image"}
         if "image" in source.keys:
             stream = self.batches(split, 256, keys=["image"], image_size=image_size, channels=channels)
             with readable_errors(self):
-                found["image"] = np.concatenate([batch["image"].numpy() for batch in stream])
-        return found
+                arrays["image"] = np.concatenate([batch["image"].numpy() for batch in stream])
+        return arrays
 
     def with_labels(self, n_per_class: int, seed: int = 0) -> "Dataset":
         """Return this set with n training examples of each class; validation and test stay whole.
@@ -170,36 +166,26 @@ class Dataset:
             UserError: naming a class that has fewer than n.
         """
         labels = self.labels("train")
-        have = np.bincount(labels, minlength=len(self.class_names))
-        present = {c: n_per_class for c in range(len(have)) if have[c]}
-        short = next((c for c in present if have[c] < n_per_class), None)
+        sizes = np.bincount(labels, minlength=len(self.class_names))
+        present = {c: n_per_class for c in range(len(sizes)) if sizes[c]}
+        short = next((c for c in present if sizes[c] < n_per_class), None)
         if n_per_class < 1:
             raise UserError(f"{n_per_class} training labels a class: it must be at least 1")
         if short is not None:
             raise UserError(
                 f"{self.name}: {n_per_class} training labels a class were asked for; "
-                f"class '{self.class_names[short]}' has {have[short]}. Ask for fewer, or add examples"
+                f"class '{self.class_names[short]}' has {sizes[short]}. Ask for fewer, or add examples"
             )
         rows = draw_per_class(labels, present, seed)
         return self._derived({"train": rows}, f"with_labels({n_per_class}, seed={seed})")
 
-    def with_fraction(self, fraction: float, seed: int = 0) -> "Dataset":
-        """Return this set with a share of the training examples of each class; at least one of each."""
-        if not 0 < fraction <= 1:
-            raise UserError(f"fraction {fraction}: it must be above 0 and at most 1")
-        size = self.sizes["train"]
-        labels = self.labels("train") if self.class_names else np.zeros(size, np.int32)
-        have = np.bincount(labels)
-        counts = {c: max(1, round(fraction * int(n))) for c, n in enumerate(have) if n}
-        return self._derived({"train": draw_per_class(labels, counts, seed)}, f"with_fraction({fraction}, seed={seed})")
-
     def with_classes(self, names: Iterable[str]) -> "Dataset":
-        """Return this set with some classes only, in all splits, their labels counted anew."""
+        """Return this set with some classes only, in all splits, with labels from 0 again."""
         wanted = list(dict.fromkeys(names))
         unknown = next((name for name in wanted if name not in self.class_names), None)
         if unknown is not None or len(wanted) < 2:
-            fault = f"no class '{unknown}'; {suggest(unknown, self.class_names)}" if unknown else "name two classes"
-            raise UserError(f"{self.name}: {fault}")
+            problem = f"no class '{unknown}'; {suggest(unknown, self.class_names)}" if unknown else "name two classes"
+            raise UserError(f"{self.name}: {problem}")
         kept = tuple(name for name in self.class_names if name in wanted)
         renumber = np.full(len(self.class_names), -1, np.int32)
         renumber[[self.class_names.index(name) for name in kept]] = np.arange(len(kept))
@@ -218,16 +204,16 @@ class Dataset:
         return self._derived(rows, f"with_at_most({counts}, seed={seed})") if rows else self
 
     def indices(self, split: str) -> np.ndarray:
-        """Return int64 [N]: where this split's rows stand in the set it was first loaded as."""
+        """Return int64 [N]: the row numbers of this split in the set as it was first loaded."""
         return self._split(split).index
 
     def __repr__(self) -> str:
-        """Return one line: thousands of class names would bury what a person wants to see."""
+        """Return one line, without the class names: there may be thousands."""
         sizes = ", ".join(f"{split}={count:,}" for split, count in self.sizes.items())
         return f"Dataset({self.name}: {sizes}; {len(self.class_names)} classes; fingerprint {self.fingerprint})"
 
     def describe(self) -> str:
-        """Return a short table for a person: sizes, classes, keys, notes."""
+        """Return a short table: sizes, classes, keys, notes."""
         sizes = "  ".join(f"{name} {size:,}" for name, size in self.sizes.items())
         shown = ", ".join(self.class_names[:8]) + (", …" if len(self.class_names) > 8 else "")
         lines = [
@@ -262,15 +248,15 @@ class Dataset:
             raise UserError(f"{self.name}: examples have no '{unknown}'; {suggest(unknown, source.keys)}")
         return chosen
 
-    def _fit(self, source: Split, size: tuple[int, int] | None, channels: int | None) -> Fit:
+    def _resize(self, source: Split, size: tuple[int, int] | None, channels: int | None) -> Resize:
         if channels not in (None, 1, 3):
             raise UserError(f"channels={channels}: a picture has 1 (grey) or 3 (colour)")
         if size is None and source.image_shape is None:
             raise UserError(f"{self.name}: its pictures vary in size; give image_size=(height, width)")
-        return lambda image: fit_picture(image, size, channels)
+        return lambda image: resize_image(image, size, channels)
 
     def _decoded(self, split: str, size: tuple[int, int] | None, channels: int | None) -> Rows:
-        """Return a split with its pictures decoded and resized, made once."""
+        """Return a split with its images decoded and resized; it is made once."""
         key = (split, size, channels)
         if key not in self._in_memory:
             self._in_memory[key] = Rows.of(self.arrays(split, size, channels))

@@ -1,4 +1,4 @@
-"""`load(spec)`: one function for each kind of source, and what they share."""
+"""`load(spec)`: one function for each kind of source."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -10,15 +10,15 @@ from tfxfer.data.assembly import (
     assemble,
     check_classes,
     complete_splits,
+    image_digests,
+    image_folder,
     named_splits,
-    picture_digests,
-    picture_folder,
     subfolders,
 )
 from tfxfer.data.captions import from_captions, from_coco
 from tfxfer.data.dataset import Dataset
-from tfxfer.data.pictures import SUFFIXES, inspect
-from tfxfer.data.rows import Files
+from tfxfer.data.image_files import SUFFIXES, inspect_images
+from tfxfer.data.rows import ImageFiles
 from tfxfer.data.spec import CONTENT_ROLES, SPLIT_NAMES, Spec, check, existing_file, find_columns
 from tfxfer.data.splits import same_text
 from tfxfer.data.tables import read_header, read_lines, read_table
@@ -47,22 +47,22 @@ def load(
             "jsonl:PATH" (pictures are paths beside the file, or in one folder beside it), "captions:PATH" (CSV or
             JSON lines with picture and caption; all rows of a picture are one example), "coco:PATH" (captions in
             COCO's JSON), "text:PATH" (one text a line).
-        text: Column to use as text; several, as "title,description", are joined by a blank. Without it the
-            usual names are found by themselves; so too for the following.
-        label: Column to use as label. For "glyphs" also a fact: "script", "case", "diacritic", "face", …
-        image: Column of pictures.
+        text: Column to use as text; several, as "title,description", are joined by a blank. Without it a
+            column with one of the usual names is taken; the same holds for the following.
+        label: Column to use as label. For "glyphs" also "script", "case", "diacritic", "face", …
+        image: Column of images, as paths.
         question: Column of questions.
         answer: Column of answers.
         caption: Column of captions.
-        image_dir: Folder of the pictures that a file names, if it is not found beside the file.
+        image_dir: Folder of the images that a file names, if it is not found beside the file.
         data_dir: Folder for prepared data; default `$TFXFER_DATA` or the user's cache folder.
         download: Whether a TFDS data set may be downloaded.
-        seed: Another seed cuts other splits, where the source names none.
+        seed: Another seed gives other splits, where the source names none.
 
     Returns:
-        A `Dataset`. Splits that the source does not name are cut 80/10/10 by a hash of the content (the
-        picture's bytes, else the text without case): equal content never falls into two splits, in whatever
-        order it comes. Empty texts are kept and noted.
+        A `Dataset`. Splits that the source does not name are cut 80/10/10 by a hash of the content (the image's bytes,
+        else the text without case): equal content never falls into two splits, whatever the order. Empty texts are kept
+        and noted.
 
     Raises:
         UserError: when something is missing or cannot be used, naming file, row and remedy.
@@ -80,7 +80,7 @@ def load(
 
 
 def from_folder(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dataset:
-    """Load class folders of pictures: PATH/CLASS/…, or PATH/train/CLASS/… and so on."""
+    """Load class folders of images: PATH/CLASS/…, or PATH/train/CLASS/… and so on."""
     root = Path(spec.name).expanduser()
     tops = subfolders(root)
     named = {top: SPLIT_NAMES.get(top.name.lower()) for top in tops}
@@ -89,26 +89,26 @@ def from_folder(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> D
     paths, labels, splits = [], [], []
     for top in tops:
         for class_folder in subfolders(top) if has_splits else [top]:
-            found = list(_pictures(class_folder, refused))
-            if not found:
+            images = list(_images_in(class_folder, refused))
+            if not images:
                 raise UserError(f"{class_folder}: there is no picture in this class folder; add some or remove it")
-            paths += found
-            labels += [class_folder.name] * len(found)
-            splits += [(named[top] or "") if has_splits else ""] * len(found)
+            paths += images
+            labels += [class_folder.name] * len(images)
+            splits += [(named[top] or "") if has_splits else ""] * len(images)
     if not paths:
         raise UserError(f"{root}: there are no class folders with pictures under {', '.join(t.name for t in tops)}")
     _warn_refused(refused, root)
     relative = [path.relative_to(root).as_posix() for path in paths]
-    facts = inspect(paths, relative, root, folder)
-    files = Files.of(map(str, paths), facts)
+    infos = inspect_images(paths, relative, root, folder)
+    files = ImageFiles.of(map(str, paths), infos)
     notes = [f"{len(refused)} files that are not pictures were left out"] if refused else []
-    index = complete_splits([fact.sha256 for fact in facts], labels, splits, str(root), seed)
+    index = complete_splits([info.sha256 for info in infos], labels, splits, str(root), seed)
     check_classes(labels, index, relative.__getitem__)
-    return assemble(spec.source, {}, labels, files, picture_digests(relative, facts), index, notes)
+    return assemble(spec.source, {}, labels, files, image_digests(relative, infos), index, notes)
 
 
-def _pictures(folder: Path, refused: list[Path]) -> Iterable[Path]:
-    """Yield the pictures under a class folder in order; other files, but for hidden ones, go into `refused`."""
+def _images_in(folder: Path, refused: list[Path]) -> Iterable[Path]:
+    """Yield the images under a class folder in order; other files, but for hidden ones, go into `refused`."""
     for path in sorted(folder.rglob("*")):
         if path.name.startswith(".") or path.name.lower() in ("thumbs.db", "desktop.ini") or path.is_dir():
             continue
@@ -146,14 +146,14 @@ def from_table(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Da
     splits = [""] * len(lines)
     if split_column:
         splits = named_splits(table[split_column], lambda row: f"{path.name} row {lines[row]}")
-    pictures = joined.pop("image", None)
+    images = joined.pop("image", None)
     files, digests, keys = None, None, _content_keys(joined)
-    if pictures is not None:
-        places = [f"{path.name} row {line}: picture '{name}'" for line, name in zip(lines, pictures)]
-        beside = picture_folder(path, pictures, spec.image_dir)
-        facts = inspect([beside / name for name in pictures], places, beside, folder)
-        files = Files.of([str(beside / name) for name in pictures], facts)
-        digests, keys = picture_digests(pictures, facts), [fact.sha256 for fact in facts]
+    if images is not None:
+        places = [f"{path.name} row {line}: picture '{name}'" for line, name in zip(lines, images)]
+        root = image_folder(path, images, spec.image_dir)
+        infos = inspect_images([root / name for name in images], places, root, folder)
+        files = ImageFiles.of([str(root / name) for name in images], infos)
+        digests, keys = image_digests(images, infos), [info.sha256 for info in infos]
     notes = [
         f"{count:,} rows have an empty {role}" for role in joined if (count := sum(not v.strip() for v in joined[role]))
     ]
@@ -169,13 +169,13 @@ def _refuse_missing(values: list[str] | None, column: str, path: Path, lines: li
 
 
 def _content_keys(columns: dict[str, list[str]]) -> list[str]:
-    """Return what decides a row's split when there is no picture: its first text, compared without case."""
+    """Return the key of a row's split when there is no image: its first text, compared without case."""
     role = next((role for role in CONTENT_ROLES if role in columns), None)
     return [same_text(value) for value in columns[role]] if role else []
 
 
 def from_text(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dataset:
-    """Load a file with one text a line; blank lines are no texts."""
+    """Load a file with one text a line; blank lines are left out."""
     path = existing_file(spec)
     lines = read_lines(path)
     texts = [line.strip() for line in lines if line.strip()]

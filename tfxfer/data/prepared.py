@@ -1,4 +1,4 @@
-"""Data sets prepared by TensorFlow Datasets, ours among them: read once, held in memory when they fit."""
+"""Data sets prepared by TensorFlow Datasets, the built-in ones among them: read once, held in memory when they fit."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from tfxfer.data.assembly import check_classes, complete_splits, fingerprint_of, numbered
 from tfxfer.data.builders import BUILDERS
-from tfxfer.data.columns import Columns, channels, decoder, encoded_pictures, read_columns
+from tfxfer.data.columns import Columns, channels, decoder, encoded_images, read_columns
 from tfxfer.data.dataset import Dataset, Split
 from tfxfer.data.records import Records
 from tfxfer.data.rows import Rows
@@ -20,8 +20,8 @@ from tfxfer.data.spec import BUILT_IN, CONTENT_ROLES, SPLIT_NAMES, Spec, find_co
 from tfxfer.data.splits import SPLITS, class_order, same_text
 from tfxfer.errors import UserError
 
-IN_MEMORY = 256 * 2**20  # bytes of decoded pictures up to which they are held
-NO_FACT = ("", "-1")  # what a label column holds where an example has no such fact
+MAX_BYTES_IN_MEMORY = 256 * 2**20  # of decoded images
+NO_LABEL = ("", "-1")  # values of a label column for examples without such a label
 
 
 def from_tfds(spec: Spec, given: dict[str, str], folder: Path, seed: int, download: bool) -> Dataset:
@@ -30,16 +30,16 @@ def from_tfds(spec: Spec, given: dict[str, str], folder: Path, seed: int, downlo
     features = dict(builder.info.features.items())
     roles = _roles(spec, given, features)
     stored = _stored_splits(spec, builder)
-    in_memory = "image" in roles and _bytes(builder, features[roles["image"]], stored) <= IN_MEMORY
-    found = {split: read_columns(builder, split, features, roles, in_memory) for split in stored}
+    in_memory = "image" in roles and _bytes(builder, features[roles["image"]], stored) <= MAX_BYTES_IN_MEMORY
+    read = {split: read_columns(builder, split, features, roles, in_memory) for split in stored}
     columns: dict[str, Any] = {
-        key: np.concatenate([c.values[key] for c in found.values()]) for key in roles if key != "image"
+        key: np.concatenate([c.values[key] for c in read.values()]) for key in roles if key != "image"
     }
-    digests = [digest for c in found.values() for digest in c.digests]
-    where = [ours for split, ours in stored.items() for _ in range(len(found[split]))]
+    digests = [digest for c in read.values() for digest in c.digests]
+    given_splits = [ours for split, ours in stored.items() for _ in range(len(read[split]))]
     labels = _label_names(columns["label"], features[roles["label"]]) if "label" in roles else None
     keys = digests or [same_text(text.decode()) for text in columns[_content(roles)]]
-    index = complete_splits(keys, labels, where, spec.source, seed)
+    index = complete_splits(keys, labels, given_splits, spec.source, seed)
     index, notes = _with_known_classes(spec, given, labels, index)
     if labels is not None:
         kept = set(labels) if not notes else {labels[i] for rows in index.values() for i in rows}
@@ -47,7 +47,7 @@ def from_tfds(spec: Spec, given: dict[str, str], folder: Path, seed: int, downlo
         columns["label"] = numbered([label if label in kept else class_names[0] for label in labels], class_names)
     else:
         class_names = ()
-    whole = _table(builder, features, roles, columns, found)
+    whole = _table(builder, features, roles, columns, read)
     parts: dict[str, Split] = {split: whole.take(index[split]) for split in SPLITS}
     name = spec.source
     return Dataset(name, class_names, parts, fingerprint_of(parts, class_names, digests or None), notes)
@@ -64,7 +64,7 @@ def _prepared(spec: Spec, folder: Path, download: bool) -> Any:
         builder = built_in(spec, folder)
         if not builder.is_prepared():
             tfds.disable_progress_bar()
-            with contextlib.redirect_stdout(io.StringIO()):  # it says "Downloading", and nothing is downloaded
+            with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints "Downloading", but nothing is downloaded
                 builder.download_and_prepare()
         return builder
     try:
@@ -102,7 +102,7 @@ def _roles(spec: Spec, given: dict[str, str], features: dict[str, Any]) -> dict[
 
 
 def _stored_splits(spec: Spec, builder: Any) -> dict[str, str]:
-    """Return TFDS split -> ours; "" where the content is to decide."""
+    """Return TFDS split -> ours; "" where the split follows from the content."""
     if spec.split:
         try:
             builder.info.splits[spec.split]
@@ -133,11 +133,11 @@ def _table(
     features: dict[str, Any],
     roles: dict[str, str],
     columns: dict[str, Any],
-    found: dict[str, Columns],
+    read: dict[str, Columns],
 ) -> Rows | Records:
     """Return all examples, in the order in which they were read."""
     plain = {key: list(v) if v.dtype == object else v for key, v in columns.items()}
-    held = [c.pixels for c in found.values() if c.pixels is not None]
+    held = [c.pixels for c in read.values() if c.pixels is not None]
     if held:
         return Rows.of({"image": np.concatenate(held), **plain})
     if "image" not in roles:
@@ -145,41 +145,41 @@ def _table(
     feature = features[roles["image"]]
     decode = decoder(feature)
 
-    starts = dict(zip(found, np.cumsum([0, *map(len, found.values())]).tolist()))
+    starts = dict(zip(read, np.cumsum([0, *map(len, read.values())]).tolist()))
 
     def encoded(first: int, last: int) -> tuple[tf.data.Dataset, int]:
-        there = [split for split, start in starts.items() if start <= last and first < start + len(found[split])]
-        streams = (encoded_pictures(builder, split, roles["image"]) for split in there)
-        return reduce(tf.data.Dataset.concatenate, streams), starts[there[0]]
+        splits = [split for split, start in starts.items() if start <= last and first < start + len(read[split])]
+        streams = (encoded_images(builder, split, roles["image"]) for split in splits)
+        return reduce(tf.data.Dataset.concatenate, streams), starts[splits[0]]
 
     depth = channels(feature)
     shape = None if None in feature.shape else (*feature.shape[:2], depth)
-    facts = Rows.of(plain or {"number": np.arange(sum(map(len, found.values())))})
-    return Records(facts, encoded, decode, shape, depth)
+    table = Rows.of(plain or {"number": np.arange(sum(map(len, read.values())))})
+    return Records(table, encoded, decode, shape, depth)
 
 
 def _with_known_classes(
     spec: Spec, given: dict[str, str], labels: list[str] | None, index: dict[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Check the classes; of our own sets, leave out what has no such fact or is of a class unseen in train.
+    """Check the classes; of built-in sets, leave out examples without a label or of a class that is not in train.
 
-    The label of `glyphs/by_character`, if no other is chosen, is the character itself: its test characters
-    are unseen by intention, so all examples stay.
+    The label of `glyphs/by_character`, if no other is chosen, is the character itself. Its test characters are unseen
+    on purpose, so all examples stay.
     """
     if labels is None or not _is_built_in(spec):
         check_classes(labels, index, lambda row: f"{spec.source} example {row}")
         return index, ()
     if spec.name.startswith("glyphs") and given.get("label", "label") in ("label", "codepoint") and _unseen(spec):
-        return index, ("validation and test show characters that train does not: the labels are open",)
+        return index, ("validation and test have characters that train does not have: the labels are open",)
     names = np.array(labels)
-    known = {split: rows[~np.isin(names[rows], NO_FACT)] for split, rows in index.items()}
-    taught = {split: rows[np.isin(names[rows], names[known["train"]])] for split, rows in known.items()}
+    labelled = {split: rows[~np.isin(names[rows], NO_LABEL)] for split, rows in index.items()}
+    kept = {split: rows[np.isin(names[rows], names[labelled["train"]])] for split, rows in labelled.items()}
     column = given.get("label", "label")
-    without, strange = (_total(a) - _total(b) for a, b in ((index, known), (known, taught)))
-    notes = [f"{without:,} examples have no {column} and are left out"] if without else []
-    notes += [f"{strange:,} validation and test examples of classes absent from train are left out"] if strange else []
-    check_classes([labels[i] for rows in taught.values() for i in rows], {s: np.zeros(0, int) for s in SPLITS}, str)
-    return taught, tuple(notes)
+    unlabelled, unknown = (_total(a) - _total(b) for a, b in ((index, labelled), (labelled, kept)))
+    notes = [f"{unlabelled:,} examples have no {column} and are left out"] if unlabelled else []
+    notes += [f"{unknown:,} validation and test examples of classes absent from train are left out"] if unknown else []
+    check_classes([labels[i] for rows in kept.values() for i in rows], {s: np.zeros(0, int) for s in SPLITS}, str)
+    return kept, tuple(notes)
 
 
 def _is_built_in(spec: Spec) -> bool:

@@ -1,7 +1,7 @@
-"""Questions about characters, made of the facts that `glyphs` holds: which script, case, diacritic, number, dots.
+"""Questions about characters, made from the columns of `glyphs`: script, case, diacritic, number, dots.
 
-A question is asked only of characters that have an answer to it. Which of a question's wordings a character gets is
-decided by a hash of its name, so that everyone's questions are the same.
+A character gets only the questions that it has an answer to. A hash of its name chooses the wording of a question, so
+the questions are the same on every machine.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from tfxfer.data.splits import position
 
-NO_SCRIPT = ("", "Common", "Inherited", "Unknown")  # signs that many scripts share have none of their own
-WORDINGS: dict[str, tuple[str, ...]] = {  # what is asked for -> ways of asking
+NO_SCRIPT = ("", "Common", "Inherited", "Unknown")  # values for characters that many scripts share
+WORDINGS: dict[str, tuple[str, ...]] = {  # kind of question -> its wordings
     "script": ("which script is it?", "what script is this letter of?", "what is the script?"),
     "case": ("is it a capital or a small letter?", "upper or lower case?", "what case is the letter?"),
     "diacritic": ("which mark is on the letter?", "what is the letter with?", "which diacritic is it?"),
@@ -20,7 +20,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {  # what is asked for -> ways of asking
 
 
 class Question(NamedTuple):
-    """A question about one character: what it asks for, its words, and the answer."""
+    """A question about one character: its kind, its text, and the answer."""
 
     kind: str
     text: str
@@ -31,7 +31,7 @@ def questions_about(facts: Mapping[str, str | int]) -> Iterator[Question]:
     """Yield the questions about a character that have an answer.
 
     Args:
-        facts: "caption" and the facts of `tfxfer.data.builders.facts.facts_of`.
+        facts: "caption" and the columns of `tfxfer.data.builders.facts.facts_of`.
 
     >>> facts = {"caption": "LATIN SMALL LETTER E WITH ACUTE", "script": "Latin", "case": "lower"}
     >>> facts |= {"diacritic": "acute", "numeric": "", "braille_dots": -1}
@@ -40,12 +40,12 @@ def questions_about(facts: Mapping[str, str | int]) -> Iterator[Question]:
     """
     for kind, answer in _answers(facts).items():
         if answer:
-            ways = WORDINGS[kind]
-            yield Question(kind, ways[int(position(f"{kind} {facts['caption']}") * len(ways))], answer)
+            wordings = WORDINGS[kind]
+            yield Question(kind, wordings[int(position(f"{kind} {facts['caption']}") * len(wordings))], answer)
 
 
 def _answers(facts: Mapping[str, str | int]) -> dict[str, str]:
-    """Return kind -> answer, "" where a character has none. Only letters with case are asked for diacritics."""
+    """Return kind -> answer, "" where a character has none. Only letters with case have a question about diacritics."""
     cased = facts["case"] in ("upper", "lower")
     dots = int(facts["braille_dots"])
     return {

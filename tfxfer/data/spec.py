@@ -1,4 +1,4 @@
-"""What a spec string means, and the checks that need neither TensorFlow nor a pass over the data."""
+"""Parse the spec of a data set, with the checks that need neither TensorFlow nor a pass over the data."""
 
 import re
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ PATH_KINDS = {  # kind -> what its path is
     "folder": "a folder of class folders",
     "csv": "a CSV file",
     "jsonl": "a file with one JSON object a line",
-    "captions": "a CSV or JSON-lines file with a picture and a caption a row",
-    "coco": "a JSON file of captions as COCO has them",
+    "captions": "a CSV or JSON-lines file with an image and a caption a row",
+    "coco": "a JSON file of captions in COCO's format",
     "text": "a file with one text a line",
 }
 WITHOUT_COLUMNS = {"folder": "a folder", "coco": "a COCO file", "text": "a text file"}
-USUAL_NAMES: dict[str, tuple[str, ...]] = {  # role -> column names that are found by themselves, best first
+USUAL_NAMES: dict[str, tuple[str, ...]] = {  # role -> column names that are recognised, best first
     "text": ("text", "sentence", "title", "phrase", "review", "content", "document", "description", "name"),
     "label": ("label", "labels", "class", "category", "target", "sentiment", "topic", "language"),
     "image": ("image", "picture", "photo", "img", "image_path", "filename", "file", "path"),
@@ -73,7 +73,7 @@ class Spec:
         name: Built-in name, TFDS name (with configuration), or path.
         config: Configuration of a built-in set.
         split: TFDS split to use alone, e.g. "train[:10%]", or None.
-        image_dir: Folder of the pictures that a file names, or None to look for it near the file.
+        image_dir: Folder of the images that a file names, or None to look for it near the file.
     """
 
     source: str
@@ -85,7 +85,7 @@ class Spec:
 
 
 def parse(spec: str) -> Spec:
-    """Return what `spec` names; raises `UserError` with the nearest known name for a typo.
+    """Parse a spec; raises `UserError` with the nearest known name for a typo.
 
     >>> parse("languages/latin")
     Spec(source='languages/latin', kind='languages', name='languages', config='latin', split=None, image_dir=None)
@@ -136,8 +136,8 @@ def check(
 ) -> Spec:
     """Do every check of `load` that is cheap, and return the parsed spec.
 
-    Looks whether the file or folder exists, whether the columns asked for exist in its first row, and whether
-    a TFDS data set is prepared or may be downloaded. Starts no TensorFlow.
+    Checks that the file or folder exists, that the given columns are in its header, and that a TFDS data set is
+    prepared or may be downloaded. Starts no TensorFlow.
 
     Args:
         spec: As for `load`.
@@ -260,12 +260,12 @@ def caption_columns(given: dict[str, str], path: Path) -> tuple[str, list[str], 
     """Return "csv" or "jsonl", the header, and role -> column of a captions file: "image", "caption" and those given.
 
     Raises:
-        UserError: when there is no column of pictures or captions, or the file is of another kind.
+        UserError: when there is no column of images or captions, or the file is of another kind.
     """
-    strange = next((role for role in given if role not in ("image", "caption", "label")), None)
-    if strange:
+    unknown = next((role for role in given if role not in ("image", "caption", "label")), None)
+    if unknown:
         raise UserError(
-            f"{path.name}: a captions file has pictures and captions; leave out {strange}={given[strange]!r}"
+            f"{path.name}: a captions file has pictures and captions; leave out {unknown}={given[unknown]!r}"
         )
     kind = "jsonl" if looks_like_json_lines(path) else "csv"
     header = read_header(path, kind)

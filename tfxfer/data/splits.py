@@ -1,4 +1,4 @@
-"""Who goes where: splits by a stable hash of the content, classes in order, and draws of n labels a class."""
+"""Splits by a stable hash of the content, classes in order, and draws of n labels a class."""
 
 import hashlib
 import unicodedata
@@ -42,8 +42,8 @@ def cut(
 ) -> dict[str, np.ndarray]:
     """Cut N examples into splits by their content, whatever their order.
 
-    Equal keys always share a split, so that nothing leaks. Two repairs keep tiny sets usable: a class with no
-    training example gets its first one back, and an empty split gets one from train.
+    Equal keys always share a split, so that nothing leaks. Two repairs keep tiny sets usable: of a class without
+    training examples, the key of the lowest hash is moved to train; an empty split gets one key from train.
 
     Args:
         keys: N strings, equal where the content is equal.
@@ -57,31 +57,31 @@ def cut(
     Raises:
         UserError: when there are too few distinct examples for the repairs.
     """
-    home = {key: split_of(key, shares) for key in set(keys)}
+    assigned = {key: split_of(key, shares) for key in set(keys)}
     groups: dict[str, set[str]] = defaultdict(set)  # class -> its keys
     for key, label in zip(keys, labels if labels is not None else [""] * len(keys)):
         groups[label].add(key)
     for label in sorted(groups):
-        if all(home[key] != "train" for key in groups[label]):
-            home[min(groups[label], key=position)] = "train"
+        if all(assigned[key] != "train" for key in groups[label]):
+            assigned[min(groups[label], key=position)] = "train"
     for split in shares:
-        if split not in home.values():
-            home[_spare(home, groups, shares, place)] = split
-    where = np.array([home[key] for key in keys])
-    return {split: np.flatnonzero(where == split) for split in shares}
+        if split not in assigned.values():
+            assigned[_spare(assigned, groups, shares, place)] = split
+    split_names = np.array([assigned[key] for key in keys])
+    return {split: np.flatnonzero(split_names == split) for split in shares}
 
 
-def _spare(home: dict[str, str], groups: dict[str, set[str]], shares: dict[str, float], place: str) -> str:
-    """Return the training key nearest to the other splits that no class needs as its only one."""
+def _spare(assigned: dict[str, str], groups: dict[str, set[str]], shares: dict[str, float], place: str) -> str:
+    """Return the training key of the highest hash that is not the only key of a class."""
     needed = set()
     for keys in groups.values():
-        in_train = [key for key in keys if home[key] == "train"]
+        in_train = [key for key in keys if assigned[key] == "train"]
         needed |= set(in_train) if len(in_train) == 1 else set()
-    spare = [key for key, split in home.items() if split == "train" and key not in needed]
+    spare = [key for key, split in assigned.items() if split == "train" and key not in needed]
     if not spare:
         raise UserError(
-            f"{place}: {len(home)} distinct examples are too few to cut into {', '.join(shares)}; "
-            "add examples, or say who goes where (a 'split' column, or train/validation/test folders)"
+            f"{place}: {len(assigned)} distinct examples are too few to cut into {', '.join(shares)}; "
+            "add examples, or name the split of each (a 'split' column, or train/validation/test folders)"
         )
     return max(spare, key=position)
 

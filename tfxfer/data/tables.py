@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tfxfer.errors import UserError
 
-_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape what no UTF-8 text can hold
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape half of a character, UTF-8 cannot hold it
 csv.field_size_limit(2**31 - 1)  # the default of 128 KiB a field refuses long documents
 
 
@@ -55,7 +55,7 @@ def read_table(path: Path, kind: str, columns: list[str]) -> tuple[dict[str, lis
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 file without their ends; the nothing behind the last line end is no line."""
+    """Return the lines of a UTF-8 file without line ends; nothing follows the last line end."""
     lines = [line.removesuffix("\r") for line in _decode(path, path.read_bytes()).split("\n")]
     return lines if lines[-1] else lines[:-1]
 
@@ -74,11 +74,11 @@ def read_json(path: Path) -> object:
             "the file may be cut off: copy it again"
         ) from error
     except RecursionError as error:
-        raise UserError(f"{path.name}: not a data set, but lists within lists without end") from error
+        raise UserError(f"{path.name}: lists are nested too deeply; this is not a data set") from error
 
 
 def looks_like_json_lines(path: Path) -> bool:
-    """Return whether a file's first mark is a bracket of JSON; CSV begins with a column's name."""
+    """Return whether the first character of a file is a bracket of JSON; CSV begins with a column's name."""
     with path.open("rb") as file:
         return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 

@@ -1,11 +1,13 @@
-"""Metrics and verdicts on arrays of predictions and on records. Nothing here knows a model.
+"""Metrics and verdicts on arrays of predictions and on records. No module here imports a model or a recipe.
 
-- `classification`: accuracy, precision, recall, F1, confusion, calibration of one set of predictions.
+- `classification`: accuracy, precision, recall, F1, confusion matrix and calibration of one set of predictions.
 - `captions`: BLEU, ROUGE-L, CIDEr and more of captions against references.
-- `retrieval`: recall and ranks of a matrix of similarities, both ways.
-- `vqa`: accuracy of answers to questions about pictures, by kind, and what the question alone gives.
-- `verdict`: did arm `a` score better than arm `b` on the same test examples?
-- `summary`, `verdicts`, `headline`: what a whole `Comparison` says.
+- `retrieval`: recall@k and ranks of a similarity matrix, in both directions.
+- `vqa`: accuracy of visual question answering, by kind of question, and the accuracy of a question-only prior.
+- `tfxfer.evaluate.image_ablation`: whether a model's scores depend on its images.
+- `verdict`: whether arm `a` scores better than arm `b` on the same test examples.
+- `summary`, `verdicts`, `headline`: the results of a whole `Comparison`.
+- `tfxfer.evaluate.arms`: roles and names of arms.
 """
 
 from tfxfer.evaluate.captions import captions

@@ -1,7 +1,7 @@
-"""Caption metrics in pure Python: BLEU, ROUGE-L, CIDEr, CIDEr-D, token F1, exact match, and how alike captions are.
+"""Caption metrics in pure Python: BLEU, ROUGE-L, CIDEr, CIDEr-D, token F1, exact match, and diversity of captions.
 
-Texts are split at spaces and nothing else, so lower-case them and take punctuation off first, on both sides alike.
-The figures are those of pycocoevalcap on the same tokens, without Java.
+Texts are split at spaces only. Lower-case them and remove punctuation first, in candidates and references alike. The
+scores equal those of pycocoevalcap on the same tokens, without Java.
 """
 
 import math
@@ -32,9 +32,9 @@ def captions(
     """Score captions against references.
 
     Args:
-        candidates: N captions, one a picture.
+        candidates: N captions, one for each image.
         references: N lists of one or more reference captions.
-        frequencies: Document frequencies for CIDEr and CIDEr-D; by default those of `references`. With one picture
+        frequencies: Document frequencies for CIDEr and CIDEr-D; by default those of `references`. With one image
             these make every CIDEr 0.
         per_caption: Also return "per_caption": name -> float [N], for a bootstrap over captions.
 
@@ -44,7 +44,7 @@ def captions(
         among all, Li et al. 2016) and "identical_share" (share of the most frequent caption).
 
     Raises:
-        UserError: No captions, other numbers of references than captions, or a caption without references.
+        UserError: No captions, unequal numbers of captions and lists of references, or a caption without references.
 
     >>> scores = captions(["a red cat", "a dog"], [["a red cat"], ["the dog", "a small dog"]])
     >>> scores["exact_match"], round(scores["token_f1"], 3), round(scores["rouge_l"], 3)
@@ -52,7 +52,7 @@ def captions(
     """
     _check(candidates, references)
     if frequencies is None and len(references) == 1:
-        warnings.warn("CIDEr of one picture is 0: give document frequencies of a larger set", stacklevel=2)
+        warnings.warn("CIDEr of one image is 0: give document frequencies of a larger set", stacklevel=2)
     given = [text.split() for text in candidates]
     wanted = [[text.split() for text in texts] for texts in references]
     each = {name: np.array([score(c, r) for c, r in zip(given, wanted)]) for name, score in _CAPTION_SCORES.items()}
@@ -77,41 +77,43 @@ def _check(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> No
     if not len(candidates):
         raise UserError("there are no captions to score")
     if len(candidates) != len(references):
-        raise UserError(f"{len(candidates)} captions, but references of {len(references)} pictures; give one list each")
+        raise UserError(
+            f"{len(candidates)} captions, but references of {len(references)} images; give one list for each caption"
+        )
     if isinstance(candidates, str) or any(isinstance(texts, str) for texts in references):
-        raise UserError("captions are a list of texts, and references a list of lists of texts")
+        raise UserError("captions must be a list of texts, and references a list of lists of texts")
     for row, texts in enumerate(references):
         if not len(texts):
-            raise UserError(f"caption {row} ('{candidates[row]}') has no reference; leave the picture out")
+            raise UserError(f"caption {row} ('{candidates[row]}') has no reference; leave the image out")
 
 
 def _bleu_counts(candidate: list[str], references: list[list[str]]) -> list[float]:
-    """Return the right n-grams [4], the n-grams [4], the length, and the length of the closest reference."""
-    right, total = [], []
+    """Return matched n-grams [4], n-grams [4], the length, and the length of the closest reference, in tokens."""
+    matched, total = [], []
     for n in ORDERS:
         most: Grams = Counter()
         for reference in references:
             most |= grams(reference, n)
-        right.append((grams(candidate, n) & most).total())
+        matched.append((grams(candidate, n) & most).total())
         total.append(max(0, len(candidate) - n + 1))
     closest = min((abs(len(r) - len(candidate)), len(r)) for r in references)[1]
-    return [*right, *total, len(candidate), closest]
+    return [*matched, *total, len(candidate), closest]
 
 
 def _bleu(counts: Sequence[float]) -> list[float]:
-    """Return BLEU-1 … BLEU-4 of summed counts; the tiny constants are those of the COCO caption code."""
-    right, total, length, closest = counts[:4], counts[4:8], counts[8], counts[9]
+    """Return BLEU-1 … BLEU-4 of summed counts; the small constants are those of the COCO caption code."""
+    matched, total, length, closest = counts[:4], counts[4:8], counts[8], counts[9]
     ratio = (length + 1e-15) / (closest + 1e-9)
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
     product, found = 1.0, []
     for n in ORDERS:
-        product *= (right[n - 1] + 1e-15) / (total[n - 1] + 1e-9)
+        product *= (matched[n - 1] + 1e-15) / (total[n - 1] + 1e-9)
         found.append(float(product ** (1 / n) * brevity))
     return found
 
 
 def _rouge_l(candidate: list[str], references: list[list[str]]) -> float:
-    """F of the longest common subsequence; precision and recall are each the best over the references."""
+    """F score of the longest common subsequence; precision and recall are each the maximum over the references."""
     common = [_longest_common(candidate, reference) for reference in references]
     precision = max(c / max(1, len(candidate)) for c in common)
     recall = max(c / max(1, len(r)) for c, r in zip(common, references))
@@ -131,7 +133,7 @@ def _longest_common(a: list[str], b: list[str]) -> int:
 
 
 def _token_f1(candidate: list[str], references: list[list[str]]) -> float:
-    """The best F1 over the references of the two bags of tokens (as SQuAD scores answers)."""
+    """Maximum over the references of the F1 of the two bags of tokens (as in SQuAD)."""
     bag = Counter(candidate)
     return max(2 * (bag & Counter(r)).total() / max(1, len(candidate) + len(r)) for r in references)
 

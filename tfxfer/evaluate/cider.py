@@ -1,4 +1,4 @@
-"""CIDEr and CIDEr-D (Vedantam et al. 2015) of a whole set of captions at once, with NumPy."""
+"""CIDEr and CIDEr-D (Vedantam et al. 2015) of a set of captions, vectorised with NumPy."""
 
 import json
 from collections import Counter
@@ -11,16 +11,16 @@ import numpy as np
 from tfxfer.errors import UserError
 
 ORDERS = (1, 2, 3, 4)  # lengths of the n-grams
-SIGMA = 6.0  # CIDEr-D: tolerance of a difference in length, in tokens
+SIGMA = 6.0  # CIDEr-D: standard deviation of the Gaussian length penalty
 
 
 @dataclass(frozen=True)
 class DocumentFrequencies:
-    """In how many pictures' references each n-gram stands: what CIDEr weighs rare words by.
+    """Document frequencies for the tf-idf weights of CIDEr: the number of images whose references contain an n-gram.
 
     Attributes:
-        pictures: Number of pictures counted.
-        counts: n-gram -> number of pictures.
+        pictures: Number of images.
+        counts: n-gram -> number of images.
 
     >>> found = DocumentFrequencies.of([["a cat", "the cat"], ["a dog"]])
     >>> found.pictures, found.counts[("a",)], found.counts[("cat",)]
@@ -32,11 +32,11 @@ class DocumentFrequencies:
 
     @classmethod
     def of(cls, references: Sequence[Sequence[str]]) -> "DocumentFrequencies":
-        """Count over the references [N pictures, any number each]."""
-        texts = _Texts([text.split() for each in references for text in each], _pictures(references))
+        """Return the document frequencies of references: N images, a list of texts for each."""
+        texts = _Texts([text.split() for each in references for text in each], _image_of(references))
         counts: Counter[tuple[str, ...]] = Counter()
         for grams in texts.orders():
-            names, found = grams.names(texts.words), grams.in_pictures(texts.picture)
+            names, found = grams.names(texts.words), grams.in_images(texts.image)
             counts.update({name: int(count) for name, count in zip(names, found)})
         return cls(len(references), counts)
 
@@ -51,7 +51,7 @@ class DocumentFrequencies:
         """Read what `save` wrote.
 
         Raises:
-            UserError: The file is not of that form.
+            UserError: The file has another format.
         """
         try:
             plain = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -67,9 +67,9 @@ def cider(
 ) -> dict[str, np.ndarray]:
     """Return "cider" and "cider_d" of each caption, float64 [N], 0 … 10.
 
-    For n = 1 … 4 an n-gram weighs tf · (ln N − ln max(1, df)). CIDEr is the cosine of the two weighted vectors;
-    CIDEr-D clips the caption's weights at the reference's and multiplies by exp(−Δℓ²/2σ²), Δℓ the difference in
-    bigrams. Both are means over n and over references, times 10.
+    For n = 1 … 4 the weight of an n-gram is tf · (ln N − ln max(1, df)). CIDEr is the cosine of the two weight vectors;
+    CIDEr-D clips the caption's weights at those of the reference and multiplies by exp(−Δℓ²/2σ²), where Δℓ is the
+    difference in the number of bigrams. Both are means over n and over references, times 10.
 
     Args:
         candidates: N captions.
@@ -77,44 +77,44 @@ def cider(
         frequencies: Document frequencies; by default those of `references`.
     """
     size = len(candidates)
-    picture = np.concatenate([np.arange(size), _pictures(references)])  # of each text: captions first, then references
-    texts = _Texts([text.split() for text in (*candidates, *(t for each in references for t in each))], picture)
+    image = np.concatenate([np.arange(size), _image_of(references)])  # [T]: captions first, then references
+    texts = _Texts([text.split() for text in (*candidates, *(t for each in references for t in each))], image)
     pictures = frequencies.pictures if frequencies else len(references)
-    plain, clipped = np.zeros(len(picture)), np.zeros(len(picture))
+    plain, clipped = np.zeros(len(image)), np.zeros(len(image))
     for grams in texts.orders():
         known: np.ndarray
         if frequencies:
             known = np.array([frequencies.counts[name] for name in grams.names(texts.words)], float)
         else:
-            known = grams.in_pictures(picture, first=size)
+            known = grams.in_images(image, first=size)
         idf = np.log(max(1, pictures)) - np.log(np.maximum(1, known))
-        cosine, clip = _similarity(grams, grams.count * idf[grams.gram], picture, size)
+        cosine, clip = _similarity(grams, grams.count * idf[grams.gram], image, size)
         plain += cosine
         clipped += clip
     bigrams = np.maximum(0, texts.lengths - 1)
-    clipped *= np.exp(-((bigrams - bigrams[picture]) ** 2) / (2 * SIGMA**2))
-    share = 10 / len(ORDERS) / np.bincount(picture[size:], minlength=size)
+    clipped *= np.exp(-((bigrams - bigrams[image]) ** 2) / (2 * SIGMA**2))
+    share = 10 / len(ORDERS) / np.bincount(image[size:], minlength=size)
     return {
-        "cider": share * np.bincount(picture[size:], plain[size:], size),
-        "cider_d": share * np.bincount(picture[size:], clipped[size:], size),
+        "cider": share * np.bincount(image[size:], plain[size:], size),
+        "cider_d": share * np.bincount(image[size:], clipped[size:], size),
     }
 
 
-def _pictures(references: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return the picture of each reference, int [R]."""
+def _image_of(references: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return the image of each reference, int [R]."""
     return np.repeat(np.arange(len(references)), [len(each) for each in references])
 
 
 @dataclass(frozen=True)
 class _Grams:
-    """The n-grams of one length in all texts: E entries, one for each text and each different n-gram in it.
+    """The n-grams of one length in all texts: E entries, one for each text and each distinct n-gram in it.
 
     Attributes:
         order: n.
         text: int [E], sorted.
         gram: int [E], number of the n-gram; sorted within a text.
-        count: int [E], how often it stands there.
-        start: int [G], for each n-gram one place among all tokens where it begins.
+        count: int [E], number of occurrences of the n-gram in the text.
+        start: int [G], for each n-gram the position of one occurrence among all tokens.
     """
 
     order: int
@@ -124,36 +124,36 @@ class _Grams:
     start: np.ndarray
 
     def names(self, words: Sequence[str]) -> list[tuple[str, ...]]:
-        """Return the n-grams in words."""
-        return [tuple(words[place : place + self.order]) for place in self.start.tolist()]
+        """Return the n-grams as tuples of words."""
+        return [tuple(words[start : start + self.order]) for start in self.start.tolist()]
 
-    def in_pictures(self, picture: np.ndarray, first: int = 0) -> np.ndarray:
-        """Return in how many pictures each n-gram stands, counting texts from `first` on."""
+    def in_images(self, image: np.ndarray, first: int = 0) -> np.ndarray:
+        """Return the number of images with each n-gram, int [G], counting texts from `first` on."""
         rows = self.text >= first
-        pairs = np.unique(picture[self.text[rows]] * max(1, len(self.start)) + self.gram[rows])
+        pairs = np.unique(image[self.text[rows]] * max(1, len(self.start)) + self.gram[rows])
         return np.bincount(pairs % max(1, len(self.start)), minlength=len(self.start))
 
 
 class _Texts:
-    """Texts as one long list of tokens.
+    """Texts as one concatenated list of tokens.
 
     Args:
         tokens: The tokens of each text.
-        picture: int, the picture that each text belongs to.
+        image: int [T], the image of each text.
     """
 
-    def __init__(self, tokens: list[list[str]], picture: np.ndarray) -> None:
-        self.picture = picture
+    def __init__(self, tokens: list[list[str]], image: np.ndarray) -> None:
+        self.image = image
         self.lengths = np.array([len(each) for each in tokens], np.int64)
         self.words = [word for each in tokens for word in each]
         numbers: dict[str, int] = {}
         self.token = np.array([numbers.setdefault(word, len(numbers)) for word in self.words], np.int64)
         self.size = len(numbers)
         self.text = np.repeat(np.arange(len(tokens)), self.lengths)
-        self.left = np.cumsum(self.lengths)[self.text] - np.arange(len(self.words))  # tokens until the text ends
+        self.left = np.cumsum(self.lengths)[self.text] - np.arange(len(self.words))  # tokens to the end of the text
 
     def orders(self) -> Iterator[_Grams]:
-        """Yield the n-grams of each length; one of n tokens is a pair: one of n − 1 tokens, and the token after it."""
+        """Yield the n-grams of each length; an n-gram is encoded as an (n − 1)-gram and the token after it."""
         gram = np.zeros(len(self.token), np.int64)
         for order in ORDERS:
             places = np.flatnonzero(self.left >= order)
@@ -164,25 +164,25 @@ class _Texts:
             yield _Grams(order, *np.divmod(entries, max(1, len(start))), count, places[start])
 
 
-def _similarity(grams: _Grams, weight: np.ndarray, picture: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each text its cosine with its picture's caption, plain and with the caption's weights clipped.
+def _similarity(grams: _Grams, weight: np.ndarray, image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cosine of each text with the caption of its image, plain and with the caption's weights clipped.
 
     Args:
         grams: The n-grams of one length.
         weight: float [E].
-        picture: int [T]; texts 0 … size − 1 are the captions.
+        image: int [T]; texts 0 … size − 1 are the captions.
         size: Number of captions.
     """
     width = max(1, len(grams.start))
-    captions = int(np.searchsorted(grams.text, size))  # entries before this one are of captions
+    captions = int(np.searchsorted(grams.text, size))  # entries before this one belong to captions
     keys = grams.text[:captions] * width + grams.gram[:captions]
-    wanted = picture[grams.text] * width + grams.gram  # the same n-gram in the caption of the same picture
-    place = np.minimum(np.searchsorted(keys, wanted), max(0, captions - 1))
-    shared = np.flatnonzero(keys[place] == wanted) if captions else np.zeros(0, int)
-    text, ours, theirs = grams.text[shared], weight[place[shared]], weight[shared]
-    length = np.sqrt(np.bincount(grams.text, weight**2, len(picture)))
-    lengths = length * length[picture]
+    wanted = image[grams.text] * width + grams.gram  # the same n-gram in the caption of the same image
+    position = np.minimum(np.searchsorted(keys, wanted), max(0, captions - 1))
+    shared = np.flatnonzero(keys[position] == wanted) if captions else np.zeros(0, int)
+    text, candidate, reference = grams.text[shared], weight[position[shared]], weight[shared]
+    length = np.sqrt(np.bincount(grams.text, weight**2, len(image)))
+    lengths = length * length[image]
     scale = (lengths > 0) / np.where(lengths > 0, lengths, 1)
-    cosine = np.bincount(text, ours * theirs, len(picture)) * scale
-    clipped = np.bincount(text, np.minimum(ours, theirs) * theirs, len(picture)) * scale
+    cosine = np.bincount(text, candidate * reference, len(image)) * scale
+    clipped = np.bincount(text, np.minimum(candidate, reference) * reference, len(image)) * scale
     return cosine, clipped

@@ -1,4 +1,4 @@
-"""How good are predicted classes, and can their probabilities be believed?"""
+"""Classification metrics: accuracy, precision, recall, F1, confusion matrix, and calibration of probabilities."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from tfxfer.errors import UserError, suggest
 
 BINS = 15  # of equal width on the top probability, as in Guo et al. 2017
-SUM_TOLERANCE = 1e-3  # float32 softmax errs by 1e-6; sums of half-precision outputs by a few 1e-4
+SUM_TOLERANCE = 1e-3  # error of a float32 softmax: 1e-6; of half-precision outputs: a few 1e-4
 
 
 def classification(
@@ -33,7 +33,7 @@ def classification(
 
     Raises:
         UserError: Nothing to score, lengths that differ, a label outside the classes, or probabilities that
-            are NaN, negative or do not sum to 1. The row is named (counted from 0).
+            are NaN, negative or do not sum to 1. The error names the row, counted from 0.
 
     >>> classification(["cat", "dog", "dog"], ["cat", "dog", "cat"], ["cat", "dog"])["confusion"]
     [[1, 0], [1, 1]]
@@ -136,7 +136,7 @@ def _probability_scores(true: np.ndarray, probabilities: np.ndarray) -> dict[str
 
 
 def _checked_probabilities(rows: np.ndarray, class_names: Sequence[str] | None) -> np.ndarray:
-    """Return float64 [N, C] whose rows sum to 1 exactly, or say which row cannot be probabilities."""
+    """Return float64 [N, C] whose rows sum to 1 exactly; raise `UserError` naming the row that is no distribution."""
     if rows.dtype.kind not in "fiub":
         raise UserError(f"probabilities must be numbers [N, C], not {rows.dtype}.")
     rows = rows.astype(np.float64)
@@ -168,13 +168,13 @@ def _names(
         return [str(number) for number in range(probabilities.shape[1])]
     both = [np.ravel(np.asarray(labels)), np.ravel(predicted)]
     if any(values.dtype.kind not in "fiub" for values in both if values.size):
-        raise UserError("labels are names: give class_names as well, so that their order is known.")
+        raise UserError("labels are names: give class_names as well, which define their order.")
     highest = max((float(np.nan_to_num(values).max()) for values in both if values.size), default=-1.0)
     return [str(number) for number in range(int(highest) + 1)]
 
 
 def _class_numbers(given: ArrayLike, names: list[str], what: str) -> np.ndarray:
-    """Return int64 [N] class numbers of numbers or names; the first row outside the classes is named."""
+    """Return int64 [N] class numbers of numbers or names; raise `UserError` for the first row outside the classes."""
     values = np.asarray(given)
     if values.ndim != 1:
         raise UserError(f"{what}s must be a list of N classes, not an array of shape {list(values.shape)}.")

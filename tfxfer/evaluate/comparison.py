@@ -1,8 +1,8 @@
-"""What a `Comparison` says: a row for each arm and budget, the verdicts, and the headline.
+"""The results of a `Comparison`: a row for each arm and budget, the verdicts, and the headline.
 
 One comparison is declared the primary one before any run: `transfer` against `random`, with each example's
-difference averaged over the label budgets. All others are secondary, because of twenty intervals at 95 %
-about one misses the truth by chance.
+difference averaged over the budgets. All others are secondary, because of twenty intervals at 95 % about one
+misses the true difference by chance.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tfxfer.evaluate.verdict import ARM_PHRASES, Verdict, interval, signed, verdict
+from tfxfer.evaluate.arms import BASELINE, NAIVE, TRAINED, capitalised, describe, outcome
+from tfxfer.evaluate.verdict import Verdict, interval, signed, verdict
 from tfxfer.records import Comparison
 
 PRIMARY = ("transfer", "random")
 POOLED = "pooled"
-PLAIN = ("native", "neighbour")  # what needs no transfer: the plain way to do a task
-WHOLE = ("scratch", "finetune")  # arms in which every weight is trained
-MEASURES = {  # name -> what people call it
+MEASURES = {  # name -> name in a text
     "accuracy": "accuracy",
     "recall_at_1": "recall@1",
     "recall_at_5": "recall@5",
@@ -29,11 +28,11 @@ MEASURES = {  # name -> what people call it
     "exact_match": "exact match",
     "question_accuracy": "accuracy",
 }
-RATIOS = ("question_accuracy",)  # shares whose single scores may lie outside 0..1
+RATIOS = ("question_accuracy",)  # ratios in 0..1 whose scores by example may lie outside 0..1
 
 
 def measure_name(measure: str) -> str:
-    """Return what people call a measure.
+    """Return the name of a measure in a text.
 
     >>> measure_name("recall_at_1"), measure_name("my_own")
     ('recall@1', 'my own')
@@ -44,11 +43,11 @@ def measure_name(measure: str) -> str:
 def summary(
     comparison: Comparison, *, measure: str | None = None, level: float = 0.95, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Return a row for each arm and budget that was tried, arms in their order, budgets ascending.
+    """Return a row for each arm and budget that was run, arms in their order, budgets ascending.
 
     Args:
         comparison: The records.
-        measure: What is averaged; the comparison's first measure by default.
+        measure: The score to average; the comparison's first measure by default.
         level: Confidence level of the intervals.
         seed: Seed of the bootstrap.
 
@@ -104,16 +103,17 @@ def verdicts(
 
 
 def headline(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> str:
-    """Say in a few sentences whether transfer helped, at which budgets, and how the other arms did."""
+    """Return in a few sentences whether transfer helped, at which budgets, and how the other arms compare."""
     return " ".join(story(comparison, level=level, seed=seed))
 
 
 def story(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list[str]:
     """Return the sentences of `headline`.
 
-    The first is the primary comparison; when it cannot be made, it says why. The second names the budgets,
-    where there are several. Then transfer is compared with the plain baseline of its task, and with the networks that
-    were trained whole, where these were run. Last come the other measures, each with its own word.
+    The first is the primary comparison; when it cannot be made, the reason. The second names the budgets, where there
+    are several. Then transfer is compared with the baselines of its task, and with the networks of which every weight
+    is trained, where these were run. Naive baselines are named where transfer is not better. Last come the other
+    measures, each with its own verdict.
     """
     subject, control = PRIMARY
     rows = verdicts(comparison, subject, control, level=level, seed=seed)
@@ -123,24 +123,30 @@ def story(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list
     primary = next((row for row in rows if row["role"] == "primary"), None)
     if primary is None:
         return ["No overall verdict: no seed of both arms succeeded at every budget.", _by_budget(rows, unit)]
-    sentences = [_sentence(primary, unit)]
+    sentences = [_sentence(comparison, primary)]
     if len(primary["budgets"]) > 1:
         sentences.append(_by_budget(rows, unit))
-    for arm in PLAIN:
-        plain = verdicts(comparison, subject, arm, level=level, seed=seed)
-        if plain:
-            sentences.append(_plain_sentence(plain, primary["budgets"], unit))
-    whole = [verdicts(comparison, subject, arm, level=level, seed=seed)[-1:] for arm in WHOLE]
-    if any(whole):
-        sentences.append(_whole_sentence(comparison, [row for rows in whole for row in rows]))
+    trained: list[dict[str, Any]] = []
+    for arm in comparison.arms:
+        role = describe(comparison.about, arm).role
+        if arm == subject or role not in (BASELINE, NAIVE, TRAINED):
+            continue
+        rows = verdicts(comparison, subject, arm, level=level, seed=seed)
+        if role == TRAINED:
+            trained += rows[-1:]
+        elif rows and (role == BASELINE or rows[-1]["word"] != "helped"):
+            sentences.append(_baseline_sentence(comparison, rows, primary["budgets"]))
+    if trained:
+        sentences.append(_trained_sentence(comparison, trained))
     for measure in comparison.measures[1:]:
         rows = verdicts(comparison, subject, control, measure=measure, level=level, seed=seed)
-        sentences += [f"By {measure_name(measure)}: {_sentence(row, unit)}" for row in rows[-1:]]
+        sentences += [f"By {measure_name(measure)}: {_sentence(comparison, row)}" for row in rows[-1:]]
     return sentences
 
 
-def _sentence(row: dict[str, Any], unit: str) -> str:
-    return Verdict.from_dict(row).sentence(measure_name(row["measure"]), _where(row["budgets"], unit))
+def _sentence(comparison: Comparison, row: dict[str, Any]) -> str:
+    where = _where(row["budgets"], comparison.unit)
+    return Verdict.from_dict(row).sentence(measure_name(row["measure"]), where, comparison.about)
 
 
 def shared_budgets(comparison: Comparison, a: str, b: str) -> list[int | None]:
@@ -149,7 +155,7 @@ def shared_budgets(comparison: Comparison, a: str, b: str) -> list[int | None]:
 
 
 def budget_words(budgets: Sequence[int | None], unit: str = "labels a class") -> str:
-    """Write budgets as words.
+    """Return budgets as a text.
 
     >>> budget_words([5, 20, None])
     '5 and 20 labels a class and all labels'
@@ -227,40 +233,47 @@ def _by_budget(rows: Sequence[dict[str, Any]], unit: str) -> str:
     for word in ("helped", "hurt", "no evidence"):
         budgets = [row["budget"] for row in single if row["word"] == word]
         if len(budgets) == len(single):
-            return f"Taken one by one, every budget says the same: {word}."
+            return f"By budget: {word} at every budget."
         if budgets:
             parts.append(f"{word} at {budget_words(budgets, unit)}")
-    return f"Taken one by one: {'; '.join(parts)}."
+    return f"By budget: {'; '.join(parts)}."
 
 
-def _plain_sentence(rows: Sequence[dict[str, Any]], primary_budgets: Sequence[int | None], unit: str) -> str:
-    row = rows[-1]  # the pooled one, where there are several budgets
-    plain = ARM_PHRASES[row["b"]]
+def _baseline_sentence(
+    comparison: Comparison, rows: Sequence[dict[str, Any]], primary_budgets: Sequence[int | None]
+) -> str:
+    """Compare transfer with a baseline: name the better one, and the budgets at which the order is another."""
+    row, unit = rows[-1], comparison.unit  # the pooled one, where there are several budgets
+    baseline = describe(comparison.about, row["b"]).phrase
     sign = -1 if row["word"] == "hurt" else 1
     low, high = sorted((sign * row["low"], sign * row["high"]))
     by = f"{sign * row['difference']:.3f}"
-    if row["budgets"] != list(primary_budgets):
-        by += f", {_where(row['budgets'], unit)}"
+    where = f", {_where(row['budgets'], unit)}" if row["budgets"] != list(primary_budgets) else ""
     span = f"({row['level'] * 100:g} % interval {signed(low)} to {signed(high)})"
     sentence = {
-        "hurt": f"{plain[:1].upper()}{plain[1:]} is still better than transfer, by {by} {span}",
-        "helped": f"Transfer also beats {plain}, by {by} {span}",
-    }.get(row["word"], f"Between transfer and {plain} no difference was shown {span}")
-    for word, better in (("helped", "transfer"), ("hurt", plain)):
+        "hurt": f"{capitalised(baseline)} is better than transfer by {by}{where} {span}",
+        "helped": f"Transfer is better than {baseline} by {by}{where} {span}",
+    }.get(row["word"], f"No evidence of a difference between transfer and {baseline}{where} {span}")
+    for word, better in (("helped", "transfer"), ("hurt", baseline)):
         budgets = [r["budget"] for r in rows[:-1] if r["word"] == word != row["word"]]
         if budgets:
             sentence += f"; at {budget_words(budgets, unit)} {better} is better"
     return f"{sentence}."
 
 
-def _whole_sentence(comparison: Comparison, rows: Sequence[dict[str, Any]]) -> str:
-    """Compare transfer with the arms that train everything, and say how long they were trained."""
-    shares = [f"{signed(row['difference'])} over {row['b']} ({row['word']})" for row in rows]
+def _trained_sentence(comparison: Comparison, rows: Sequence[dict[str, Any]]) -> str:
+    """Compare transfer with the arms of which every weight is trained, and state how long they were trained."""
+    parts = []
+    for row in rows:
+        result = outcome(row["word"], row["a"], describe(comparison.about, row["b"]))
+        over = "over" if row["difference"] >= 0 else "against"
+        parts.append(f"{signed(row['difference'])} {over} {row['b']} ({result})")
     records = [r for row in rows for n in row["budgets"] for r in comparison.select(row["b"], n)]
     counts = [(r.settings[unit], unit) for unit in ("epochs", "updates") for r in records if unit in r.settings]
     lengths = [f"{count} {unit if count != 1 else unit[:-1]}" for count, unit in counts]
     trained = f", which trained for {' or '.join(dict.fromkeys(lengths))}; longer training may change that"
-    return f"{_where(rows[0]['budgets'], comparison.unit).capitalize()}: {_listed(shares)}{trained if lengths else ''}."
+    where = _where(rows[0]["budgets"], comparison.unit)
+    return f"{capitalised(where)}: {_listed(parts)}{trained if lengths else ''}."
 
 
 def _why_not(comparison: Comparison) -> str:

@@ -1,9 +1,9 @@
-"""How well a matrix K of similarities finds what belongs together: recall@k and ranks, both ways.
+"""Image–text retrieval metrics of a similarity matrix K: recall@k and ranks, in both directions.
 
-The rank of a query is the place of the first right answer when all answers stand in the order of K. Several answers
-may be right: a picture has five captions, or a name several pictures. Ties count against the query: a wrong answer
-that scores the same as the right one stands before it, so that equal scores for everything give the worst rank and not
-the best.
+The rank of a query is the position of the first correct candidate when all candidates are sorted by K. Several
+candidates may be correct: an image has five captions, or a name several images. Ties count against the query: an
+incorrect candidate with the score of the correct one is ranked before it, so that a constant K has the worst rank and
+not the best.
 """
 
 from typing import Any
@@ -14,24 +14,25 @@ from numpy.typing import ArrayLike
 from tfxfer.errors import UserError
 
 CUTOFFS = (1, 5, 10)
-BLOCK = 2**22  # numbers of K looked at in one go
+BLOCK = 2**22  # entries of K in memory at a time
 
 
 def retrieval(K: ArrayLike, image_ids: ArrayLike | None = None, text_ids: ArrayLike | None = None) -> dict[str, Any]:
-    """Return the figures of both directions.
+    """Return the metrics of both directions.
 
     Args:
-        K: Similarities, float [B, C]: B pictures, C texts, the higher the better.
-        image_ids: What each picture shows, [B]; a text is right for a picture when their ids are equal.
-        text_ids: What each text is about, [C]. Without ids, text i belongs to picture i.
+        K: Similarities, float [B, C]: B images, C texts, higher is more similar.
+        image_ids: Ids of the images, [B]; a text is correct for an image when their ids are equal.
+        text_ids: Ids of the texts, [C]. Without ids, text i belongs to image i.
 
     Returns:
         "image_to_text" and "text_to_image", each with "recall_at_1", "recall_at_5", "recall_at_10" (shares of queries
-        whose first right answer stands among the first k), "reciprocal_rank" (mean of 1/rank), "median_rank", and
-        "ranks", int [B] or [C].
+        with a correct candidate among the first k), "reciprocal_rank" (mean of 1/rank), "median_rank", and "ranks",
+        int [B] or [C].
 
     Raises:
-        UserError: K is no matrix or holds numbers that are not finite, ids do not fit, or a query has no right answer.
+        UserError: K is no matrix or has an entry that is not finite, ids do not fit, or a query has no correct
+            candidate.
 
     Example:
         >>> found = retrieval([[0.9, 0.1], [0.8, 0.3]])
@@ -41,21 +42,21 @@ def retrieval(K: ArrayLike, image_ids: ArrayLike | None = None, text_ids: ArrayL
     K = _matrix(K)
     images, texts = _ids(K, image_ids, text_ids)
     return {
-        "image_to_text": figures(ranks(K, images, texts, "picture")),
+        "image_to_text": figures(ranks(K, images, texts, "image")),
         "text_to_image": figures(ranks(K.T, texts, images, "text")),
     }
 
 
 def ranks(K: ArrayLike, query_ids: ArrayLike, answer_ids: ArrayLike, query: str = "query") -> np.ndarray:
-    """Return int [N], the rank of the first right answer of each query, 1 for the best.
+    """Return int [N], the rank of the first correct candidate of each query, 1 for the best.
 
-    It is 1 + the number of wrong answers that score at least as high as the best right one.
+    It is 1 + the number of incorrect candidates that score at least as high as the best correct one.
 
     Args:
         K: float [N, M], a row for each query.
         query_ids: [N].
         answer_ids: [M].
-        query: What a query is called in an error.
+        query: Name of a query in an error.
     """
     K, queries, answers = _matrix(K), np.asarray(query_ids), np.asarray(answer_ids)
     found = np.empty(len(K), np.int64)
@@ -67,7 +68,7 @@ def ranks(K: ArrayLike, query_ids: ArrayLike, answer_ids: ArrayLike, query: str 
         if len(without):
             row = start + without[0]
             raise UserError(
-                f"{query} {row} (id {queries[row]}) has no right answer among the {len(answers)}; leave it out"
+                f"{query} {row} (id {queries[row]}) has no correct candidate among the {len(answers)}; leave it out"
             )
         best = np.where(right, scores, -np.inf).max(1, keepdims=True)
         found[start : start + rows] = 1 + ((scores >= best) & ~right).sum(1)
@@ -81,7 +82,7 @@ def figures(found: np.ndarray) -> dict[str, Any]:
 
 
 def by_query(found: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the score of each query, float [N] within 0..1, by measure: what a paired bootstrap compares.
+    """Return measure -> the score of each query, float [N] within 0..1, for a paired bootstrap.
 
     >>> {name: values.tolist() for name, values in by_query(np.array([1, 4])).items()}["reciprocal_rank"]
     [1.0, 0.25]
@@ -93,24 +94,24 @@ def by_query(found: np.ndarray) -> dict[str, np.ndarray]:
 def _matrix(K: ArrayLike) -> np.ndarray:
     matrix = np.asarray(K)
     if matrix.ndim != 2 or 0 in matrix.shape:
-        raise UserError(f"K must be a matrix of pictures by texts with at least one of each, not {list(matrix.shape)}")
+        raise UserError(f"K must be a matrix of images by texts with at least one of each, not {list(matrix.shape)}")
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise UserError(f"K is {matrix[row, column]} at picture {row}, text {column}; ranks need numbers")
+        raise UserError(f"K is {matrix[row, column]} at image {row}, text {column}; all entries must be finite")
     return matrix
 
 
 def _ids(K: np.ndarray, image_ids: ArrayLike | None, text_ids: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     if image_ids is None and text_ids is None:
         if K.shape[0] != K.shape[1]:
-            raise UserError(f"K has {K.shape[0]} pictures and {K.shape[1]} texts; say which belong together by ids")
+            raise UserError(f"K has {K.shape[0]} images and {K.shape[1]} texts; give image_ids and text_ids")
         return np.arange(len(K)), np.arange(len(K))
     if image_ids is None or text_ids is None:
-        raise UserError("give the ids of both pictures and texts, or of neither")
+        raise UserError("give the ids of both images and texts, or of neither")
     images, texts = np.asarray(image_ids), np.asarray(text_ids)
     if (images.shape, texts.shape) != ((K.shape[0],), (K.shape[1],)):
         raise UserError(
-            f"K is {list(K.shape)}; it needs {K.shape[0]} picture ids and {K.shape[1]} text ids, not "
+            f"K is {list(K.shape)}; it needs {K.shape[0]} image ids and {K.shape[1]} text ids, not "
             f"{list(images.shape)} and {list(texts.shape)}"
         )
     return images, texts

@@ -1,17 +1,18 @@
-"""Did it help, did it hurt, or is there no evidence? A paired bootstrap over test examples and seeds.
+"""The verdict on two arms (helped, hurt or no evidence), by a paired bootstrap over test examples and seeds.
 
-The score of seed s on test example i varies for three reasons: some examples are easier, some seeds are
-luckier, and the two interact. The mean over S seeds and N examples therefore has the variance
-σ²(seed)/S + σ²(example)/N + σ²(interaction)/(S·N). The interval below is drawn from both sources:
+The score of seed s on test example i has three sources of variance: the example, the seed, and their interaction. The
+mean over S seeds and N examples therefore has the variance σ²(seed)/S + σ²(example)/N + σ²(interaction)/(S·N). The
+interval is drawn from all of them:
 
 - *Examples* are drawn N from N with replacement, always together with all their scores in both arms. This
   gives the example and the interaction term.
-- *Seeds* are few, often three, and drawing three from three with replacement understates their spread: with
-  1,300 examples and seeds that differ by 0.02, such 95 % intervals hold the truth in 90 % of simulated
+- *Seeds* are few, often three, and drawing three from three with replacement understates their variance: with
+  1,300 examples and seeds that differ by 0.02, such 95 % intervals contain the true difference in 90 % of simulated
   trials. So the seed term is drawn from Student's t instead: t(S−1)·τ/√S, where τ² is the seeds' variance
-  component by two-way analysis of variance (0 if negative). In the same trials that holds it in 94 %.
+  component by two-way analysis of variance (0 if negative). In the same trials the coverage is 94 %.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -19,30 +20,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfxfer.errors import UserError
+from tfxfer.evaluate.arms import capitalised, describe
 
 DRAWS = 10_000
-
-ARM_PHRASES = {
-    "transfer": "transfer",
-    "random": "random weights",
-    "scratch": "training from scratch",
-    "finetune": "fine-tuning",
-    "native": "the native baseline",
-    "majority": "always guessing the most frequent class",
-    "shuffled": "shuffled pairs",
-    "blind": "blinded inputs",
-    "random_f": "a fresh picture encoder",
-    "random_g": "a fresh text encoder",
-    "anchors": "similarities to known pairs",
-    "question_only": "the question without its picture",
-    "prior": "the commonest answer to each question",
-    "neighbour": "the caption of the nearest training picture",
-}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the comparison of arm `a` with arm `b` showed.
+    """The result of comparing arm `a` with arm `b`.
 
     Attributes:
         a: Name of the arm under study.
@@ -55,7 +40,7 @@ class Verdict:
         seeds_a: Number of seeds of `a`.
         seeds_b: Number of seeds of `b`.
         examples: Number of test examples.
-        alike: Whether the luck of an arm with one seed was taken to be as great as that of the other arm's seeds.
+        alike: Whether an arm with one seed was assumed to have the seed variance of the other arm.
     """
 
     a: str
@@ -70,33 +55,48 @@ class Verdict:
     examples: int
     alike: bool = False
 
-    def sentence(self, metric: str = "accuracy", where: str = "") -> str:
-        """Say it in one sentence; `where` follows the names, as in "at 5 labels a class".
+    def sentence(self, metric: str = "accuracy", where: str = "", about: Mapping[str, Any] | None = None) -> str:
+        """Return the verdict as one sentence: "helped" and "hurt" for a control, the better arm for any other.
+
+        Args:
+            metric: Name of the score.
+            where: Follows the names, as in "at 5 labels a class".
+            about: `Comparison.about`, for the roles and phrases of the arms.
 
         >>> Verdict("transfer", "random", 0.1232, 0.101, 0.144, "helped", 0.95, 3, 3, 1300).sentence()
         'Transfer helped: +0.123 accuracy over random weights (95 % interval +0.101 to +0.144, 3 seeds, 1,300 test examples).'
+        >>> Verdict("transfer", "native", -0.05, -0.07, -0.03, "hurt", 0.95, 3, 3, 1300).sentence()
+        'The native baseline is better than transfer by 0.050 accuracy (95 % interval +0.030 to +0.070, 3 seeds, 1,300 test examples).'
         """  # noqa: E501
-        a, b = (ARM_PHRASES.get(name, name) for name in (self.a, self.b))
-        opening = {
-            "helped": f"{a[:1].upper()}{a[1:]} helped",
-            "hurt": f"{a[:1].upper()}{a[1:]} hurt",
-        }.get(self.word, f"No evidence that {a} helped or hurt")
-        over = "over" if self.difference >= 0 else "against"
+        subject, other = describe(about, self.a), describe(about, self.b)
+        a, b = subject.phrase, other.phrase
         place = f", {where}" if where else ""
+        shown = f"{signed(self.difference)} {metric}"
+        sign = 1
+        if other.is_control:
+            neither = f"No evidence that {a} helped or hurt"
+            claim = {"helped": f"{capitalised(a)} helped", "hurt": f"{capitalised(a)} hurt"}.get(self.word, neither)
+            claim += f": {shown} {'over' if self.difference >= 0 else 'against'} {b}"
+        elif self.word in ("helped", "hurt"):
+            better, worse, sign = (a, b, 1) if self.word == "helped" else (b, a, -1)
+            claim = f"{capitalised(better)} is better than {worse} by {abs(self.difference):.3f} {metric}"
+        else:
+            claim = f"No evidence of a difference between {a} and {b}: {shown}"
         if self.difference == self.low == self.high == 0:
+            opening = claim.split(":")[0]
             return f"{opening}: the same {metric} as {b} in each of {self.examples:,} test examples{place}."
+        low, high = sorted((sign * self.low, sign * self.high))
         return (
-            f"{opening}: {signed(self.difference)} {metric} {over} {b}{place} "
-            f"({self.level * 100:g} % interval {signed(self.low)} to {signed(self.high)}, "
+            f"{claim}{place} ({self.level * 100:g} % interval {signed(low)} to {signed(high)}, "
             f"{self._seeds()}, {self.examples:,} test examples)."
         )
 
     def _seeds(self) -> str:
         if max(self.seeds_a, self.seeds_b) == 1:
-            return "1 seed, so the luck of the seed is not in the interval"
+            return "1 seed, so the interval excludes variation between seeds"
         if self.seeds_a == self.seeds_b:
             return f"{self.seeds_a} seeds"
-        alike = ", taken to vary alike" if self.alike else ""
+        alike = ", assumed to have equal variance" if self.alike else ""
         return f"{self.seeds_a} against {self.seeds_b} seed{'s' * (self.seeds_b > 1)}{alike}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Verdict":
-        """Make a verdict of what `to_dict` wrote; further keys are left aside."""
+        """Return the verdict that `to_dict` wrote; other keys are ignored."""
         return cls(**{f.name: plain[f.name] for f in fields(cls)})
 
 
@@ -122,20 +122,20 @@ def verdict(
     """Compare the scores of two arms on the same test examples.
 
     With equal numbers of seeds, row s of `a` is paired with row s of `b` (the same draw of labels), and the
-    seed term is that of the paired differences. An arm with one row is taken to be deterministic and paired
+    seed term is that of the paired differences. An arm with one row is assumed to be deterministic and is paired
     with every row of the other. With other numbers of seeds, each arm has a seed term of its own.
-    An interval from fewer differing examples than a sign test needs (6 at 95 %) is widened to hold 0.
+    An interval from fewer differing examples than a sign test needs (6 at 95 %) is widened to include 0.
 
     Args:
-        a: Scores of the arm under study, bool or float, [S, N] or [N]; the higher the better.
+        a: Scores of the arm under study, bool or float, [S, N] or [N]; higher is better.
         b: Scores of the other arm, [S', N] or [N].
         level: Confidence level of the interval.
         draws: Bootstrap draws of the examples; each serves twice, with the seed term added and subtracted,
             so that swapping the arms exactly mirrors the interval.
         seed: Seed of the draws.
         names: Names of the two arms.
-        alike: An arm with one row would come out differently with another seed too: it is taken to vary as the other
-            arm does. Its own luck, which nothing shows, is then in the interval, beside that of the other arm's seeds.
+        alike: Whether an arm with one row varies between seeds too, with the seed variance of the other arm. That
+            variance cannot be estimated from one row; with `alike` the interval includes it.
 
     Returns:
         The difference of the mean scores, its interval and the word.
@@ -195,12 +195,12 @@ def interval(
 
 
 def too_few(differences: np.ndarray, level: float) -> bool:
-    """Tell whether fewer of the differences are not 0 than a sign test needs to say anything (6 at 95 %)."""
+    """Return whether fewer differences are other than 0 than a sign test needs for significance (6 at 95 %)."""
     return bool(np.count_nonzero(differences) < np.ceil(np.log2(2 / (1 - level))))
 
 
 def signed(number: float) -> str:
-    """Write a difference with three decimals and its sign, a true minus included.
+    """Return a difference with three decimals and its sign; the minus is U+2212.
 
     >>> signed(0.1234), signed(-0.05), signed(-0.0001)
     ('+0.123', '−0.050', '0.000')
@@ -214,18 +214,18 @@ def _interval(
 ) -> tuple[float, float]:
     """Return the interval of the mean of `by_example` [N], plus a seed term for each independent [S, N].
 
-    With `alike`, one more seed of the same spread stands on the other side: τ²/S becomes τ²/S + τ².
+    With `alike`, the other arm has one seed of the same variance: τ²/S becomes τ²/S + τ².
     """
     if not 0 < level < 1:
         raise UserError(f"the confidence level must lie between 0 and 1, not {level:g}; try 0.95.")
     rng = np.random.default_rng(seed)
     means = _resampled_means(by_example, draws, rng)  # [draws]
-    luck = np.zeros(draws)
+    by_seed = np.zeros(draws)
     for scores in independent:
         if len(scores) > 1:
             error = _seed_error(scores) * np.sqrt(1 + len(scores) * alike)
-            luck += error * rng.standard_t(len(scores) - 1, size=draws)
-    both = np.concatenate([means + luck, means - luck])
+            by_seed += error * rng.standard_t(len(scores) - 1, size=draws)
+    both = np.concatenate([means + by_seed, means - by_seed])
     low, high = np.quantile(both, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -234,7 +234,7 @@ def _resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -
     """Return the means of `draws` samples of N from the N values with replacement, float64 [draws]."""
     n = len(values)
     distinct, first, counts = np.unique(values, return_index=True, return_counts=True)
-    if len(distinct) <= 64:  # right or wrong: how often each value is drawn is multinomial, whatever N is
+    if len(distinct) <= 64:  # few distinct values, as 0 and 1: their counts in a sample are multinomial
         order = np.argsort(first)  # by appearance, not size: the same for −values
         return rng.multinomial(n, counts[order] / n, size=draws) @ distinct[order] / n
     block = max(1, 2**21 // n)  # 8 MiB of indices at a time
@@ -243,7 +243,7 @@ def _resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -
 
 
 def _seed_error(scores: np.ndarray) -> float:
-    """Return τ/√S of scores [S, N]: the standard error that is owed to the seeds alone."""
+    """Return τ/√S of scores [S, N]: the standard error due to the seeds alone."""
     s, n = scores.shape
     by_seed = scores.mean(1)  # [S]
     residual = scores - by_seed[:, None] - scores.mean(0) + scores.mean()  # [S, N]
@@ -252,7 +252,7 @@ def _seed_error(scores: np.ndarray) -> float:
 
 
 def _scores(given: ArrayLike, name: str) -> np.ndarray:
-    """Return float64 [S, N], or say why the scores cannot be used."""
+    """Return the scores as float64 [S, N]; raise `UserError` when they cannot be used."""
     scores = np.atleast_2d(np.asarray(given)).astype(np.float64)
     if scores.ndim != 2 or 0 in scores.shape:
         raise UserError(

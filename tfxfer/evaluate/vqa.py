@@ -1,7 +1,7 @@
-"""Visual question answering: how many questions are answered right, of which kind, and how far the question alone goes.
+"""Metrics of visual question answering: accuracy, accuracy by kind of question, and that of a question-only prior.
 
-An answer is right when it is the true one, but for case and blanks (`same_answer`). An answer that training never
-showed can be given by no classifier; such questions stay in every figure, as wrong ones, and are counted.
+An answer is correct when it equals the true one without case and extra blanks (`same_answer`). A classifier cannot
+give an answer that is not in the training split. Such questions stay in every score, as errors, and are counted.
 """
 
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from tfxfer.errors import UserError
 
 YES_NO = frozenset(["yes", "no"])
-TYPE_WORDS = 2  # words of a question that name its type, as in "what color", "is there"
+TYPE_WORDS = 2  # the type of a question is its first words, as in "what color", "is there"
 
 
 def vqa(
@@ -26,15 +26,16 @@ def vqa(
     known: Iterable[str] | None = None,
     training: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """Score answers to questions about pictures.
+    """Score answers to questions about images.
 
     Args:
-        answers: What was answered, [N].
+        answers: The predicted answers, [N].
         truths: The true answers, [N].
-        questions: The questions, [N]; adds figures by question type, their first two words.
-        kinds: What was asked for, [N]; by default the kind of the true answer, see `answer_kind`.
-        known: Answers that training showed; adds the count of questions whose answer is not among them.
-        training: Questions and answers of training; with `questions`, adds what their commonest answers score.
+        questions: The questions, [N]; adds scores by question type, their first two words.
+        kinds: The kind of each question, [N]; by default the kind of the true answer, see `answer_kind`.
+        known: The answers of the training split; adds the number of questions whose answer is not among them.
+        training: Questions and answers of the training split; with `questions`, adds the accuracy of
+            `majority_by_question`.
 
     Returns:
         "accuracy" and "balanced_accuracy" (mean over the true answers), "questions" (N), "identical_share" (share of
@@ -42,7 +43,7 @@ def vqa(
         "unseen" (questions whose answer is not `known`), "prior_accuracy" and, in "by_kind", "prior".
 
     Raises:
-        UserError: There are no questions, the lists differ in length, or an answer is empty (its row is named).
+        UserError: There are no questions, the lists differ in length, or an answer is empty (the error names its row).
 
     Example:
         >>> found = vqa(["yes", "red"], ["yes", "Blue"], known=["yes", "red"])
@@ -74,7 +75,7 @@ def vqa(
 
 
 def same_answer(answer: str) -> str:
-    """Return the form under which two answers count as the same: without case, blanks joined.
+    """Return an answer normalised: case-folded, with single blanks.
 
     >>> same_answer(" Dark  Red ")
     'dark red'
@@ -97,7 +98,7 @@ def answer_kind(answer: str) -> str:
 
 
 def question_type(question: str) -> str:
-    """Return what kind of question it is by its first words, without case.
+    """Return the type of a question: its first two words, normalised.
 
     >>> question_type("What color is the shape?"), question_type("Warum?")
     ('what color', 'warum?')
@@ -105,16 +106,16 @@ def question_type(question: str) -> str:
     return " ".join(same_answer(question).split()[:TYPE_WORDS])
 
 
-def majority_by_question(questions: Sequence[str], answers: Sequence[str], asked: Sequence[str]) -> list[str]:
-    """Answer without a picture: the commonest training answer to the same question, else the commonest of all.
+def majority_by_question(questions: Sequence[str], answers: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """Return the question-only prior: the most frequent training answer to the same question, else of all questions.
 
     Args:
         questions: Training questions [M].
         answers: Their answers [M].
-        asked: Questions to answer [N].
+        targets: Questions to answer [N].
 
     Returns:
-        N answers; of equally common ones the first in the alphabet.
+        N answers; of equally frequent ones the first in the alphabet.
 
     Raises:
         UserError: There are no training questions, or not as many as answers.
@@ -130,20 +131,20 @@ def majority_by_question(questions: Sequence[str], answers: Sequence[str], asked
         counts[same_answer(question)][answer] += 1
     commonest = {question: _first(count) for question, count in counts.items()}
     overall = _first(Counter(answers))
-    return [commonest.get(same_answer(question), overall) for question in asked]
+    return [commonest.get(same_answer(question), overall) for question in targets]
 
 
 def by_picture(correct: ArrayLike, picture: ArrayLike) -> np.ndarray:
-    """Return a score for each picture whose mean is the accuracy over all questions.
+    """Return a score for each image whose mean is the accuracy over all questions.
 
-    Questions about one picture stand or fall together, so a bootstrap has to draw pictures and not questions. Pictures
-    have different numbers of them, which makes the accuracy a ratio of two sums; the scores are its linearisation,
-    accuracy + (right − accuracy · questions) / mean questions a picture, whose mean varies as the ratio does
+    Answers about one image are correlated, so a bootstrap has to draw images and not questions. Images have different
+    numbers of questions, which makes the accuracy a ratio of two sums. The scores are its linearisation,
+    accuracy + (correct − accuracy · questions) / mean questions an image, whose mean has the variance of the ratio
     (Cochran, Sampling Techniques, 3rd edition 1977, chapter 6). A single score may lie outside 0..1.
 
     Args:
-        correct: bool [N], which questions were answered right.
-        picture: int [N], the picture of each question, from 0 to P − 1, each at least once.
+        correct: bool [N], whether each question was answered correctly.
+        picture: int [N], the image of each question, from 0 to P − 1, each at least once.
 
     Returns:
         float [P].
@@ -154,7 +155,7 @@ def by_picture(correct: ArrayLike, picture: ArrayLike) -> np.ndarray:
     places, right = np.asarray(picture), np.asarray(correct, float)
     counts = np.bincount(places)
     if not len(places) or len(places) != len(right) or not counts.all():
-        raise UserError("give one picture number for each question, and no picture without questions")
+        raise UserError("give one image number for each question, and no image without questions")
     accuracy = right.mean()
     return accuracy + (np.bincount(places, weights=right) - accuracy * counts) / counts.mean()
 
@@ -171,10 +172,10 @@ def _first(count: "Counter[str]") -> str:
 
 
 def _same_lengths(answers: Sequence[str], **others: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return both columns as `same_answer` has them, or say which list does not fit."""
+    """Return both columns normalised by `same_answer`; raise `UserError` naming a list of another length."""
     for name, values in others.items():
         if values is not None and len(values) != len(answers):
-            raise UserError(f"{len(answers)} answers and {len(values)} {name}; each question needs one of both")
+            raise UserError(f"{len(answers)} answers and {len(values)} {name}; each question needs one of each")
     if not len(answers):
         raise UserError("there is nothing to score: no answers were given")
     truths = others["truths"]

@@ -1,31 +1,50 @@
-"""Decoding: beam search, greedy search and nucleus sampling over a step function and its cache. Knows no model.
+"""Decoding: beam search, greedy search and nucleus sampling with a step function and its cache, for any model.
 
-A step function answers with the next token's logits for every hypothesis:
+A step function returns the logits of the next token for every hypothesis:
 
     step(tokens int32 [B, K], position int32 [], cache) -> (logits [B, K, V], cache)
 
-`tokens` are the last tokens, `position` their place (0 for the start token), and `cache` is any nested structure of
-tensors [B, K, …] that follows the hypotheses, such as self-attention keys and values. What does not depend on the
-hypotheses, such as the picture's cross-attention keys, is kept once a picture: in the step function itself, or in
-`seen`, tensors [B, …] that the step is then handed as a keyword. Then a beam search may drop pictures that are closed
-from the batch (`halvings`), so that the last ones do not cost as much as all.
+`tokens` are the last tokens and `position` is their position, 0 for the start token. `cache` is any nested structure of
+tensors [B, K, …], such as self-attention keys and values; it is reordered with the hypotheses. Inputs that are the same
+for all hypotheses of an image, such as cross-attention keys, are kept once an image: in the step function itself, or in
+`context`, tensors [B, …] that the step receives as a keyword. With a context a beam search may drop images whose search
+is done from the batch (`halvings`), so that the last images do not cost as much as all.
 
-    step(tokens, position, cache, seen={…}) -> (logits, cache)
+    step(tokens, position, cache, context={…}) -> (logits, cache)
 
-All shapes are fixed, so that one graph serves every call inside a `tf.function`, compiled by XLA or not.
+All shapes are fixed, so one graph serves every call inside a `tf.function`, compiled by XLA or not.
 
-When hypotheses change places, the cache is gathered. Moving the keys and values of all layers at every step costs
-more than reading them, so a step may also write its cache in place (`in_place=True`). It is then told for every
-hypothesis in which of the K places each of its tokens was written:
+When hypotheses are reordered, the cache is gathered. This copies the keys and values of all layers at every step, which
+costs more than reading them. So a step may also write its cache in place (`in_place=True`). It then receives, for every
+hypothesis, in which of the K beams each of its tokens was written:
 
-    step(tokens, position, cache, places=int32 [B, K, L]) -> (logits [B, K, V], cache)
+    step(tokens, position, cache, beam_indices=int32 [B, K, L]) -> (logits [B, K, V], cache)
 
-A search goes over the words from [V, B, K], where groups of words lie together and a product of the word table [V, D]
-and the hypotheses puts them. A step that has its logits so already says `words_first=True` and spares turning them.
+Internally logits are [V, B, K]: the product of token embeddings [V, D] and hypotheses has this layout. A step with
+logits of this layout says so with `vocabulary_first=True`, and they are not transposed.
 """
 
-from tfxfer.generate.beam_search import beam_search
-from tfxfer.generate.sampling import greedy, sample
-from tfxfer.generate.search import Generated, Search
+from typing import Any
 
-__all__ = ["Generated", "Search", "beam_search", "greedy", "sample"]
+from tfxfer.generate.beam_search import beam_search as _beam_search
+from tfxfer.generate.sampling import greedy, sample
+from tfxfer.generate.search import Generated, GenerationConfig
+
+__all__ = ["Generated", "GenerationConfig", "Search", "beam_search", "greedy", "sample"]
+
+
+# TRANSITION: the old names; when their importers are changed, delete all below and import `beam_search` above.
+def Search(*args: Any, num_return: int = 1, no_repeat_ngram: int = 0, **settings: Any) -> GenerationConfig:  # noqa: D103
+    old = {"num_return_sequences": num_return, "no_repeat_ngram_size": no_repeat_ngram}
+    return GenerationConfig(*args, **(old | settings))
+
+
+def beam_search(step: Any, *args: Any, words_first: bool = False, seen: Any = None, **options: Any) -> Generated:  # noqa: D103
+    if not words_first and seen is None:
+        return _beam_search(step, *args, **options)
+    old = {"context": "seen", "beam_indices": "places"}
+
+    def renamed(tokens: Any, position: Any, cache: Any, **kwargs: Any) -> Any:
+        return step(tokens, position, cache, **{old[name]: value for name, value in kwargs.items()})
+
+    return _beam_search(renamed, *args, vocabulary_first=words_first, context=seen, **options)

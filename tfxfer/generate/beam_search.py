@@ -1,175 +1,182 @@
-"""Beam search: K hypotheses a picture grow side by side, finished ones apart."""
+"""Beam search: K running hypotheses an image, and K finished ones."""
 
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfxfer.generate.search import NEVER, Generated, Search, Step, answer, put, with_words_first
-from tfxfer.generate.top_k import likeliest
+from tfxfer.generate.search import (
+    MASKED,
+    Generated,
+    GenerationConfig,
+    Step,
+    finalize,
+    with_vocabulary_first,
+    write_token,
+)
+from tfxfer.generate.top_k import most_probable
 
 
 class _Beams(NamedTuple):
-    """The state of a beam search: running hypotheses and finished ones, each K a picture."""
+    """The state of a beam search: running hypotheses and finished ones, each K an image."""
 
-    position: Any  # int32 []: place of the last token
+    position: Any  # int32 []: position of the last token
     tokens: Any  # int32 [B, K, L]
     scores: Any  # float [B, K], sums of log-probabilities
     cache: Any
-    places: Any  # int32 [B, K, L]: the place among the K in which the hypothesis' token at a position was written
-    done_tokens: Any  # int32 [B, K, L]
-    done_scores: Any  # float [B, K], divided by the length
-    closed: Any  # bool [B]: this picture's search has ended, and it changes no more
-    broken: Any  # bool [B]: a running hypothesis had log-probabilities that are no numbers
+    beam_indices: Any  # int32 [B, K, L]: the beam in which each token of a hypothesis was written
+    finished_tokens: Any  # int32 [B, K, L]
+    finished_scores: Any  # float [B, K], divided by the length
+    done: Any  # bool [B]: the search of this image has ended, and its result changes no more
+    invalid: Any  # bool [B]: a running hypothesis had log-probabilities that are not finite
 
 
 def beam_search(
     step: Step,
     cache: Any,
     batch_size: int,
-    search: Search,
+    config: GenerationConfig,
     *,
     in_place: bool = False,
-    words_first: bool = False,
-    seen: Any = None,
+    vocabulary_first: bool = False,
+    context: Any = None,
     halvings: int = 0,
 ) -> Generated:
-    """Return the best sequences that a beam of K hypotheses finds, scored as Hugging Face scores them.
+    """Return the best sequences of a beam search with K hypotheses, with the scores of Hugging Face.
 
-    Finished sequences are kept apart from the running ones and take no more part; a sequence that reaches
-    `max_length` counts as finished. Each picture goes on until it is closed and then changes no more, so a picture's
-    answer does not depend on the others in its batch. With `halvings`, closed pictures also leave the batch: it is cut
-    in half when half of it is closed, and so on.
+    A sequence that ends, or that reaches `max_length`, is finished: it is moved from the running hypotheses to the
+    finished ones. The result of an image does not depend on the others in its batch. With `halvings`, images whose
+    search is done also leave the batch: it is cut in half when half of it is done, and so on.
 
     Args:
         step: See `tfxfer.generate`.
         cache: The step's first cache, tensors [B, …], copied for the K hypotheses; with `in_place` as it is.
-        batch_size: Number of pictures B.
-        search: How to search.
+        batch_size: Number of images B.
+        config: Configuration of the search.
         in_place: The step writes its cache in place; see `tfxfer.generate`.
-        words_first: The step's logits are [V, B, K].
-        seen: What the step reads of each picture and never changes, tensors [B, …]; see `tfxfer.generate`.
-        halvings: How often the batch may be cut in half. Each time costs another body of the loop to compile, so it
-            pays for long searches and large models. Whatever the step reads of a picture must then be in `seen`.
+        vocabulary_first: The step's logits are [V, B, K].
+        context: Constant inputs of the step for each image, tensors [B, …]; see `tfxfer.generate`.
+        halvings: How often the batch may be cut in half. Each time compiles the loop once more, so it pays for long
+            searches and large models. All inputs of the step for an image must then be in `context`.
 
     Raises:
-        UserError: The logits of a picture are no numbers (only outside of a `tf.function`; see `Generated`).
+        UserError: The logits of an image are not finite (only outside of a `tf.function`; see `Generated`).
     """
-    state, pictures = _first(cache, batch_size, search, in_place), tf.range(batch_size)
-    tokens, scores, broken = state.done_tokens, state.done_scores, state.broken
-    sizes = _sizes(batch_size, halvings)
-    step = with_words_first(step, words_first)
-    for size, smaller in zip(sizes, [*sizes[1:], 0]):
-        if size < state.closed.shape[0]:
-            left = tf.argsort(tf.cast(state.closed, tf.int32), stable=True)[:size]  # the open ones are among them
-            state, seen, pictures = _only(left, state), _gathered(seen, left), tf.gather(pictures, left)
-        state = _run(step, state, search, in_place, seen, smaller)
-        at = pictures[:, None]
-        tokens = tf.tensor_scatter_nd_update(tokens, at, state.done_tokens)
-        scores = tf.tensor_scatter_nd_update(scores, at, state.done_scores)
-        broken = tf.tensor_scatter_nd_update(broken, at, state.broken)
-    return answer(tokens[:, : search.num_return], scores[:, : search.num_return], broken, search)
+    state, images = _initial_state(cache, batch_size, config, in_place), tf.range(batch_size)
+    tokens, scores, invalid = state.finished_tokens, state.finished_scores, state.invalid
+    sizes = _batch_sizes(batch_size, halvings)
+    step = with_vocabulary_first(step, vocabulary_first)
+    for size, next_size in zip(sizes, [*sizes[1:], 0]):
+        if size < state.done.shape[0]:
+            rows = tf.argsort(tf.cast(state.done, tf.int32), stable=True)[:size]  # with all that are not done
+            state, context, images = _take(rows, state), _gather(context, rows), tf.gather(images, rows)
+        state = _run(step, state, config, in_place, context, next_size)
+        at = images[:, None]
+        tokens = tf.tensor_scatter_nd_update(tokens, at, state.finished_tokens)
+        scores = tf.tensor_scatter_nd_update(scores, at, state.finished_scores)
+        invalid = tf.tensor_scatter_nd_update(invalid, at, state.invalid)
+    count = config.num_return_sequences
+    return finalize(tokens[:, :count], scores[:, :count], invalid, config)
 
 
-def _sizes(batch_size: int, halvings: int) -> list[int]:
-    """Return how many pictures the batch has room for, one stage after the other."""
+def _batch_sizes(batch_size: int, halvings: int) -> list[int]:
+    """Return the size of the batch in each stage."""
     halves = [-(-batch_size // 2**i) for i in range(halvings + 1)]
     return [size for i, size in enumerate(halves) if i == 0 or size < halves[i - 1]]
 
 
-def _first(cache: Any, batch_size: int, search: Search, in_place: bool) -> _Beams:
+def _initial_state(cache: Any, batch_size: int, config: GenerationConfig, in_place: bool) -> _Beams:
     """Return the state before the first step."""
-    beams, length = search.num_beams, search.max_length
+    beams, length = config.num_beams, config.max_length
     if not in_place:
         cache = tf.nest.map_structure(lambda t: tf.repeat(t[:, None], beams, axis=1), cache)
-    tokens = tf.fill([batch_size, beams, length], search.pad_id)
-    tokens = tf.concat([tf.fill([batch_size, beams, 1], search.start_id), tokens[:, :, 1:]], axis=2)
-    one = tf.constant([[0.0] + [NEVER] * (beams - 1)])  # hypotheses are equal at first; one may run
+    tokens = tf.fill([batch_size, beams, length], config.pad_id)
+    tokens = tf.concat([tf.fill([batch_size, beams, 1], config.start_id), tokens[:, :, 1:]], axis=2)
+    scores = tf.constant([[0.0] + [MASKED] * (beams - 1)])  # the hypotheses are equal at first; all but one are masked
     return _Beams(
         position=tf.constant(0),
         tokens=tokens,
-        scores=tf.repeat(one, batch_size, axis=0),
+        scores=tf.repeat(scores, batch_size, axis=0),
         cache=cache,
-        places=tf.zeros_like(tokens),
-        done_tokens=tokens,
-        done_scores=tf.fill([batch_size, beams], NEVER),
-        closed=tf.fill([batch_size], False),
-        broken=tf.fill([batch_size], False),
+        beam_indices=tf.zeros_like(tokens),
+        finished_tokens=tokens,
+        finished_scores=tf.fill([batch_size, beams], MASKED),
+        done=tf.fill([batch_size], False),
+        invalid=tf.fill([batch_size], False),
     )
 
 
-def _gathered(nest: Any, rows: Any) -> Any:
+def _gather(nest: Any, rows: Any) -> Any:
     return tf.nest.map_structure(lambda t: tf.gather(t, rows), nest)
 
 
-def _only(rows: Any, state: _Beams) -> _Beams:
-    """Return the state of some pictures."""
-    return _Beams(state.position, *_gathered(tuple(state[1:]), rows))
+def _take(rows: Any, state: _Beams) -> _Beams:
+    """Return the state of some images."""
+    return _Beams(state.position, *_gather(tuple(state[1:]), rows))
 
 
-def _run(step: Step, state: _Beams, search: Search, in_place: bool, seen: Any, enough: int) -> _Beams:
-    """Go on until no more than `enough` pictures are open."""
-    most = search.max_length - 1
+def _run(step: Step, state: _Beams, config: GenerationConfig, in_place: bool, context: Any, remaining: int) -> _Beams:
+    """Search until at most `remaining` images are not done."""
+    most = config.max_length - 1
 
-    def goes_on(s: _Beams) -> Any:
-        return (s.position < most) & (tf.reduce_sum(tf.cast(~s.closed, tf.int32)) > enough)
+    def condition(s: _Beams) -> Any:
+        return (s.position < most) & (tf.reduce_sum(tf.cast(~s.done, tf.int32)) > remaining)
 
-    def advanced(s: _Beams) -> tuple[_Beams]:
-        return (_advance(step, s, search, in_place, seen),)
+    def body(s: _Beams) -> tuple[_Beams]:
+        return (_add_token(step, s, config, in_place, context),)
 
-    return tf.while_loop(goes_on, advanced, (state,), maximum_iterations=most)[0]
+    return tf.while_loop(condition, body, (state,), maximum_iterations=most)[0]
 
 
-def _advance(step: Step, state: _Beams, search: Search, in_place: bool, seen: Any) -> _Beams:
+def _add_token(step: Step, state: _Beams, config: GenerationConfig, in_place: bool, context: Any) -> _Beams:
     """Add one token to every running hypothesis."""
-    beams = search.num_beams
+    beams = config.num_beams
     last = tf.gather(state.tokens, state.position, axis=2)
-    places = put(state.places, state.position, tf.range(beams)[None])  # each writes its last token in its own place
-    more = ({"places": places} if in_place else {}) | ({"seen": seen} if seen is not None else {})
-    logits, cache = step(last, state.position, state.cache, **more)  # [V, B, K]
-    gains, words = likeliest(logits, state.tokens, state.position, search, 2 * beams)  # [B, K, n]
-    lost = tf.reduce_any(tf.math.is_nan(gains[:, :, 0]) & (state.scores > NEVER / 2), 1)
+    beam_indices = write_token(state.beam_indices, state.position, tf.range(beams)[None])  # of the last tokens
+    kwargs = ({"beam_indices": beam_indices} if in_place else {}) | ({} if context is None else {"context": context})
+    logits, cache = step(last, state.position, state.cache, **kwargs)  # [V, B, K]
+    gains, next_tokens = most_probable(logits, state.tokens, state.position, config, 2 * beams)  # [B, K, n]
+    invalid = tf.reduce_any(tf.math.is_nan(gains[:, :, 0]) & (state.scores > MASKED / 2), 1)
     each = gains.shape[2]
     total = tf.reshape(state.scores[:, :, None] + gains, [-1, beams * each])
-    scores, chosen = tf.math.top_k(total, min(2 * beams, beams * each))  # [B, 2K]: K of them at most are ends
+    scores, chosen = tf.math.top_k(total, min(2 * beams, beams * each))  # [B, 2K]: at most K of them end
     count, parents = chosen.shape[1], chosen // each
-    token = tf.gather(tf.reshape(words, [-1, beams * each]), chosen, batch_dims=1)
-    grown = put(tf.gather(state.tokens, parents, batch_dims=1), state.position + 1, token)
+    token = tf.gather(tf.reshape(next_tokens, [-1, beams * each]), chosen, batch_dims=1)
+    candidates = write_token(tf.gather(state.tokens, parents, batch_dims=1), state.position + 1, token)
 
-    full = state.position + 1 == search.max_length - 1
-    ended = (token == search.end_id) | full
+    longest = state.position + 1 == config.max_length - 1
+    ended = (token == config.end_id) | longest
     length = tf.cast(state.position + 1, tf.float32)
-    counts = ended & (tf.range(count) < beams) & (scores > NEVER / 2)
-    finished = tf.where(counts, scores / length**search.length_penalty, NEVER)
-    finished = tf.where(state.closed[:, None], NEVER, finished)
-    done_scores, best = tf.math.top_k(tf.concat([state.done_scores, finished], 1), beams)
-    done_tokens = tf.gather(tf.concat([state.done_tokens, grown], 1), best, batch_dims=1)
+    eligible = ended & (tf.range(count) < beams) & (scores > MASKED / 2) & ~state.done[:, None]
+    new_scores = tf.where(eligible, scores / length**config.length_penalty, MASKED)
+    finished_scores, best = tf.math.top_k(tf.concat([state.finished_scores, new_scores], 1), beams)
+    finished_tokens = tf.gather(tf.concat([state.finished_tokens, candidates], 1), best, batch_dims=1)
 
-    running, kept = tf.math.top_k(tf.where(ended, NEVER, scores), beams)
+    running, kept = tf.math.top_k(tf.where(ended, MASKED, scores), beams)
     from_beam = tf.gather(parents, kept, batch_dims=1)
     if not in_place:
         cache = tf.nest.map_structure(lambda t: tf.gather(t, from_beam, batch_dims=1), cache)
     return _Beams(
         position=state.position + 1,
-        tokens=tf.gather(grown, kept, batch_dims=1),
+        tokens=tf.gather(candidates, kept, batch_dims=1),
         scores=running,
         cache=cache,
-        places=tf.gather(places, from_beam, batch_dims=1),
-        done_tokens=done_tokens,
-        done_scores=done_scores,
-        closed=state.closed | lost | _closed(running, done_scores, length, search),
-        broken=state.broken | (lost & ~state.closed),
+        beam_indices=tf.gather(beam_indices, from_beam, batch_dims=1),
+        finished_tokens=finished_tokens,
+        finished_scores=finished_scores,
+        done=state.done | invalid | _is_done(running, finished_scores, length, config),
+        invalid=state.invalid | (invalid & ~state.done),
     )
 
 
-def _closed(running: Any, done: Any, length: Any, search: Search) -> Any:
-    """Tell for each picture whether it has K finished sequences and stops there.
+def _is_done(running: Any, finished: Any, length: Any, config: GenerationConfig) -> Any:
+    """Return bool [B]: whether an image has K finished sequences and its search ends.
 
-    Without early stopping it does when the likeliest running hypothesis, were it finished as it is, would be no better
-    than the worst of them. That is no bound: where the length penalty is above 0, a longer one may still be better.
-    Hugging Face's `early_stopping=False` asks the same.
+    Without early stopping it ends when the best running hypothesis, at its present length, is no better than the worst
+    of the finished ones. This is not a bound: with a length penalty above 0, a longer one may still be better. The rule
+    is that of Hugging Face's `early_stopping=False`.
     """
-    worst = done[:, -1]
-    filled = worst > NEVER / 2
-    if search.early_stopping:
+    worst = finished[:, -1]
+    filled = worst > MASKED / 2
+    if config.early_stopping:
         return filled
-    return filled & (running[:, 0] / length**search.length_penalty <= worst)
+    return filled & (running[:, 0] / length**config.length_penalty <= worst)

@@ -1,4 +1,4 @@
-"""Keras functional encoders and heads, and `source`: where a trained model comes from."""
+"""Models as Keras functional models, and `source(spec)`, the source model of a transfer."""
 
 import importlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""Picture CNNs as Keras functional models: the article's, and a small one for characters."""
+"""CNNs as Keras functional models: the article's, and a small one for characters."""
 
 import keras
 from keras import layers
@@ -16,7 +16,7 @@ def article_cnn(
 
     Args:
         num_classes: Number of classes C.
-        input_shape: Height, width and channels of the pictures, values 0..255.
+        input_shape: Height, width and channels of the images, values 0..255.
         filters: Channels of each convolution; each is followed by 2x2 max-pooling.
         hidden: Width of the dense layer before the classes.
 
@@ -24,15 +24,15 @@ def article_cnn(
         A functional model [B, H, W, channels] -> probabilities [B, C].
     """
     if min(input_shape[:2]) < 2 ** len(filters):
-        raise UserError(f"pictures of {input_shape[:2]} are too small to be halved {len(filters)} times")
-    pictures = keras.Input(input_shape, name="image")
-    x = layers.Rescaling(1 / 255, name="rescale")(pictures)
+        raise UserError(f"images of {input_shape[:2]} are too small to be halved {len(filters)} times")
+    images = keras.Input(input_shape, name="image")
+    x = layers.Rescaling(1 / 255, name="rescale")(images)
     for i, width in enumerate(filters, start=1):
         x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"conv{i}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(hidden, activation="relu", name="hidden")(x)
-    return keras.Model(pictures, layers.Dense(num_classes, activation="softmax", name="classes")(x), name="article_cnn")
+    return keras.Model(images, layers.Dense(num_classes, activation="softmax", name="classes")(x), name="article_cnn")
 
 
 def glyph_cnn(
@@ -42,15 +42,15 @@ def glyph_cnn(
     kernels: tuple[int, ...] = (5, 3, 3, 1),
     strides: tuple[int, ...] = (2, 2, 1, 1),
 ) -> keras.Model:
-    """Return a small fully convolutional CNN that takes pictures of any size.
+    """Return a small fully convolutional CNN for images of any size.
 
-    Global average pooling after the last convolution makes the features independent of height and width: what was
-    learned from 32x32 characters can be asked about a line of text 224 pixels wide. Ink is sparse, so averages are
-    small; the normalisation after the pooling makes thousands of classes learnable within a few epochs.
+    Global average pooling after the last convolution makes the features independent of height and width: a model
+    trained on 32x32 characters can be applied to a line of text 224 pixels wide. Ink is sparse, so averages are small;
+    the normalisation after the pooling makes thousands of classes learnable within a few epochs.
 
     Args:
         num_classes: Number of classes C.
-        channels: 1 (grey) or 3 (RGB); values 0..255, black ink on white paper.
+        channels: 1 (grey) or 3 (RGB); values 0..255, black on white.
         filters: Channels of each convolution.
         kernels: Side of each convolution's window.
         strides: Step of each convolution, in pixels.
@@ -58,8 +58,8 @@ def glyph_cnn(
     Returns:
         A functional model [B, H, W, channels] -> probabilities [B, C].
     """
-    pictures = keras.Input((None, None, channels), name="image")
-    x = layers.Rescaling(-1 / 255, offset=1.0, name="ink")(pictures)  # paper 0, ink 1: padding is paper
+    images = keras.Input((None, None, channels), name="image")
+    x = layers.Rescaling(-1 / 255, offset=1.0, name="ink")(images)  # white 0, black 1: zero padding is white
     for i, (width, side, step) in enumerate(zip(filters, kernels, strides, strict=True), start=1):
         x = layers.Conv2D(width, side, strides=step, padding="same", use_bias=False, name=f"conv{i}")(x)
         x = layers.BatchNormalization(momentum=0.9, name=f"norm{i}")(x)
@@ -67,4 +67,4 @@ def glyph_cnn(
     x = layers.GlobalAveragePooling2D(name="pool")(x)  # [B, D]
     x = layers.BatchNormalization(momentum=0.9, name="norm_pool")(x)
     classes = layers.Dense(num_classes, activation="softmax", name="classes", dtype="float32")
-    return keras.Model(pictures, classes(x), name="glyph_cnn")
+    return keras.Model(images, classes(x), name="glyph_cnn")

@@ -1,4 +1,4 @@
-"""Initial weights and dropout that follow from a seed alone."""
+"""Initial weights and dropout that depend on a seed alone."""
 
 import random
 
@@ -6,21 +6,24 @@ import keras
 import numpy as np
 
 
-def seeded(seed: int) -> None:
-    """Let the models built next draw their initial weights from a seed.
+def set_initializer_seed(seed: int) -> None:
+    """Set the seed of the initial weights of the models that are built next.
 
-    Keras' layers take the seeds of their initialisers from Python's generator. `keras.utils.set_random_seed` sets
-    that one too, but by way of `tf.random.set_seed`, which throws away every kernel TensorFlow has made: the next
-    call of each function, compiled long ago, takes seconds again (`python -m benchmarks reseeding`).
+    Keras layers draw the seeds of their initialisers from Python's random generator. `keras.utils.set_random_seed` sets
+    it too, but also calls `tf.random.set_seed`, which deletes all kernels that TensorFlow has cached: the next call of
+    each compiled function takes seconds again (`python -m benchmarks reseeding`).
     """
     random.seed(int(seed))
 
 
-def reseed(model: keras.Model, seed: int) -> None:
-    """Set the states of a model's random generators, so that a training draws the same whatever ran before it.
+def reset_seed_generators(model: keras.Model, seed: int) -> None:
+    """Set the states of a model's seed generators, so that a training draws the same numbers whatever ran before it.
 
-    `Model.set_weights` leaves them where the last training left them.
+    `Model.set_weights` does not set them.
     """
     states = [v for v in model.variables if v.path.endswith("seed_generator_state")]
     for i, state in enumerate(states):
         state.assign(np.array([1000 * seed + i, 0], state.dtype))
+
+
+seeded, reseed = set_initializer_seed, reset_seed_generators  # TRANSITION: the old names

@@ -1,4 +1,4 @@
-"""`source(spec)`: the model whose knowledge is to be moved, from wherever it comes."""
+"""`source(spec)`: the source model of a transfer."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import keras
 
 from tfxfer.errors import UserError
 from tfxfer.models.cnn import article_cnn, glyph_cnn
-from tfxfer.models.randomness import seeded
+from tfxfer.models.randomness import set_initializer_seed
 from tfxfer.models.saved import load_model
 from tfxfer.models.spec import ModelSpec, check, parse
 from tfxfer.models.vit import small_vit
@@ -21,19 +21,19 @@ def source(
     seed: int | None = None,
     download: bool = False,
 ) -> keras.Model:
-    """Return a Keras model: untrained, pretrained, or of an earlier run.
+    """Return the model that a spec names: untrained, pretrained, or of an earlier run.
 
     Args:
         spec: "fresh:cnn", "fresh:cnn/article", "fresh:vit", "fresh:bert"; "keras:NAME" (keras.applications with
             ImageNet weights) or "keras:NAME/fresh"; "preset:NAME|DIR" (KerasHub, or a Hugging Face folder); "run:DIR";
             "file:MODEL.keras".
         num_classes: Number of classes C of a fresh CNN's head; 10 when not given.
-        input_shape: [H, W, channels] of the pictures of a picture model; 0..255 whatever the model wants inside.
+        input_shape: [H, W, channels] of the images of an image model, values 0..255; the model rescales them.
         seed: Seed of fresh weights.
         download: Allow pretrained weights to be downloaded.
 
     Returns:
-        A functional model. Picture models take [B, H, W, channels] in 0..255; a BERT takes a dict with "token_ids",
+        A functional model. Image models take [B, H, W, channels] in 0..255; a BERT takes a dict with "token_ids",
         "segment_ids" and "padding_mask", each int [B, T].
 
     Raises:
@@ -41,41 +41,41 @@ def source(
     """
     parsed = parse(spec)
     if seed is not None:
-        seeded(seed)
+        set_initializer_seed(seed)
     return MODELS[parsed.kind](
         parsed, {"num_classes": num_classes or 10, "input_shape": input_shape, "download": download}
     )
 
 
-def _fresh(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
+def _fresh(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
     if spec.name == "cnn":
-        channels = want["input_shape"][2] if want["input_shape"] else 1
-        return glyph_cnn(want["num_classes"], channels)
+        channels = options["input_shape"][2] if options["input_shape"] else 1
+        return glyph_cnn(options["num_classes"], channels)
     if spec.name == "cnn/article":
-        return article_cnn(want["num_classes"], want["input_shape"] or (224, 224, 3))
+        return article_cnn(options["num_classes"], options["input_shape"] or (224, 224, 3))
     if spec.name == "vit":
-        return small_vit(want["num_classes"], want["input_shape"] or (32, 32, 1))
+        return small_vit(options["num_classes"], options["input_shape"] or (32, 32, 1))
     from tfxfer.models.bert import small_bert
 
-    return small_bert(vocabulary_size=want["num_classes"] if want["num_classes"] > 10 else 4000)
+    return small_bert(vocabulary_size=options["num_classes"] if options["num_classes"] > 10 else 4000)
 
 
-def _application(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
-    """Wrap a keras.applications body so that it takes 0..255 and does its own preprocessing."""
-    shape = want["input_shape"] or (224, 224, 3)
+def _application(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
+    """Return a keras.applications model with its preprocessing inside, for values 0..255."""
+    shape = options["input_shape"] or (224, 224, 3)
     if shape[2] != 3:
-        raise UserError(f"model spec '{spec.source}': keras.applications want 3 channels, not {shape[2]}")
-    check(spec.source, want["download"])
+        raise UserError(f"model spec '{spec.source}': keras.applications needs 3 channels, not {shape[2]}")
+    check(spec.source, options["download"])
     build = getattr(keras.applications, spec.name)
     body = build(include_top=False, pooling="avg", weights=None if spec.fresh else "imagenet", input_shape=shape)
-    pictures = keras.Input(shape, name="image")
-    prepared = Preprocess(spec.name, name="preprocess")(pictures)
-    return keras.Model(pictures, body(prepared), name=spec.name.lower())
+    images = keras.Input(shape, name="image")
+    preprocessed = Preprocess(spec.name, name="preprocess")(images)
+    return keras.Model(images, body(preprocessed), name=spec.name.lower())
 
 
 @keras.saving.register_keras_serializable("tfxfer")
 class Preprocess(keras.layers.Layer):
-    """The `preprocess_input` of a keras.applications model as a layer: [B, H, W, 3] in 0..255 -> what it wants."""
+    """The `preprocess_input` of a keras.applications model as a layer, for images [B, H, W, 3] in 0..255."""
 
     def __init__(self, application: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -83,9 +83,9 @@ class Preprocess(keras.layers.Layer):
         module = getattr(keras.applications, application).__module__.rsplit(".", 1)[-1]
         self._apply = getattr(keras.applications, module).preprocess_input
 
-    def call(self, pictures: Any) -> Any:
-        """Return the preprocessed pictures, [B, H, W, 3]."""
-        return self._apply(keras.ops.cast(pictures, self.compute_dtype))
+    def call(self, images: Any) -> Any:
+        """Return the preprocessed images, [B, H, W, 3]."""
+        return self._apply(keras.ops.cast(images, self.compute_dtype))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Shapes do not change."""
@@ -96,29 +96,29 @@ class Preprocess(keras.layers.Layer):
         return super().get_config() | {"application": self.application}
 
 
-def _preset(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
+def _preset(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
     import keras_hub
 
-    if not Path(spec.name).expanduser().is_dir() and not want["download"]:
+    if not Path(spec.name).expanduser().is_dir() and not options["download"]:
         raise UserError(
             f"model spec '{spec.source}': not a folder here, and nothing is downloaded unless you ask for it: "
             "give --download (or download=True), or the folder of a model you have"
         )
     try:
         return keras_hub.models.Backbone.from_preset(spec.name)
-    except Exception as error:  # whatever a damaged folder makes KerasHub, safetensors or JSON raise
+    except Exception as error:  # a damaged folder raises errors of KerasHub, safetensors or JSON
         first = (str(error).strip().splitlines() or [""])[0][:200]
         raise UserError(
             f"model spec '{spec.source}': KerasHub cannot read this model ({type(error).__name__}: {first}); it needs "
-            "config.json and whole weights (model.safetensors, or model.weights.h5) of a type it knows"
+            "config.json and whole weights (model.safetensors, or model.weights.h5) of a supported type"
         ) from error
 
 
-def _run(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
+def _run(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
     return load_model(Path(spec.name).expanduser() / "model.keras")
 
 
-def _file(spec: ModelSpec, want: dict[str, Any]) -> keras.Model:
+def _file(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
     return load_model(Path(spec.name).expanduser())
 
 

@@ -1,4 +1,4 @@
-"""What the spec of a source model means, and the checks that need no TensorFlow."""
+"""Parse the spec of a source model, with the checks that need no TensorFlow."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MODALITY = {"fresh:cnn": "image", "fresh:cnn/article": "image", "fresh:vit": "im
 KINDS = {
     "fresh": "an untrained model: fresh:cnn, fresh:cnn/article, fresh:vit, fresh:bert",
     "keras": "keras.applications with ImageNet weights (keras:MobileNetV2) or without (keras:MobileNetV2/fresh)",
-    "preset": "a KerasHub preset's name, or a folder in KerasHub's or Hugging Face's form",
+    "preset": "name of a KerasHub preset, or a folder in the format of KerasHub or Hugging Face",
     "run": "the folder of an earlier run",
     "file": "a model saved as .keras",
 }
@@ -34,7 +34,7 @@ class ModelSpec:
 
 
 def is_model(spec: str) -> bool:
-    """Tell whether a spec names a model rather than a data set.
+    """Return whether a spec names a model rather than a data set.
 
     >>> is_model("keras:VGG16"), is_model("csv:a.csv"), is_model("glyphs")
     (True, False, False)
@@ -43,13 +43,13 @@ def is_model(spec: str) -> bool:
 
 
 def parse(spec: str) -> ModelSpec:
-    """Return what a model spec names, after every check that needs no TensorFlow.
+    """Parse a model spec, with every check that needs no TensorFlow.
 
     >>> parse("keras:MobileNetV2/fresh").fresh
     True
 
     Raises:
-        UserError: unknown kind or name (the nearest is offered), or a file or folder that is not there.
+        UserError: unknown kind or name (the message has the nearest), or a file or folder that does not exist.
     """
     kind, _, name = spec.partition(":")
     if kind not in KINDS or not name:
@@ -63,7 +63,7 @@ def parse(spec: str) -> ModelSpec:
         if name not in APPLICATIONS:
             raise UserError(f"model spec '{spec}': {suggest(name, APPLICATIONS)}")
         if option not in ("", "fresh"):
-            raise UserError(f"model spec '{spec}': after the slash only 'fresh' is known")
+            raise UserError(f"model spec '{spec}': after the slash only 'fresh' is possible")
         return ModelSpec(spec, kind, name, fresh=option == "fresh")
     if kind in ("run", "file"):
         _model_file(spec, kind, Path(name).expanduser())
@@ -72,12 +72,12 @@ def parse(spec: str) -> ModelSpec:
         if not path.is_dir():
             raise UserError(f"model spec '{spec}': the folder {path} does not exist")
         if not (path / "config.json").is_file():
-            raise UserError(f"model spec '{spec}': {path} has no config.json, so it is not a model's folder")
+            raise UserError(f"model spec '{spec}': {path} has no config.json, so it is not the folder of a model")
     return ModelSpec(spec, kind, name)
 
 
 def check(spec: str, download: bool) -> ModelSpec:
-    """Return what a model spec names, after `parse` and a look for weights that would have to be downloaded.
+    """Parse a model spec, and check whether weights would have to be downloaded.
 
     Raises:
         UserError: As `parse`, or ImageNet weights are not on this machine and `download` is False.
@@ -86,7 +86,7 @@ def check(spec: str, download: bool) -> ModelSpec:
     if parsed.kind != "keras" or parsed.fresh or download:
         return parsed
     folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-    if not any(_holds(file.name, parsed.name) for file in folder.glob("*.h5")):
+    if not any(_is_weights_of(file.name, parsed.name) for file in folder.glob("*.h5")):
         raise UserError(
             f"model spec '{spec}': its ImageNet weights are not in {folder}, and nothing is downloaded unless "
             f"you ask for it: give --download (or download=True), or use keras:{parsed.name}/fresh"
@@ -94,12 +94,12 @@ def check(spec: str, download: bool) -> ModelSpec:
     return parsed
 
 
-def _holds(file: str, network: str) -> bool:
-    """Return whether a file of keras.applications holds a network's weights without its head.
+def _is_weights_of(file: str, network: str) -> bool:
+    """Return whether a file of keras.applications has the weights of a network without its head.
 
-    >>> _holds("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", "MobileNetV2")
+    >>> _is_weights_of("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", "MobileNetV2")
     True
-    >>> _holds("resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5", "ResNet50")
+    >>> _is_weights_of("resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5", "ResNet50")
     False
     """
     given, wanted = (name.lower().translate(str.maketrans("", "", "_-.")) for name in (file, network))

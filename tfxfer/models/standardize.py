@@ -2,7 +2,9 @@
 
 import numpy as np
 
-FAINT = 1e-3  # a feature that varies less than this fraction of the greatest deviation is scaled as if it varied so much
+FAINT = (
+    1e-3  # a feature that varies less than this fraction of the greatest deviation is scaled as if it varied so much
+)
 
 
 def mean_and_deviation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

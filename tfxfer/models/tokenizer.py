@@ -14,14 +14,14 @@ NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 class WordPieceTokenizer:
-    """BERT's word pieces: a caption is [CLS] pieces [SEP], so [CLS] begins it and [SEP] ends it.
+    """BERT's WordPiece tokenizer: a text is [CLS] pieces [SEP], so [CLS] is the start token and [SEP] the end token.
 
     Args:
         vocabulary: The V word pieces in the order of their ids.
-        lowercase: Whether texts are lower-cased and lose their accents, as the pieces were.
+        lowercase: Whether texts are lower-cased and their accents stripped, as in the training of the vocabulary.
 
     Raises:
-        UserError: A token that BERT needs is missing.
+        UserError: A special token of BERT is missing.
     """
 
     def __init__(self, vocabulary: Sequence[str], lowercase: bool = True) -> None:
@@ -34,19 +34,19 @@ class WordPieceTokenizer:
         self.tokenizer = keras_hub.tokenizers.BertTokenizer(
             vocabulary=self.vocabulary, lowercase=lowercase, strip_accents=lowercase
         )
-        self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id = (self.vocabulary.index(token) for token in NEEDED)
-        self._known: dict[str, np.ndarray] = {}  # text -> its pieces: the same captions are asked for again and again
+        ids = (self.vocabulary.index(token) for token in NEEDED)
+        self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id = ids
+        self._cache: dict[str, np.ndarray] = {}  # text -> ids of its pieces: the same captions are encoded many times
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> "WordPieceTokenizer":
-        """Return the vocabulary in a model's folder: `vocab.txt`, `vocabulary.txt` or KerasHub's tokenizer assets.
+        """Read the tokenizer in the folder of a model: `vocab.txt`, `vocabulary.txt` or KerasHub's tokenizer assets.
 
-        Texts are lower-cased unless the folder's `tokenizer_config.json` (Hugging Face) or `tokenizer.json` (KerasHub)
-        says otherwise, as that of a cased BERT does.
+        Texts are lower-cased unless `tokenizer_config.json` (Hugging Face) or `tokenizer.json` (KerasHub) has another
+        setting, as for a cased BERT.
 
         Raises:
-            UserError: There is none; a language model is of no use without its own vocabulary. Or its settings
-                cannot be read.
+            UserError: There is none, and a language model needs its own vocabulary; or its settings cannot be read.
         """
         names = ("vocab.txt", "vocabulary.txt", "assets/tokenizer/vocabulary.txt")
         file = next((Path(folder) / name for name in names if (Path(folder) / name).is_file()), None)
@@ -60,27 +60,27 @@ class WordPieceTokenizer:
         """Return int32 [N, length], padded, and how many texts were longer and are cut before their end token."""
         if length < 3:
             raise UserError(f"a length of {length} leaves no room for a word between [CLS] and [SEP]; give 3 or more")
-        found = np.full((len(texts), length), self.pad_id, np.int32)
+        token_ids = np.full((len(texts), length), self.pad_id, np.int32)
         cut = 0
         for row, ids in enumerate(self._split(texts)):
             cut += len(ids) > length - 2
             ids = np.concatenate([[self.start_id], ids[: length - 2], [self.end_id]])
-            found[row, : len(ids)] = ids
-        return found, cut
+            token_ids[row, : len(ids)] = ids
+        return token_ids, cut
 
     def _split(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the ids of each text's pieces."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        new = [text for text in dict.fromkeys(texts) if text not in self._cache]
         if new:
-            self._known |= {text: np.asarray(ids) for text, ids in zip(new, self.tokenizer(tf.constant(new)))}
-        return [self._known[text] for text in texts]
+            self._cache |= {text: np.asarray(ids) for text, ids in zip(new, self.tokenizer(tf.constant(new)))}
+        return [self._cache[text] for text in texts]
 
     def decode(self, token_ids: np.ndarray) -> list[str]:
         """Return the texts of token ids [N, L], without special tokens, up to the first end token."""
         return [" ".join(self.decode_words(row)) for row in np.asarray(token_ids)]
 
     def decode_words(self, row: np.ndarray) -> list[str]:
-        """Return the words of one text, whose pieces are joined."""
+        """Return the words of one text, with their pieces joined."""
         return ["".join(self.vocabulary[i].removeprefix("##") for i in word) for word in self.group_pieces(row)]
 
     def group_pieces(self, row: np.ndarray) -> list[list[int]]:
@@ -104,13 +104,13 @@ def _lowercase(folder: Path) -> bool:
         if not (folder / name).is_file():
             continue
         try:
-            found: Any = json.loads((folder / name).read_text(encoding="utf-8"))
+            value: Any = json.loads((folder / name).read_text(encoding="utf-8"))
         except ValueError as error:  # not JSON, or not UTF-8
-            raise UserError(f"{folder / name}: is no JSON ({error}); copy the model's own file there again") from error
+            raise UserError(f"{folder / name}: is not JSON ({error}); copy the model's own file there again") from error
         for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        if isinstance(found, bool):
-            return found
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, bool):
+            return value
     return True
 
 

@@ -1,4 +1,4 @@
-"""A small ViT made with KerasHub, for pictures of characters."""
+"""A small ViT made with KerasHub, for images of characters."""
 
 import keras
 
@@ -13,13 +13,13 @@ def small_vit(
     hidden_dim: int = 128,
     num_heads: int = 4,
 ) -> keras.Model:
-    """Return an untrained picture transformer (Dosovitskiy et al. 2021) that a laptop trains in a minute.
+    """Return an untrained vision Transformer (Dosovitskiy et al. 2021) that a laptop trains in a minute.
 
     Args:
         num_classes: Number of classes C.
-        input_shape: Height, width and channels of the pictures, values 0..255.
+        input_shape: Height, width and channels of the images, values 0..255.
         patch_size: Side of a square patch in pixels; divides height and width.
-        num_layers: Transformer blocks, which normalise first.
+        num_layers: Transformer blocks, with layer norms before attention and feed-forward layers.
         hidden_dim: Width D.
         num_heads: Attention heads; must divide `hidden_dim`.
 
@@ -30,7 +30,7 @@ def small_vit(
     import keras_hub
 
     if input_shape[0] % patch_size or input_shape[1] % patch_size:
-        raise UserError(f"patches of {patch_size} pixels do not tile pictures of {input_shape[:2]}")
+        raise UserError(f"patches of {patch_size} pixels do not tile images of {input_shape[:2]}")
     backbone = keras_hub.models.ViTBackbone(
         image_shape=input_shape,
         patch_size=patch_size,
@@ -40,8 +40,8 @@ def small_vit(
         mlp_dim=4 * hidden_dim,
         name="backbone",
     )
-    pictures = keras.Input(input_shape, name="image")
-    x = keras.layers.Rescaling(-1 / 255, offset=1.0, name="ink")(pictures)  # paper 0, ink 1
+    images = keras.Input(input_shape, name="image")
+    x = keras.layers.Rescaling(-1 / 255, offset=1.0, name="ink")(images)  # white 0, black 1
     x = keras.layers.GlobalAveragePooling1D(name="pool")(backbone(x))  # [B, 1 + patches, D] -> [B, D]
     classes = keras.layers.Dense(num_classes, activation="softmax", name="classes", dtype="float32")
-    return keras.Model(pictures, classes(x), name="small_vit")
+    return keras.Model(images, classes(x), name="small_vit")

@@ -1,182 +1,219 @@
-"""`--transfer encoder_to_decoder`: a BERT made a decoder foretells texts, beside the same decoder with fresh weights.
+"""`--transfer encoder_to_decoder`: a BERT made a decoder models texts, beside the same decoder with fresh weights.
 
-    S   a BERT that read one kind of text: by default the names of characters that have no picture here
-    M   a decoder with causal and cross-attention, its head tied to the word embeddings (Rothe et al. 2020)
-    it reads texts, and looks at the patches of their pictures; where a target has none, at a blank
+    S   a BERT that learned one kind of text: by default the names of characters that have no image here
+    M   a decoder with causal masks and cross-attention, its head tied to the word embeddings (Rothe et al. 2020)
+    it predicts texts, and attends to the patches of their images; where a target has none, to a blank
 
 Every arm trains all of M with the same steps, so that scratch is `random` and finetune `transfer`. The measure is the
-mean log-likelihood of a test text, in nats a token; it can be compared between arms as they share the vocabulary.
+mean log-likelihood of a test text in nats a token; arms can be compared because they share the tokenizer.
+
+Command:   python -m tfxfer.train structure --transfer encoder_to_decoder
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.arms.captioning import Gallery, CaptioningArm
-from tfxfer.arms.controls import has_model
+from tfxfer.arms.captioning import LanguageModelArm
+from tfxfer.arms.logging import report_training
 from tfxfer.baselines.language_ngrams import native_language, nats
-from tfxfer.cache import atomic_file, write_json
-from tfxfer.config import KnowledgeConfig, StructureConfig
+from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError
-from tfxfer.experiment import Arm, Experiment
-from tfxfer.models.tokenizer import WordPieceTokenizer
-from tfxfer.recipes.checks import target_columns
-from tfxfer.recipes.feature import conclude, records_folder, run_arms
-from tfxfer.recipes.panels.ledger import keep
+from tfxfer.experiment import Arm, Outcome
+from tfxfer.models.fresh import fresh_language_model
+from tfxfer.recipes.recipe import Plan
+from tfxfer.recipes.weight_maps import keep_ledger
 from tfxfer.runs import Run
-from tfxfer.sources.language_model import fresh_language, load_language
-from tfxfer.tasks.captioned_images import one_image_per_caption
-from tfxfer.tasks.classification import png
+from tfxfer.sources.load import load_language_model
+from tfxfer.tasks.captioned_images import CaptionedMaps, one_image_per_caption
+from tfxfer.tasks.examples import evenly_spaced, png
 from tfxfer.transfer.graph import fingerprint
-from tfxfer.transfer.knowledge.caption_model import caption_model, whole
-from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
+from tfxfer.transfer.knowledge import Captioner
+from tfxfer.transfer.knowledge.caption_model import caption_model
+from tfxfer.transfer.knowledge.language_model import LanguageModel
 
-SHOWN = 24  # test texts in the report
-PROVEN_ON = 64  # test texts that are asked before anything trains
+VERIFIED_ON = 64  # test texts whose likelihood is measured before anything trains
 
 
-def speak(config: StructureConfig, this: Run) -> None:
-    """Run the experiment with a decoder, and write what a run leaves behind."""
-    how = training(config)
-    language, words = load_language(how, this)
-    texts = Texts.load(config, this)
-    makes = Decoders(language, texts.gallery, config)
-    last = (max(how.pairs), config.seed)
-    transfer, random = (
-        LanguageModelArm(start, makes.reader, words, texts.gallery.drawn, how, _telling(this, name), keep=last)
-        for name, start in (("transfer", makes.warm), ("random", makes.cold))
+def build_decoder(config: Any, run: Run) -> Plan:
+    """Load source and target, make the decoder, and lay out the arms.
+
+    Args:
+        config: A `StructureConfig`, "auto" resolved.
+        run: The run.
+    """
+    language_model, tokenizer = load_language_model(config.source, config, run)
+    texts = Texts.load(config, run)
+    model = CaptionModelConfig(positions=0, cross_attention=config.cross_attention, image_word_logits=False)
+    captioner = Captioner(texts.encoder, language_model, tokenizer, texts.shape, model, seed=config.seed)
+    shape = captioner.encoder.output.shape[1:]
+
+    def weights(source: Any, seed: int) -> list[np.ndarray]:
+        return caption_model(shape, source, cross_attention=config.cross_attention, seed=seed)[0].get_weights()
+
+    starts = {
+        "transfer": lambda seed: weights(language_model, seed),
+        "random": lambda seed: weights(fresh_language_model(language_model, seed), seed),
+    }
+    own = config.training
+    training = CaptionTrainingConfig(  # nothing is hidden or smoothed: the measure is the likelihood itself
+        steps=own.steps,
+        batch_size=own.batch_size,
+        learning_rates=own.learning_rates,
+        max_length=config.max_length,
+        word_dropout=0.0,
+        label_smoothing=0.0,
+        num_validations=5,
     )
-    random.teller = transfer.teller  # one reader, one compiled question
-    keep(makes.weight_map, makes.proof(transfer), this)
-    arms = [Arm(name, arm, recall=arm.recall) for name, arm in (("transfer", transfer), ("random", random))]
-    arms.append(Arm("native", lambda n, seed: rival(texts.gallery.drawn(n or 0, seed), words, config.length)))
-    experiment = Experiment(
-        title=f"{config.source} → {config.target} by {config.transfer}",
-        class_names=(),
-        labels=np.zeros(len(texts.gallery.captions["test"]), np.int32),
-        arms=tuple(arm for arm in arms if arm.name in config.arms),
+    keep = (max(config.training_texts), config.seed)
+    arms = {
+        name: LanguageModelArm(
+            captioner, start, texts.task.drawn, training, keep, "decoder", report_training(run, name)
+        )
+        for name, start in starts.items()
+    }
+    assert captioner.weight_map is not None  # the captioner is new
+    panel = keep_ledger(captioner.weight_map, before_training(captioner, starts, texts.task, config), run)
+
+    def native(budget: int | None, seed: int) -> Outcome:
+        drawn = texts.task.drawn(budget or 0, seed).captions
+        rows = ([each[0] for each in drawn[split]] for split in ("train", "validation", "test"))
+        return native_language(*rows, tokenizer, config.max_length)
+
+    def save(folder: Any) -> None:
+        trained = arms["transfer"].final_captioner()
+        (trained if texts.images is not None else LanguageModel(trained, config.max_length)).save(folder)
+
+    return Plan(
+        title=f"{config.source.spec} → {config.target.spec} by {config.transfer}",
+        arms=(*(Arm(name, arm, recall=arm.recall) for name, arm in arms.items()), Arm("native", native)),
         budgets=tuple(sorted(config.training_texts)),
-        seeds=tuple(range(config.seed, config.seed + config.seeds)),
+        keys=(texts.dataset.fingerprint, fingerprint(language_model)),
+        labels=np.zeros(len(texts.task.captions["test"]), np.int32),
         examples=tuple(texts.examples()),
         measures=("log_likelihood",),
         unit="texts",
-        recipe="structure",
+        panels=(panel,),
+        save=save,
     )
-    keys = (texts.dataset.fingerprint, fingerprint(language))
-    with this.phase("arms"):
-        comparison = run_arms(experiment, this, records_folder(config, ("labels_per_class",), *keys))
-    with this.phase("saving and report"):
-        if has_model(comparison, this):
-            save(transfer.final(), texts, words, config, this)
-    conclude(comparison, this)
 
 
-def training(config: StructureConfig) -> KnowledgeConfig:
-    """Return how a decoder is made and taught, in the words of the recipe that teaches captioners."""
-    same = ("source", "source_epochs", "source_max", "seed", "data_dir", "download", "updates", "batch_size", "length")
-    given: dict[str, Any] = {name: getattr(config, name) for name in (*same, "learning_rates", "cross_attention")}
-    # nothing is hidden or smoothed away: what is judged is the likelihood itself
-    plain: dict[str, Any] = {"word_dropout": 0.0, "label_smoothing": 0.0, "text_updates": 0, "ranking": "decoder"}
-    return KnowledgeConfig(**given, **plain, pairs=config.training_texts)
+def before_training(captioner: Captioner, starts: dict[str, Any], task: CaptionedMaps, config: Any) -> str:
+    """Return a sentence on the likelihood of test texts before training, with the source's weights and with fresh ones."""
+    maps, texts = task.pairs("test")
+    few = type(maps)(maps.maps[:VERIFIED_ON])
+    found = []
+    for start in starts.values():
+        captioner.model.set_weights(start(config.seed))
+        likelihoods = captioner.caption_likelihoods(few, texts[:VERIFIED_ON], config.max_length)
+        found += nats(likelihoods.mean(keepdims=True))
+    return (
+        "A decoder cannot compute what its encoder did, since a causal mask hides the following tokens. Before any "
+        f"training, the mean likelihood of {len(few.maps)} test texts is {found[0]} with the source's weights, "
+        f"{found[1]} with fresh ones."
+    )
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The target: texts, and what is looked at while they are read.
+    """The target: texts, and the images that the decoder attends to.
 
     Attributes:
         dataset: The target.
-        gallery: Grids of patches [N, h, w, E], or blanks [N, 1, 1, 1], and each one's text.
-        patches: Pictures to grids; None where the target has no pictures.
-        images: Test pictures uint8 [N, H, W, C], or None.
+        task: Feature maps of patches [N, h, w, E], or blanks [N, 1, 1, 1], and each one's text.
+        encoder: Images to maps, without weights.
+        images: Test images uint8 [N, H, W, C]; None where the target has no images.
     """
 
     dataset: Dataset
-    gallery: Gallery
-    patches: keras.Model | None = None
+    task: CaptionedMaps
+    encoder: keras.Model
     images: np.ndarray | None = None
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images."""
+        return self.encoder.input.shape[1:]
+
     @classmethod
-    def load(cls, config: StructureConfig, this: Run) -> "Texts":
+    def load(cls, config: Any, run: Run) -> "Texts":
         """Load the target, each text once; texts of a split are drawn in an order of their own.
 
         Raises:
             UserError: There is no text, or fewer training texts than a budget asks for.
         """
-        with this.phase("data"):
-            dataset = tfxfer.load(
-                config.target, data_dir=config.data_dir, download=config.download, **target_columns(config)
-            )
+        with run.phase("data"):
+            columns = config.target.columns("text", "image", "label")
+            dataset = tfxfer.load(config.target.spec, data_dir=config.data_dir, download=config.download, **columns)
         most = max(config.training_texts)
-        limits = {"train": 2 * most, "validation": config.max_validation, "test": config.max_test}
+        limits = {"train": 2 * most, "validation": config.target.max_validation, "test": config.target.max_test}
         if {"image", "caption"} <= set(dataset.keys):
-            found = cls._with_pictures(dataset, limits, config)
+            found = cls._with_images(dataset, limits, config)
         else:
             key = next((key for key in ("text", "caption") if key in dataset.keys), None)
             if key is None:
-                raise UserError(f"{config.target}: has no texts to foretell; name the column with --target-text")
+                raise UserError(f"{config.target.spec}: has no texts; name the column with --target-text")
             captions = {split: [[text] for text in once(dataset.texts(split, key), n)] for split, n in limits.items()}
             blank = {split: np.zeros((len(rows), 1, 1, 1), np.float32) for split, rows in captions.items()}
-            found = cls(dataset, Gallery(blank, captions))
-        sizes = {split: len(rows) for split, rows in found.gallery.captions.items()}
+            image = keras.Input((1, 1, 1), name="image")
+            encoder = keras.Model(image, keras.layers.Identity(name="blank")(image), name="encoder")
+            found = cls(dataset, CaptionedMaps(blank, captions), encoder)
+        sizes = {split: len(rows) for split, rows in found.task.captions.items()}
         short = next((split for split, n in sizes.items() if n < (most if split == "train" else 1)), None)
         if short is not None:
             raise UserError(
-                f"{config.target}: {sizes[short]} {short} texts that differ, and --training-texts asks for {most}; "
+                f"{config.target.spec}: {sizes[short]} {short} texts that differ, and --training-texts asks for {most}; "
                 "ask for fewer, or give more"
             )
-        seen = "their pictures" if found.patches else "a blank, as there are no pictures"
-        this.say(f"target: {config.target}, {', '.join(f'{n:,} {s}' for s, n in sizes.items())} texts, beside {seen}")
+        beside = "with their images" if found.images is not None else "with a blank, as there are no images"
+        run.say(f"target: {config.target.spec}, {', '.join(f'{n:,} {s}' for s, n in sizes.items())} texts, {beside}")
         return found
 
     @classmethod
-    def _with_pictures(cls, dataset: Dataset, limits: dict[str, int], config: StructureConfig) -> "Texts":
-        stored = dataset.image_shape
-        height, width = (config.image_size,) * 2 if config.image_size else stored[:2] if stored else (64, 64)
-        patches = patches_of((height, width, stored[2] if stored else 3), config.patch_size)
-        reading = KnowledgeConfig(image_size=config.image_size)
-        found = {split: one_image_per_caption(dataset, split, n, reading, patches) for split, n in limits.items()}
-        grids = {
-            split: np.asarray(patches.predict(rows, batch_size=128, verbose=0), np.float32)
+    def _with_images(cls, dataset: Dataset, limits: dict[str, int], config: Any) -> "Texts":
+        stored, side = dataset.image_shape, config.target.image_size
+        height, width = (side,) * 2 if side else stored[:2] if stored else (64, 64)
+        encoder = patch_encoder((height, width, stored[2] if stored else 3), config.patch_size)
+        found = {split: one_image_per_caption(dataset, split, n, side, encoder) for split, n in limits.items()}
+        maps = {
+            split: np.asarray(encoder.predict(rows, batch_size=128, verbose=0), np.float32)
             for split, (rows, _) in found.items()
         }
-        gallery = Gallery(grids, {split: [each[:1] for each in captions] for split, (_, captions) in found.items()})
-        return cls(dataset, gallery, patches, found["test"][0])
+        task = CaptionedMaps(maps, {split: [each[:1] for each in captions] for split, (_, captions) in found.items()})
+        return cls(dataset, task, encoder, found["test"][0])
 
     def examples(self) -> list[dict[str, Any]]:
         """Return test texts for people, evenly spaced."""
-        texts = [each[0] for each in self.gallery.captions["test"]]
-        rows = np.unique(np.linspace(0, len(texts) - 1, min(SHOWN, len(texts))).astype(int))
-        pictures = [{} if self.images is None else {"png": png(self.images[i])} for i in rows]
-        return [{"index": int(i), "true": texts[i], **picture} for i, picture in zip(rows, pictures)]
+        texts = [each[0] for each in self.task.captions["test"]]
+        rows = evenly_spaced(len(texts))
+        images = [{} if self.images is None else {"png": png(self.images[i])} for i in rows]
+        return [{"index": int(i), "true": texts[i], **image} for i, image in zip(rows, images)]
 
 
-def patches_of(image_shape: tuple[int, int, int], side: int) -> keras.Model:
-    """Return a model without weights from pictures [B, H, W, C] to their patches [B, H/side, W/side, side · side · C].
+def patch_encoder(image_shape: tuple[int, int, int], side: int) -> keras.Model:
+    """Return a model without weights from images [B, H, W, C] to their patches [B, H/side, W/side, side · side · C].
 
-    White becomes 0 and black 1, as paper and ink.
+    White becomes 0 and black 1.
 
     Raises:
-        UserError: The patches do not tile the picture.
+        UserError: The patches do not tile the image.
     """
     height, width, channels = image_shape
     if side < 1 or height % side or width % side:
         raise UserError(
-            f"--patch-size {side}: such patches do not tile a picture of {height} x {width}; give one that divides "
-            "both, or resize the pictures with --image-size"
+            f"--patch-size {side}: such patches do not tile an image of {height} x {width}; give one that divides both, "
+            "or resize the images with --image-size"
         )
-    pictures = keras.Input(image_shape, name="image")
-    x = keras.layers.Rescaling(-1 / 255, offset=1.0, name="ink")(pictures)
+    images = keras.Input(image_shape, name="image")
+    x = keras.layers.Rescaling(-1 / 255, offset=1.0, name="invert")(images)
     x = keras.layers.Reshape((height // side, side, width // side, side * channels), name="rows")(x)
-    x = keras.layers.Permute((1, 3, 2, 4), name="turned")(x)
-    grid = keras.layers.Reshape((height // side, width // side, side * side * channels), name="patches")(x)
-    return keras.Model(pictures, grid, name="encoder")
+    x = keras.layers.Permute((1, 3, 2, 4), name="transpose")(x)
+    maps = keras.layers.Reshape((height // side, width // side, side * side * channels), name="patches")(x)
+    return keras.Model(images, maps, name="encoder")
 
 
 def once(texts: list[str], limit: int) -> list[str]:
@@ -184,91 +221,3 @@ def once(texts: list[str], limit: int) -> list[str]:
     kept = list(dict.fromkeys(text for text in texts if text.strip()))
     order = np.random.default_rng(0).permutation(len(kept))
     return [kept[i] for i in order[: limit or None]]
-
-
-class Decoders:
-    """The decoder that all arms share, and the weights that each begins with.
-
-    Args:
-        language: The source.
-        gallery: What is looked at.
-        config: Seed and cross-attention.
-
-    Attributes:
-        reader: {"grid", "token_ids", "padding_mask"} → logits.
-        weight_map: The plan that its decoder was made by.
-    """
-
-    def __init__(self, language: keras.Model, gallery: Gallery, config: StructureConfig) -> None:
-        self.language, self.gallery, self.config = language, gallery, config
-        self.shape = gallery.grids["train"].shape[1:]
-        self.reader, self.weight_map = self._made(language, config.seed)
-        self.warm = lru_cache(maxsize=1)(lambda seed: self._made(language, seed)[0].get_weights())
-        self.cold = lru_cache(maxsize=1)(lambda seed: self._made(fresh_language(language, seed), seed)[0].get_weights())
-
-    def _made(self, language: keras.Model, seed: int) -> tuple[keras.Model, WeightMap]:
-        return caption_model(self.shape, language, cross_attention=self.config.cross_attention, seed=seed)
-
-    def proof(self, speaker: CaptioningArm) -> str:
-        """Say what the decoder makes of test texts before anything trains, with the source's weights and with fresh."""
-        asked = self.gallery.captions["test"][:PROVEN_ON]
-        found = []
-        for start in (self.warm, self.cold):
-            self.reader.set_weights(start(self.config.seed))
-            _, measured = speaker.answer(self.gallery.grids["test"][: len(asked)], asked)
-            found += nats(measured["log_likelihood"].mean(keepdims=True))
-        return (
-            "A decoder cannot compute what its encoder did, as it no longer sees the words to come. Before any "
-            f"training, {len(asked)} test texts are worth {found[0]} with carried weights, {found[1]} with fresh ones."
-        )
-
-
-class LanguageModelArm(CaptioningArm):
-    """An arm that is judged by the likelihood of test texts, and makes the same steps whatever the budget."""
-
-    each_budget = True
-    looks_back = 5
-
-    def answer(self, grids: np.ndarray, wanted: Any) -> tuple[list[str], dict[str, np.ndarray]]:
-        """Return the likelihoods of texts, in words and in numbers."""
-        numbers, _ = self.words.encode([each[0] for each in wanted], self.config.length)
-        found = self.teller.log_likelihood(grids, numbers)
-        return nats(found), {"log_likelihood": found}
-
-    def updates(self, pairs: int) -> int:
-        """Return the steps of a training."""
-        return self.config.updates
-
-
-def rival(gallery: Gallery, words: WordPieceTokenizer, length: int) -> Any:
-    """Return what n-grams of the same training texts answer; they look at no picture."""
-    texts = {split: [each[0] for each in rows] for split, rows in gallery.captions.items()}
-    return native_language(texts["train"], texts["validation"], texts["test"], words, length)
-
-
-def save(reader: keras.Model, texts: Texts, words: WordPieceTokenizer, config: StructureConfig, this: Run) -> None:
-    """Save the transfer arm at its greatest budget, first seed: as a captioner, or as a model of language alone."""
-    defaults = KnowledgeConfig()
-    described: dict[str, Any] = {
-        "task": "captions" if texts.patches else "language",
-        "input": "image" if texts.patches else "text",
-        "pieces": words.vocabulary,
-        "lowercase": words.lowercase,
-        "length": config.length,
-        "num_beams": defaults.num_beams,
-        "length_penalty": defaults.length_penalty,
-    }
-    if texts.patches is not None:
-        height, width, channels = texts.patches.input.shape[1:]
-        described |= {"image_size": [height, width], "channels": channels}
-        reader = whole(texts.patches, reader)
-    with atomic_file(this.folder / "model.keras") as path:
-        reader.save(path)
-    write_json(this.folder / "model.json", described)
-
-
-def _telling(this: Run, name: str) -> Callable[[dict[str, Any]], None]:
-    def told(row: dict[str, Any]) -> None:
-        this.metric("arm training", arm=name, **row)
-
-    return told

@@ -1,4 +1,4 @@
-"""The end of a run on the terminal: the table of arms, what failed, and the verdict."""
+"""The results of a run on the terminal: the table of arms, failed arms, and the verdict."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-COLUMNS = 5  # budgets side by side in 80 columns; further ones go into a second table
+COLUMNS = 5  # budgets that fit in 80 columns; further ones go into a second table
+SMOKE = "Smoke run: it only shows that the code runs; its figures mean nothing."
 
 
 def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
     """Print each measure with its interval for each arm and budget, failed arms, and the verdict.
+
+    After a smoke run (`comparison.about["smoke"]`) the last line states that the figures mean nothing.
 
     Args:
         comparison: The records.
@@ -35,10 +38,13 @@ def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
             where = f"{row['arm']} at {budget_words([row['budget']], comparison.unit)}"
             share = f"{row['failed']} of {row['failed'] + row['seeds']} seeds"
             console.print(Text(f"* failed: {where}, {share}: {error}", style="red"))
+    smoke = bool(comparison.about.get("smoke"))
     first, *others = story(comparison)
-    console.print(Text(first, style="bold"))
+    console.print(Text(first, style="" if smoke else "bold"))
     for sentence in others:
         console.print(Text(sentence))
+    if smoke:
+        console.print(Text(SMOKE, style="bold yellow"))
 
 
 def _table(comparison: Comparison, measure: str, rows: list[dict[str, Any]], budgets: list[int | None]) -> "Table":

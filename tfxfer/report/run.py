@@ -1,4 +1,4 @@
-"""What a run folder holds beside its comparison: configuration, training log, and how to replay it."""
+"""Files of a run folder beside its comparison: configuration, training log, saved model; and commands for them."""
 
 import json
 import math
@@ -27,16 +27,15 @@ def configuration(folder: Path) -> tuple[str | None, str | None]:
     try:
         settings = yaml.safe_load(text)
     except yaml.YAMLError:
-        return text, recipe  # shown as it is; whoever replays it is told what is wrong with it
+        return text, recipe  # shown unchanged; a replay reports the error
     given = settings.get("recipe") if isinstance(settings, dict) else None
     return text, str(given) if given else recipe
 
 
 def training_log(folder: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the epochs in `metrics.jsonl` with their finite figures, and how many lines could not be read.
+    """Return the epochs in `metrics.jsonl` with their finite metrics, and the number of lines that cannot be read.
 
-    A killed run may leave half a line, and other events may be logged beside epochs: the former are counted,
-    the latter left aside.
+    A killed run may leave an incomplete line, which is counted. Lines without an epoch are ignored.
     """
     path = folder / "metrics.jsonl"
     if not path.is_file():
@@ -60,39 +59,48 @@ def training_log(folder: Path) -> tuple[list[dict[str, Any]], int]:
     return epochs, unreadable
 
 
-def ledger(folder: Path) -> dict[str, Any] | None:
-    """Return a run's weight map as `ledger.json` tells it: entries, totals, proof, flows, titles; None without one."""
-    path = folder / "ledger.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def looking(folder: Path) -> dict[str, Any] | None:
-    """Return what `looking.json` says on whether the model looks: measures, words, matrix; None without one."""
-    path = folder / "looking.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def pairs(folder: Path) -> dict[str, Any] | None:
-    """Return what `pairs.json` says on pictures and texts that find one another: K, a gallery; None without one."""
-    path = folder / "pairs.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def answers(folder: Path) -> dict[str, Any] | None:
-    """Return what `answers.json` says on questions about pictures: figures, diagnostics, cards; None without one."""
-    path = folder / "answers.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
 def replay(folder: Path, recipe: str | None = None) -> str:
-    """Return the command that runs the same experiment again, by a path that holds no home folder."""
-    name = f" {shlex.quote(recipe)}" if recipe and recipe != "feature" else ""
-    path = Path(folder.resolve().parent.name) / folder.resolve().name / "config.yaml"
+    """Return the command that runs the same experiment again, with a path relative to the folder of `runs`."""
+    name = f" {shlex.quote(recipe)}" if recipe else ""
+    path = Path(shown_path(folder)) / "config.yaml"
     return f"python -m tfxfer.train{name} --config {shlex.quote(path.as_posix())}"
 
 
+def shown_path(folder: Path) -> str:
+    """Return the folder with its parent only, so that no home folder is published."""
+    return (Path(folder.resolve().parent.name) / folder.resolve().name).as_posix()
+
+
+def usage(folder: Path) -> dict[str, Any] | None:
+    """Return the commands and the Python lines that use the saved model; None when the folder has none.
+
+    Returns:
+        "commands", one for each kind of input that `model.json` names, and "python", lines of code.
+    """
+    path = folder / "model.json"
+    if not path.is_file():
+        return None
+    try:
+        model = json.loads(path.read_text(encoding="utf-8"))
+        inputs = [str(model["input"]), *(str(name) for name in model.get("also", {}))]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    run, question = shown_path(folder), ' --question "What is it?"' if model.get("task") == "vqa" else ""
+    options = {"text": '--text "some text"', "image": "--image photo.png"}
+    first = '["some text"]' if inputs[0] == "text" else '["photo.png"]'
+    given = f'{first}, ["What is it?"]' if question else first
+    return {
+        "commands": [
+            f"python -m tfxfer.predict {shlex.quote(run)} {options[name]}{question}"
+            for name in inputs
+            if name in options
+        ],
+        "python": f"import tfxfer\n\nmodel = tfxfer.from_run({json.dumps(run)})\nmodel.predict({given})",
+    }
+
+
 def versions() -> list[tuple[str, str]]:
-    """Return (name, version) of Python and of the installed packages that shape a result."""
+    """Return (name, version) of Python and of the installed packages that affect results."""
     found = [("Python", platform.python_version())]
     for name in PACKAGES:
         try:

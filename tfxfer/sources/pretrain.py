@@ -1,9 +1,14 @@
-"""The step before a transfer: training the source, once. A trained source is kept and used again."""
+"""The step before a transfer: training the source, once. A trained source is cached and used again.
+
+Its cache key is made of every field of the `SourceConfig`, every field of the `RunConfig` that can change a result, the
+size of its images and the fingerprint of its data.
+"""
 
 import json
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +17,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.cache import atomic_file, data_dir, key_of, locked, sha256_file, write_json
-from tfxfer.config import TaskConfig
+from tfxfer.config import RunConfig, SourceConfig, deciding
 from tfxfer.data.dataset import Dataset
-from tfxfer.data.pictures import readable_errors
+from tfxfer.data.images import readable_errors
 from tfxfer.errors import UserError
 from tfxfer.fit import cosine, train
-from tfxfer.models.bert import masked_lm, small_bert, word_pieces
-from tfxfer.models.randomness import seeded
+from tfxfer.models.bert import learn_word_pieces, masked_lm, small_bert
+from tfxfer.models.randomness import set_initializer_seed
 from tfxfer.models.saved import load_model
 from tfxfer.models.sources import source
 from tfxfer.models.tokenizer import WordPieceTokenizer
@@ -28,54 +33,74 @@ BATCH = 128
 LEARNING_RATES = {"fresh:cnn": 1e-2}  # the largest of half a cosine, with Adam; see benchmarks/default.py
 USUAL_RATE = 1e-3  # of every other model
 PIECES = 2000  # word pieces of a fresh BERT
+FORMAT = 3  # of a cached source
 HEAD = "masked_lm.npz"  # a fresh BERT with its head
 TOKENS = 24  # length of a text while a fresh BERT is trained
 
 
-def trained_source(config: TaskConfig, dataset: Dataset, run: Run) -> keras.Model:
+@dataclass(frozen=True)
+class Pretraining:
+    """One training of a source.
+
+    Attributes:
+        source: What is trained, its architecture and learning rate resolved.
+        config: Seed, device and arithmetic.
+        dataset: What it learns.
+        image_size: (height, width) that images are resized to; None takes them as they are.
+    """
+
+    source: SourceConfig
+    config: RunConfig
+    dataset: Dataset
+    image_size: tuple[int, int] | None
+
+    @classmethod
+    def of(cls, source: SourceConfig, config: RunConfig, dataset: Dataset, image_size: int = 0) -> "Pretraining":
+        """Return the training that a config asks for; `image_size` 0 takes images as they are, 64 when they vary."""
+        architecture = source.architecture
+        if architecture == "auto":
+            architecture = "fresh:cnn" if "image" in dataset.keys else "fresh:bert"
+        rate = source.learning_rate or LEARNING_RATES.get(architecture, USUAL_RATE)
+        size = (image_size,) * 2 if image_size else None if dataset.image_shape else (64, 64)
+        resolved = replace(source, architecture=architecture, learning_rate=rate)
+        return cls(resolved, config, dataset, size if "image" in dataset.keys else None)
+
+    @property
+    def key(self) -> str:
+        """The cache key: equal for equal trained weights."""
+        given = {"source": deciding(self.source), "run": deciding(self.config, RunConfig), "size": self.image_size}
+        return key_of(given, self.dataset.fingerprint, {"batch": BATCH, "format": FORMAT})
+
+    @property
+    def folder(self) -> Path:
+        """Where the trained source is cached."""
+        return data_dir(self.config.data_dir) / "sources" / self.key
+
+
+def trained_source(training: Pretraining, run: Run) -> keras.Model:
     """Return a model trained on the source data set: from the cache when the same was trained before.
 
-    The key is made of the architecture, the training's settings and the data set's fingerprint. An interrupted
-    training goes on from its last checkpoint. A model file whose bytes changed is trained again.
+    An interrupted training goes on from its last checkpoint. A model file whose bytes changed is trained again.
     """
-    spec, folder = _place(config, dataset)
+    folder, source = training.folder, training.source
     with locked(folder):
         kept = _kept(folder)
         if kept:
-            run.say(f"source: {spec} trained on {config.source} is taken from the cache ({folder.name})")
+            run.say(f"source: {source.architecture} trained on {source.spec} is taken from the cache ({folder.name})")
             for row in kept["history"]:
                 run.metric("source", **row)
             return load_model(folder / "model.keras")
-        return _train(spec, config, dataset, folder, run)
+        return _train(training, run)
 
 
-def trained_language_model(config: TaskConfig, dataset: Dataset, run: Run) -> tuple[keras.Model, WordPieceTokenizer]:
-    """Return a `BertMaskedLM` trained on the source's text, with its head, and its vocabulary; cached as above."""
-    backbone = trained_source(config, dataset, run)
-    _, folder = _place(config, dataset)
-    words = WordPieceTokenizer.from_folder(folder)
-    model, _ = masked_lm(backbone, words.vocabulary, TOKENS)
-    with np.load(folder / HEAD) as file:
+def trained_language_model(training: Pretraining, run: Run) -> tuple[keras.Model, WordPieceTokenizer]:
+    """Return a `BertMaskedLM` trained on the source's text, with its head, and its tokenizer; cached as above."""
+    backbone = trained_source(training, run)
+    tokenizer = WordPieceTokenizer.from_folder(training.folder)
+    model, _ = masked_lm(backbone, tokenizer.vocabulary, TOKENS)
+    with np.load(training.folder / HEAD) as file:
         model.set_weights(list(file.values()))
-    return model, words
-
-
-def _place(config: TaskConfig, dataset: Dataset) -> tuple[str, Path]:
-    """Return the spec of the architecture, and the folder named after everything that decides the trained source."""
-    spec = config.model if config.model != "auto" else _usual_model(dataset)
-    settings = {"model": spec, "epochs": config.source_epochs, "max": config.source_max, "batch": BATCH}
-    settings |= {"rate": learning_rate(spec, config), "seed": config.seed, "precision": config.precision, "format": 2}
-    settings |= {"image_size": picture_size(config, dataset)} | ({"head": True} if spec == "fresh:bert" else {})
-    return spec, data_dir(config.data_dir) / "sources" / key_of(settings, dataset.fingerprint)
-
-
-def learning_rate(spec: str, config: TaskConfig) -> float:
-    """Return the largest learning rate that a source is trained with."""
-    return config.source_learning_rate or LEARNING_RATES.get(spec, USUAL_RATE)
-
-
-def _usual_model(dataset: Dataset) -> str:
-    return "fresh:cnn" if "image" in dataset.keys else "fresh:bert"
+    return model, tokenizer
 
 
 def _kept(folder: Path) -> dict[str, Any] | None:
@@ -88,11 +113,14 @@ def _kept(folder: Path) -> dict[str, Any] | None:
     return record if whole else None
 
 
-def _train(spec: str, config: TaskConfig, dataset: Dataset, folder: Path, run: Run) -> keras.Model:
-    prepare = _text_training if spec == "fresh:bert" else _picture_training
-    model, keep, batches, validation = prepare(spec, config, dataset, folder)
-    epochs = config.source_epochs
-    run.say(f"source: training {spec} on {config.source}, {dataset.sizes['train']:,} examples, {epochs} epochs")
+def _train(training: Pretraining, run: Run) -> keras.Model:
+    source, dataset, folder = training.source, training.dataset, training.folder
+    prepare = _text_training if source.architecture == "fresh:bert" else _image_training
+    model, keep, batches, validation = prepare(training)
+    epochs = source.epochs
+    run.say(
+        f"source: training {source.architecture} on {source.spec}, {dataset.sizes['train']:,} examples, {epochs} epochs"
+    )
     started = time.perf_counter()
     with run.progress() as bar, readable_errors(dataset), warnings.catch_warnings():
         warnings.filterwarnings(
@@ -110,7 +138,7 @@ def _train(spec: str, config: TaskConfig, dataset: Dataset, folder: Path, run: R
             batches,
             epochs,
             validation=validation,
-            learning_rate=cosine(learning_rate(spec, config), epochs),
+            learning_rate=cosine(source.learning_rate, epochs),
             checkpoint=folder / "unfinished.npz",
             on_epoch=on_epoch,
         )
@@ -118,12 +146,12 @@ def _train(spec: str, config: TaskConfig, dataset: Dataset, folder: Path, run: R
         run.say(f"source: went on from epoch {history.resumed_at[0] + 1}, step {history.resumed_at[1] + 1}")
     last = ", ".join(f"{k} {v:.3f}" for k, v in history.rows[-1].items() if k not in ("epoch", "seconds"))
     run.say(f"source: trained in {time.perf_counter() - started:.0f} s ({last})")
-    if spec == "fresh:bert":  # what the decoder of a captioner takes along
+    if source.architecture == "fresh:bert":  # what the decoder of a captioner takes along
         with atomic_file(folder / HEAD) as path:
             np.savez(path, *model.get_weights())
     with atomic_file(folder / "model.keras") as path:
         keep.save(path)
-    record = {"spec": spec, "data": config.source, "sha256": sha256_file(folder / "model.keras")}
+    record = {"spec": source.architecture, "data": source.spec, "sha256": sha256_file(folder / "model.keras")}
     write_json(folder / "source.json", record | {"history": history.rows})
     (folder / "unfinished.npz").unlink(missing_ok=True)
     return keep
@@ -132,21 +160,14 @@ def _train(spec: str, config: TaskConfig, dataset: Dataset, folder: Path, run: R
 Training = tuple[keras.Model, keras.Model, Callable[[int, int], tf.data.Dataset], tf.data.Dataset]
 
 
-def picture_size(config: TaskConfig, dataset: Dataset) -> tuple[int, int] | None:
-    """Return (height, width) that pictures are resized to, or None to take them as they are."""
-    if config.image_size:
-        return (config.image_size, config.image_size)
-    return None if dataset.image_shape or "image" not in dataset.keys else (64, 64)
-
-
-def _picture_training(spec: str, config: TaskConfig, dataset: Dataset, folder: Path) -> Training:
-    """A classifier of the source's pictures: (model to train, model to keep, its batches, validation)."""
+def _image_training(training: Pretraining) -> Training:
+    """A classifier of the source's images: (model to train, model to keep, its batches, validation)."""
+    own, config, dataset, size = training.source, training.config, training.dataset, training.image_size
     if "image" not in dataset.keys or not dataset.class_names:
-        raise UserError(f"{config.source}: {spec} needs pictures with labels; name the column with --source-label")
-    size = picture_size(config, dataset)
+        raise UserError(f"{own.spec}: {own.architecture} needs images with labels; name the label column")
     channels = dataset.image_shape[2] if dataset.image_shape else 3
-    height, width = size or (dataset.image_shape or (64, 64))[:2]
-    model = source(spec, num_classes=len(dataset.class_names), input_shape=(height, width, channels), seed=config.seed)
+    shape = (*(size or (dataset.image_shape or (64, 64))[:2]), channels)
+    model = source(own.architecture, num_classes=len(dataset.class_names), input_shape=shape, seed=config.seed)
     if model.output.shape[-1] != len(dataset.class_names):  # keras:NAME/fresh comes without a head
         head = keras.layers.Dense(len(dataset.class_names), activation="softmax", name="classes")
         model = keras.Model(model.input, head(model.output), name=model.name)
@@ -154,7 +175,7 @@ def _picture_training(spec: str, config: TaskConfig, dataset: Dataset, folder: P
         keras.optimizers.Adam(),
         keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
-        jit_compile=config.jit or spec == "fresh:vit",
+        jit_compile=config.jit or own.architecture == "fresh:vit",
     )
 
     def pairs(split: str, shuffle: int | None = None, skip: int = 0) -> tf.data.Dataset:
@@ -169,7 +190,7 @@ def _picture_training(spec: str, config: TaskConfig, dataset: Dataset, folder: P
         )
         return batches.map(lambda row: (row["image"], row["label"]))
 
-    limit = -(-config.source_max // BATCH) if config.source_max else -1
+    limit = -(-own.max_examples // BATCH) if own.max_examples else -1
 
     def epoch_batches(epoch: int, skip: int) -> tf.data.Dataset:
         return pairs("train", 1000 + config.seed + epoch, skip).take(max(0, limit - skip) if limit > 0 else -1)
@@ -177,15 +198,16 @@ def _picture_training(spec: str, config: TaskConfig, dataset: Dataset, folder: P
     return model, model, epoch_batches, pairs("validation").take(2000 // BATCH + 1)
 
 
-def _text_training(spec: str, config: TaskConfig, dataset: Dataset, folder: Path) -> Training:
+def _text_training(training: Pretraining) -> Training:
     """A masked language model of the source's text."""
+    own, config, dataset = training.source, training.config, training.dataset
     if "text" not in dataset.keys:
-        raise UserError(f"--model {spec}: {config.source} has no text column to train it on")
+        raise UserError(f"{own.architecture}: {own.spec} has no text column to train it on; name it")
     texts = dataset.texts("train")
-    if config.source_max:
-        texts = texts[: config.source_max]
-    pieces = word_pieces(texts, PIECES, folder / "vocabulary.txt")
-    seeded(config.seed)
+    if own.max_examples:
+        texts = texts[: own.max_examples]
+    pieces = learn_word_pieces(texts, PIECES, training.folder / "vocabulary.txt")
+    set_initializer_seed(config.seed)
     backbone = small_bert(vocabulary_size=len(pieces))
     model, mask = masked_lm(backbone, pieces, TOKENS)
     model.compile(

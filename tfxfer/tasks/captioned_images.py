@@ -1,4 +1,4 @@
-"""Pictures with captions, as a captioner takes them: one picture of those that say the same."""
+"""Images with captions, one image of those that have the same captions, and their feature maps: what all arms share."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,20 +8,19 @@ import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.arms.captioning import LONGEST, Gallery
-from tfxfer.config import KnowledgeConfig
+from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.runs import Run
-from tfxfer.tasks.classification import png
-
-SHOWN = 24  # test pictures in the report
+from tfxfer.tasks.derangement import deranged
+from tfxfer.tasks.examples import evenly_spaced, png
+from tfxfer.transfer.knowledge.captioner import LONGEST, FeatureMaps
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures with captions, one row a caption's picture.
+class CaptionedImages:
+    """Images with captions.
 
     Attributes:
         dataset: The target.
@@ -34,95 +33,137 @@ class Pictures:
     captions: dict[str, list[list[str]]]
 
     @classmethod
-    def load(cls, config: KnowledgeConfig, encoder: keras.Model, this: Run) -> "Pictures":
-        """Load the target; of several pictures with the same captions, as of a character in many faces, one is drawn.
+    def load(
+        cls, target: TargetConfig, config: RunConfig, encoder: keras.Model, most: int, run: Run
+    ) -> "CaptionedImages":
+        """Load the target; of several images with the same captions, as of a character in many faces, one is drawn.
+
+        Args:
+            target: Names the data set and its columns.
+            config: Folders and downloads.
+            encoder: The image model, which settles the size of the images.
+            most: The greatest budget; twice as many training images are loaded, to draw from.
+            run: The run.
 
         Raises:
-            UserError: There are no pictures or no captions, or fewer training pictures than a budget asks for.
+            UserError: There are no images or no captions, or fewer training images than the greatest budget.
         """
-        columns = {"image": config.target_image, "caption": config.target_caption}
-        with this.phase("data"):
-            dataset = tfxfer.load(config.target, data_dir=config.data_dir, download=config.download, **columns)
+        with run.phase("data"):
+            columns = target.columns("image", "caption")
+            dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
         for key in ("image", "caption"):
             if key not in dataset.keys:
-                raise UserError(f"{config.target}: has no {key}s; name the column with --target-{key}")
-        limits = {"train": max(config.pairs) * 2, "validation": config.max_validation, "test": config.max_test}
+                raise UserError(f"{target.spec}: has no {key}s; name the column with --target-{key}")
+        limits = {"train": 2 * most, "validation": target.max_validation, "test": target.max_test}
         images, captions = {}, {}
         for split, limit in limits.items():
-            images[split], captions[split] = one_image_per_caption(dataset, split, limit, config, encoder)
-        if len(captions["train"]) < max(config.pairs):
+            images[split], captions[split] = one_image_per_caption(dataset, split, limit, target.image_size, encoder)
+        if len(captions["train"]) < most:
             raise UserError(
-                f"--pairs {max(config.pairs)}: {config.target} has {len(captions['train'])} training pictures with "
-                "captions of their own; ask for fewer"
+                f"--pairs {most}: {target.spec} has {len(captions['train'])} training images with captions of their own; "
+                "ask for fewer"
             )
         sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in captions.items())
-        this.say(f"target: {config.target}, pictures with captions: {sizes}")
+        run.say(f"target: {target.spec}, images with captions: {sizes}")
         for note in dataset.notes:
-            this.say(f"target: {note}")
+            run.say(f"target: {note}")
         return cls(dataset, images, captions)
 
-    def gallery(self, encoder: keras.Model) -> Gallery:
-        """Return the encoder's maps of all pictures, with their captions."""
-        grids = {
-            split: np.asarray(encoder.predict(rows, batch_size=128, verbose=0), np.float32)
-            for split, rows in self.images.items()
-        }
-        return Gallery(grids, self.captions)
-
     def examples(self) -> Iterator[dict[str, Any]]:
-        """Yield test pictures for people, evenly spaced, with their true captions."""
-        count = len(self.captions["test"])
-        for i in np.unique(np.linspace(0, count - 1, min(SHOWN, count)).astype(int)):
+        """Yield test images for people, evenly spaced, with their true captions."""
+        for i in evenly_spaced(len(self.captions["test"])):
             yield {"index": int(i), "png": png(self.images["test"][i]), "true": " · ".join(self.captions["test"][i])}
 
 
+@dataclass(frozen=True)
+class CaptionedMaps:
+    """Images as feature maps, with their captions: what all arms learn from and answer.
+
+    Attributes:
+        maps: split -> float32 [N, h, w, E].
+        captions: split -> N lists of captions.
+    """
+
+    maps: dict[str, np.ndarray]
+    captions: dict[str, list[list[str]]]
+
+    def pairs(self, split: str) -> tuple[FeatureMaps, list[list[str]]]:
+        """Return the feature maps and captions of a split, as a `Captioner` takes them."""
+        return FeatureMaps(self.maps[split]), self.captions[split]
+
+    def drawn(self, pairs: int, seed: int) -> "CaptionedMaps":
+        """Return the same with `pairs` training images; a smaller draw is part of a greater one."""
+        rows = np.random.default_rng(seed).permutation(len(self.maps["train"]))[:pairs]
+        captions = [self.captions["train"][i] for i in rows]
+        return CaptionedMaps(self.maps | {"train": self.maps["train"][rows]}, self.captions | {"train": captions})
+
+    def blind(self) -> "CaptionedMaps":
+        """Return the same with every image replaced by the mean training image."""
+        mean = self.maps["train"].mean(0, keepdims=True)
+        return replace(self, maps={split: np.repeat(mean, len(maps), 0) for split, maps in self.maps.items()})
+
+    def shuffled(self, seed: int) -> "CaptionedMaps":
+        """Return the same with the training captions given to other images."""
+        order = deranged(len(self.captions["train"]), seed + 1)
+        return replace(self, captions=self.captions | {"train": [self.captions["train"][i] for i in order]})
+
+
 def one_image_per_caption(
-    dataset: Dataset, split: str, limit: int, config: KnowledgeConfig, encoder: keras.Model
+    dataset: Dataset, split: str, limit: int, image_size: int, encoder: keras.Model
 ) -> tuple[np.ndarray, list[list[str]]]:
-    """Return pictures of a split and their captions: one picture of those with the same captions, in a drawn order."""
-    pictures, found = captions_by_image(dataset, split)
+    """Return images of a split and their captions: one image of those with the same captions, in a drawn order.
+
+    Args:
+        dataset: The target.
+        split: One of its splits.
+        limit: At most so many; 0 for all.
+        image_size: Side in pixels; 0 leaves images as they are, 64 when they vary.
+        encoder: Takes the images; its own size and channels come first.
+    """
+    rows, found = captions_by_image(dataset, split)
     order = np.random.default_rng(0).permutation(len(found))
     first: dict[tuple[str, ...], int] = {}
     for i in order:
         first.setdefault(tuple(found[i]), i)
     kept = np.array(list(first.values()), int)[: limit or None]
-    rows = pictures[kept]
-    size = (config.image_size,) * 2 if config.image_size else None if dataset.image_shape else (64, 64)
+    size = (image_size,) * 2 if image_size else None if dataset.image_shape else (64, 64)
     height, width, channels = encoder.input.shape[1:]
     size = size if None in (height, width) else (height, width)
-    few = replace(dataset, splits={split: dataset.splits[split].take(rows)}, _in_memory={})
+    few = replace(dataset, splits={split: dataset.splits[split].take(rows[kept])}, _in_memory={})
     return few.arrays(split, size, channels)["image"], [found[i] for i in kept]
 
 
 def captions_by_image(dataset: Dataset, split: str) -> tuple[np.ndarray, list[list[str]]]:
-    """Return the first row of each picture, int [P], and all that is said of it, without what is empty.
+    """Return the first row of each image, int [P], and all its captions, without empty ones.
 
-    A table has a row for each caption; all rows of one picture file are one example. Pictures of which nothing is said
-    are left out; the data set's notes count the empty captions.
+    A table has a row for each caption; all rows of one image file are one example. Images without a caption are left
+    out; the data set's notes count the empty captions.
     """
     captions, part = dataset.captions(split), dataset.splits[split]
     files = getattr(part, "files", None)
-    pictures = range(len(captions)) if files is None else files.paths.numpy()[part.index].tolist()
-    said: dict[Any, tuple[int, list[str]]] = {}
-    for row, (picture, texts) in enumerate(zip(pictures, captions)):
-        said.setdefault(picture, (row, []))[1].extend(text for text in texts if text.strip())
-    kept = [(row, texts) for row, texts in said.values() if texts]
+    images = range(len(captions)) if files is None else files.paths.numpy()[part.index].tolist()
+    by_image: dict[Any, tuple[int, list[str]]] = {}
+    for row, (image, texts) in enumerate(zip(images, captions)):
+        by_image.setdefault(image, (row, []))[1].extend(text for text in texts if text.strip())
+    kept = [(row, texts) for row, texts in by_image.values() if texts]
     return np.array([row for row, _ in kept], int), [texts for _, texts in kept]
 
 
-def count_long(gallery: Gallery, words: WordPieceTokenizer, config: KnowledgeConfig, this: Run) -> None:
-    """Say how many captions are longer than the limit and lose their end, and how many have words that are unknown."""
-    for split, captions in gallery.captions.items():
-        texts = [text for each in captions for text in each]
-        cut = words.encode(texts, config.length)[1]
+def count_long(
+    captions: dict[str, list[list[str]]], tokenizer: WordPieceTokenizer, max_length: int, source: str, run: Run
+) -> None:
+    """Print how many captions are longer than the limit and lose their end, and how many have unknown words."""
+    for split, each in captions.items():
+        texts = [text for one in each for text in one]
+        cut = tokenizer.encode(texts, max_length)[1]
         if cut:
-            this.say(
-                f"target: {cut:,} of {len(texts):,} {split} captions have more than {config.length - 2} word pieces "
-                f"and are cut there; --length {config.length} can be raised"
+            run.say(
+                f"target: {cut:,} of {len(texts):,} {split} captions have more than {max_length - 2} word pieces and are "
+                f"cut there; --max-length {max_length} can be raised"
             )
-        unknown = sum(words.unknown_id in row for row in words.encode(texts, LONGEST)[0])
+        unknown = sum(tokenizer.unknown_id in row for row in tokenizer.encode(texts, LONGEST)[0])
         if unknown:
-            this.say(
-                f"target: {unknown:,} of {len(texts):,} {split} captions have words that the vocabulary of "
-                f"{config.source} cannot write; none of its captions can be all right there"
+            run.say(
+                f"target: {unknown:,} of {len(texts):,} {split} captions have words that the vocabulary of {source} does "
+                "not cover; no generated caption can match them exactly"
             )

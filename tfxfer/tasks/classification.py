@@ -1,7 +1,5 @@
-"""The target task as the arms see it: what a model reads, and the splits they share."""
+"""A classification task as the arms see it: what a model takes, and the splits that they share."""
 
-import base64
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfxfer.config import TaskConfig
+import tfxfer
+from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.data.dataset import Dataset
-from tfxfer.errors import UserError
-
-SHOWN = 24  # examples in a report
+from tfxfer.errors import UserError, suggest
+from tfxfer.runs import Run
+from tfxfer.tasks.examples import evenly_spaced, png
+from tfxfer.transfer.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,21 @@ class Task:
     reading: dict[str, Any]
 
     @classmethod
-    def of(cls, dataset: Dataset, config: TaskConfig, source: keras.Model, key: str | None = None) -> "Task":
+    def of(cls, dataset: Dataset, target: TargetConfig, source: keras.Model, key: str | None = None) -> "Task":
         """Check that `dataset` is a classification task and settle how it is read.
 
-        Where examples have both a text and a picture, `key` is the task's, or else the one that the source does not
-        take. Pictures for a picture model have its channels and, where it takes one size only, its size.
+        Where examples have both a text and an image, `key` is the task's, or else the one that the source does not
+        take. Images for an image model have its channels and, where it takes one size only, its size.
         """
         if not dataset.class_names:
-            raise UserError(f"{config.target}: there are no labels; name the column with --target-label")
+            raise UserError(f"{target.spec}: there are no labels; name the column with --target-label")
         has = [key for key in ("text", "image") if key in dataset.keys]
-        given = "text" if config.target_text else "image" if config.target_image else key
+        given = "text" if target.text else "image" if target.image else key
         key = given or next((key for key in has if key != takes(source)), has[0] if has else None)
         if key not in has:
-            raise UserError(f"{config.target}: found neither text nor pictures; name the column with --target-text")
-        reading = _reading(dataset, config, source) if key == "image" else {}
-        limited = dataset.with_at_most(validation=config.max_validation or None, test=config.max_test or None, seed=0)
+            raise UserError(f"{target.spec}: found neither text nor images; name the column with --target-text")
+        reading = _reading(dataset, target, source) if key == "image" else {}
+        limited = dataset.with_at_most(validation=target.max_validation or None, test=target.max_test or None, seed=0)
         return cls(limited, key, reading)
 
     @property
@@ -78,14 +78,17 @@ class Task:
         """Return the data set with its training split reduced to `budget` labels a class."""
         return self.dataset if budget is None else self.dataset.with_labels(budget, seed)
 
+    def classifier(self, model: keras.Model) -> Classifier:
+        """Return a trained Keras model with this task's class names and image size."""
+        return Classifier(model, self.class_names, self.image_shape[:2] if self.key == "image" else None)
+
     def examples(self, picture: Callable[[list[str]], np.ndarray] | None) -> Iterator[dict[str, Any]]:
         """Yield test examples for people: evenly spaced, with the picture a model sees.
 
         Args:
             picture: Draws texts as uint8 [n, H, W, C], where a bridge renders.
         """
-        count = self.sizes["test"]
-        rows = np.unique(np.linspace(0, count - 1, min(SHOWN, count)).astype(int))
+        rows = evenly_spaced(self.sizes["test"])
         if self.key == "text":
             texts = self.dataset.texts("test")
             drawn = picture([texts[i] for i in rows]) if picture else [None] * len(rows)
@@ -95,6 +98,56 @@ class Task:
             pictures = self.dataset.arrays("test", **self.reading)["image"]
             for row in rows:
                 yield {"index": int(row), "png": png(pictures[row])}
+
+
+def load_task(
+    target: TargetConfig,
+    config: RunConfig,
+    source: keras.Model,
+    run: Run,
+    *,
+    at_least: int = 0,
+    key: str | None = None,
+) -> Task:
+    """Load the task that is to profit, and print what it is.
+
+    Args:
+        target: Names the data set, its columns and the classes to leave out.
+        config: Folders and downloads.
+        source: What is to be transferred; settles how images are read.
+        run: The run.
+        at_least: Classes with fewer training labels are left out too.
+        key: "text" or "image": which is the task's, where examples have both; by default what the source does not take.
+    """
+    with run.phase("data"):
+        columns = target.columns("text", "image", "label")
+        dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
+    dataset = without_classes(dataset, target.leave_out, at_least, run) if dataset.class_names else dataset
+    task = Task.of(dataset, target, source, key)
+    sizes = ", ".join(f"{n:,} {split}" for split, n in task.sizes.items())
+    run.say(f"target: {target.spec}, {len(task.class_names)} classes, {sizes}")
+    for note in dataset.notes:
+        run.say(f"target: {note}")
+    return task
+
+
+def without_classes(dataset: Dataset, names: tuple[str, ...], at_least: int, run: Run) -> Dataset:
+    """Leave out classes by name, and those with fewer than `at_least` training labels; print which."""
+    unknown = next((name for name in names if name not in dataset.class_names), None)
+    if unknown is not None:
+        near = suggest(unknown, dataset.class_names)
+        raise UserError(f"--leave-out: {dataset.name} has no class '{unknown}'; {near}")
+    counts = np.bincount(dataset.labels("train"), minlength=len(dataset.class_names))
+    few = [name for name, n in zip(dataset.class_names, counts) if n < at_least and name not in names]
+    kept = [name for name in dataset.class_names if name not in (*names, *few)]
+    if few:
+        shown = ", ".join(few[:8]) + (" …" if len(few) > 8 else "")
+        run.say(f"target: {len(few)} classes have fewer than {at_least} training labels and are left out: {shown}")
+    if names:
+        run.say(f"target: left out, as asked: {', '.join(names)}")
+    if len(kept) < 2:
+        raise UserError(f"{dataset.name}: {len(kept)} classes are left; leave out fewer, or ask for fewer labels")
+    return dataset if len(kept) == len(dataset.class_names) else dataset.with_classes(kept)
 
 
 def takes(source: keras.Model) -> str:
@@ -115,25 +168,14 @@ def takes(source: keras.Model) -> str:
     )
 
 
-def _reading(dataset: Dataset, config: TaskConfig, source: keras.Model) -> dict[str, Any]:
+def _reading(dataset: Dataset, target: TargetConfig, source: keras.Model) -> dict[str, Any]:
     size: tuple[int, int] | None = None
     channels = dataset.image_shape[2] if dataset.image_shape else 3
-    if config.image_size:
-        size = (config.image_size, config.image_size)
+    if target.image_size:
+        size = (target.image_size, target.image_size)
     elif not dataset.image_shape:
         size = (64, 64)
     if takes(source) == "image":
         height, width, channels = source.input.shape[1:]
         size = size if None in (height, width) else (height, width)
     return {"image_size": size, "channels": channels}
-
-
-def png(pixels: np.ndarray) -> str:
-    """Return uint8 [H, W, C] as a base64 PNG."""
-    from PIL import Image
-
-    pixels = np.asarray(pixels).astype(np.uint8)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")

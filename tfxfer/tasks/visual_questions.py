@@ -1,31 +1,35 @@
-"""Pictures and the questions about them, split by picture: what all arms of visual question answering share."""
+"""Images and the questions about them, split by image: what all arms of visual question answering share."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import tfxfer
-from tfxfer.arms.controls import deranged
-from tfxfer.config import VqaConfig
+from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.data.dataset import Dataset
-from tfxfer.data.pictures import readable_errors
+from tfxfer.data.images import readable_errors
 from tfxfer.data.questions import questions_about
 from tfxfer.errors import UserError
-from tfxfer.evaluate.vqa import answer_kind, same_answer
-from tfxfer.recipes.vqa_checks import FORMS, vqa_columns
+from tfxfer.evaluate.vqa import answer_kind, by_picture, same_answer, vqa
+from tfxfer.experiment import Outcome
 from tfxfer.runs import Run
+from tfxfer.tasks.derangement import deranged
+from tfxfer.tasks.examples import evenly_spaced, png
+from tfxfer.transfer.knowledge.question_batches import truncated_and_unknown
 
+FORMS = "give glyphs, or csv:PATH or jsonl:PATH with an image, a question and an answer a row"
+MEASURE = "question_accuracy"
 FACTS = ("caption", "script", "case", "diacritic", "numeric", "braille_dots")
 
 
 class Row(NamedTuple):
-    """A question: its picture (a row number of the split), what it asks for, its words and its answer."""
+    """A question: its image (a row number of the split), what it asks for, its words and its answer."""
 
-    picture: int
+    image: int
     kind: str
     text: str
     answer: str
@@ -33,47 +37,55 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Questions:
-    """Q questions about P pictures.
+    """Q questions about P images.
 
     Attributes:
         images: uint8 [P, H, W, C].
-        picture: int [Q], which picture each question is about.
+        image_index: int [Q], which image each question is about.
         texts: The questions [Q].
         answers: Their answers [Q], without case.
         kinds: What each asks for [Q].
     """
 
     images: np.ndarray
-    picture: np.ndarray
+    image_index: np.ndarray
     texts: list[str]
     answers: list[str]
     kinds: list[str]
 
-    def drawn(self, pictures: int | None, seed: int) -> "Questions":
-        """Return `pictures` of the pictures with all their questions; a smaller draw is part of a greater one."""
-        kept = np.random.default_rng(seed).permutation(len(self.images))[:pictures]
+    def drawn(self, images: int | None, seed: int) -> "Questions":
+        """Return some of the images with all their questions; a smaller draw is part of a greater one."""
+        kept = np.random.default_rng(seed).permutation(len(self.images))[:images]
         place = np.full(len(self.images), -1)
         place[kept] = np.arange(len(kept))
-        rows = np.flatnonzero(place[self.picture] >= 0)
+        rows = np.flatnonzero(place[self.image_index] >= 0)
         texts, answers, kinds = ([values[i] for i in rows] for values in (self.texts, self.answers, self.kinds))
-        return Questions(self.images[kept], place[self.picture[rows]], texts, answers, kinds)
+        return Questions(self.images[kept], place[self.image_index[rows]], texts, answers, kinds)
 
     def shuffled(self, seed: int) -> "Questions":
-        """Return the questions, with their answers, about other pictures."""
-        return replace(self, picture=deranged(len(self.images), seed + 1)[self.picture])
+        """Return the questions, with their answers, about other images."""
+        return replace(self, image_index=deranged(len(self.images), seed + 1)[self.image_index])
 
     @property
     def first(self) -> np.ndarray:
-        """The first question of each picture, int [P]."""
-        return np.unique(self.picture, return_index=True)[1]
+        """The first question of each image, int [P]."""
+        return np.unique(self.image_index, return_index=True)[1]
+
+    def examples(self) -> Iterator[dict[str, Any]]:
+        """Yield images for people, evenly spaced, with their first question and its answer."""
+        for row in evenly_spaced(len(self.images)):
+            question = self.first[row]
+            words = {"text": self.texts[question], "true": self.answers[question]}
+            yield {"index": int(row), "png": png(self.images[row]), **words}
 
 
-def load_target(config: VqaConfig, this: Run) -> Dataset:
-    """Load the target; raises `UserError` when it has no pictures, or neither questions nor facts to ask about."""
-    with this.phase("data"):
-        dataset = tfxfer.load(config.target, data_dir=config.data_dir, download=config.download, **vqa_columns(config))
+def load_target(target: TargetConfig, config: RunConfig, run: Run) -> Dataset:
+    """Load the target; raises `UserError` when it has no images, or neither questions nor facts to ask about."""
+    with run.phase("data"):
+        columns = target.columns("image", "question", "answer")
+        dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
     if "image" not in dataset.keys or not ({"question", "answer"} <= set(dataset.keys) or made_here(dataset)):
-        raise UserError(f"--target {config.target}: has no questions about pictures; {FORMS}")
+        raise UserError(f"--target {target.spec}: has no questions about images; {FORMS}")
     return dataset
 
 
@@ -83,34 +95,40 @@ def made_here(dataset: Dataset) -> bool:
 
 
 def load_questions(
-    dataset: Dataset, config: VqaConfig, size: tuple[int, int] | None, channels: int, this: Run
+    dataset: Dataset, target: TargetConfig, shape: tuple[int, int, int], most: int, run: Run
 ) -> dict[str, Questions]:
-    """Return split → questions, each split cut to the config's number of pictures.
+    """Return split → questions, each split cut to the target's number of images.
+
+    Args:
+        dataset: The target.
+        target: Its limits.
+        shape: (H, W, C) of the images as the encoder takes them.
+        most: The greatest budget; twice as many training images are loaded, to draw from.
+        run: The run.
 
     Raises:
-        UserError: A question or answer is empty, or there are fewer training pictures than a budget asks for.
+        UserError: A question or answer is empty, or there are fewer training images than the greatest budget.
     """
-    limits = {"train": 2 * max(config.pictures), "validation": config.max_validation, "test": config.max_test}
+    limits = {"train": 2 * most, "validation": target.max_validation, "test": target.max_test}
     found = {}
     for split, limit in limits.items():
         rows = about_characters(dataset, split) if made_here(dataset) else from_columns(dataset, split)
         if not rows:
-            raise UserError(f"{config.target}: its split '{split}' holds no question")
-        found[split] = few(dataset, split, rows, limit, size, channels)
-    if len(found["train"].images) < max(config.pictures):
+            raise UserError(f"{target.spec}: its split '{split}' holds no question")
+        found[split] = few(dataset, split, rows, limit, shape)
+    if len(found["train"].images) < most:
         raise UserError(
-            f"--pictures {max(config.pictures)}: {config.target} has {len(found['train'].images)} training pictures "
-            "with questions; ask for fewer"
+            f"--images {most}: {target.spec} has {len(found['train'].images)} training images with questions; ask for fewer"
         )
-    sizes = ", ".join(f"{len(q.texts):,} about {len(q.images):,} {split} pictures" for split, q in found.items())
-    this.say(f"target: {config.target}, questions: {sizes}")
+    sizes = ", ".join(f"{len(q.texts):,} about {len(q.images):,} {split} images" for split, q in found.items())
+    run.say(f"target: {target.spec}, questions: {sizes}")
     for note in dataset.notes:
-        this.say(f"target: {note}")
+        run.say(f"target: {note}")
     return found
 
 
 def about_characters(dataset: Dataset, split: str) -> list[Row]:
-    """Return questions about characters, each character in one face that is drawn by lot."""
+    """Return questions about characters, each character in one face, drawn at random."""
     columns = {name: dataset.splits[split].column(name) for name in FACTS}
     order = np.random.default_rng(0).permutation(len(columns["caption"]))
     one_face = {columns["caption"][i]: i for i in order}
@@ -124,22 +142,22 @@ def about_characters(dataset: Dataset, split: str) -> list[Row]:
 
 
 def from_columns(dataset: Dataset, split: str) -> list[Row]:
-    """Return the questions of a table or TFDS set; rows with the same picture file share it."""
+    """Return the questions of a table or TFDS set; rows with the same image file share it."""
     texts, answers = dataset.texts(split, "question"), dataset.texts(split, "answer")
     for name, values in (("question", texts), ("answer", answers)):
         empty = next((i for i, value in enumerate(values) if not value.strip()), None)
         if empty is not None:
             row = dataset.indices(split)[empty]
             raise UserError(f"{dataset.name} example {row}: the {name} is empty; fill it in or leave the example out")
-    pictures = first_with_same_picture(dataset, split)
+    images = first_with_same_image(dataset, split)
     return [
-        Row(int(picture), answer_kind(answer), " ".join(text.split()), same_answer(answer))
-        for picture, text, answer in zip(pictures, texts, answers)
+        Row(int(image), answer_kind(answer), " ".join(text.split()), same_answer(answer))
+        for image, text, answer in zip(images, texts, answers)
     ]
 
 
-def first_with_same_picture(dataset: Dataset, split: str) -> np.ndarray:
-    """Return int [N]: the first row that has the same picture as each row, by its file or else by its pixels."""
+def first_with_same_image(dataset: Dataset, split: str) -> np.ndarray:
+    """Return int [N]: the first row that has the same image as each row, by its file or else by its pixels."""
     part = dataset.splits[split]
     files = getattr(part, "files", None)
     if files is not None:
@@ -153,25 +171,22 @@ def first_with_same_picture(dataset: Dataset, split: str) -> np.ndarray:
     return first[which]
 
 
-def few(
-    dataset: Dataset, split: str, rows: Sequence[Row], limit: int, size: tuple[int, int] | None, channels: int
-) -> Questions:
-    """Return the questions about at most `limit` pictures (0: all), drawn by lot; only these are decoded."""
-    pictures = np.unique([row.picture for row in rows])
-    kept = np.sort(np.random.default_rng(0).permutation(pictures)[: limit or None])
-    place = {int(picture): i for i, picture in enumerate(kept)}
-    chosen = sorted((row for row in rows if row.picture in place), key=lambda row: row.picture)
+def few(dataset: Dataset, split: str, rows: Sequence[Row], limit: int, shape: tuple[int, int, int]) -> Questions:
+    """Return the questions about at most `limit` images (0: all), drawn at random; only these are decoded."""
+    images = np.unique([row.image for row in rows])
+    kept = np.sort(np.random.default_rng(0).permutation(images)[: limit or None])
+    place = {int(image): i for i, image in enumerate(kept)}
+    chosen = sorted((row for row in rows if row.image in place), key=lambda row: row.image)
     only = replace(dataset, splits={split: dataset.splits[split].take(kept)}, _in_memory={})
-    images = only.arrays(split, size, channels)["image"]
     return Questions(
-        images,
-        np.array([place[row.picture] for row in chosen], np.int32),
+        only.arrays(split, shape[:2], shape[2])["image"],
+        np.array([place[row.image] for row in chosen], np.int32),
         *([getattr(row, name) for row in chosen] for name in ("text", "answer", "kind")),
     )
 
 
 def answer_names(train: Questions, most: int) -> tuple[str, ...]:
-    """Return the answers that are classes, in the order of the alphabet: the commonest of training.
+    """Return the answers that are classes, in the order of the alphabet: the most frequent of training.
 
     Raises:
         UserError: There is only one.
@@ -179,34 +194,62 @@ def answer_names(train: Questions, most: int) -> tuple[str, ...]:
     counts = Counter(train.answers)
     names = sorted(sorted(counts), key=lambda name: -counts[name])[: most or None]
     if len(names) < 2:
-        raise UserError(f"every answer is '{names[0]}'; with one answer there is nothing to learn from a picture")
+        raise UserError(f"every answer is '{names[0]}'; with one answer there is nothing to learn from an image")
     return tuple(sorted(names))
 
 
-def say_unseen(found: dict[str, Questions], names: Sequence[str], drawn: Questions, this: Run) -> dict[str, Any]:
-    """Say which answers are no class, or are not learned; return how many test questions have such an answer.
+def count_unseen(found: dict[str, Questions], names: Sequence[str], drawn: Questions, run: Run) -> dict[str, Any]:
+    """Print which answers are no class, or are not learned; return how many test questions have such an answer.
 
     Args:
         found: The questions of all splits; those of training are the pool that is drawn from.
         names: The classes: answers of the pool.
         drawn: The training questions of the greatest budget, which are fewer.
-        this: The run.
+        run: The run.
 
     Returns:
         "unseen", the number of test questions whose answer `drawn` never shows, and "unseen_answers", a few of them.
     """
-    told: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
     shows = set(names) & set(drawn.answers)
     for split, known, what in (
-        ("train", set(names), "have an answer beyond --max-answers, and teach nothing"),
+        ("train", set(names), "have an answer beyond --max-answers, and are not learned from"),
         ("validation", set(names), "have an answer that is no class, and count as wrong"),
-        ("test", shows, "have an answer that training never shows, and stay in the score"),
+        ("test", shows, "have an answer that training never has, and count as wrong"),
     ):
         unseen = Counter(one for one in found[split].answers if one not in known)
         if unseen:
             count, total = unseen.total(), len(found[split].answers)
             shown = ", ".join(f"'{one}'" for one, _ in unseen.most_common(5)) + (" …" if len(unseen) > 5 else "")
-            this.say(f"target: {count:,} of {total:,} {split} questions ({count / total:.1%}) {what}: {shown}")
+            run.say(f"target: {count:,} of {total:,} {split} questions ({count / total:.1%}) {what}: {shown}")
         if split == "test":
-            told = {"unseen": unseen.total(), "unseen_answers": [one for one, _ in unseen.most_common(5)]}
-    return told
+            counts = {"unseen": unseen.total(), "unseen_answers": [one for one, _ in unseen.most_common(5)]}
+    return counts
+
+
+def count_truncated(tokenizer: Any, questions: dict[str, Questions], run: Run) -> dict[str, int]:
+    """Print how many questions are truncated, and in how many no word is known; return both counts of the test split."""
+    counts = {}
+    for split, each in questions.items():
+        cut, unknown = truncated_and_unknown(tokenizer, each.texts)
+        if cut.any():
+            run.say(
+                f"target: {cut.sum():,} of {len(cut):,} {split} questions are longer than --max-length "
+                f"{tokenizer.length} tokens; the rest is not read"
+            )
+        if unknown.any():
+            run.say(f"target: {unknown.sum():,} of {len(cut):,} {split} questions hold no word the model knows")
+        counts = {"cut": int(cut.sum()), "strange": int(unknown.sum())}
+    return counts
+
+
+def outcome(
+    answers: list[str], questions: dict[str, Questions], settings: dict[str, Any], trainable: int = 0
+) -> Outcome:
+    """Return answers to the test questions as scores by image, which the verdict draws from."""
+    test, train = questions["test"], questions["train"]
+    correct = np.array(answers) == np.array(test.answers)
+    found = vqa(answers, test.answers, questions=test.texts, kinds=test.kinds, training=(train.texts, train.answers))
+    shown = [answers[i] for i in test.first]
+    scores = {MEASURE: by_picture(correct, test.image_index)}
+    return Outcome(None, settings | {"by_kind": found["by_kind"]}, trainable, scores=scores, answers=shown)

@@ -1,16 +1,33 @@
-"""What the lessons in `notebooks/` share: the first cell, and exercises that answer.
+"""What the lessons in `notebooks/` share: the first cell, sentences with numbers, exercises and navigation.
 
     from tfxfer import teach
-    teach.start("02")                    are Python and the packages the ones the lesson was written for?
-    teach.show(linear_probe)             the source of the real thing, with file and line
-    teach.say(f"It got {share:.0%}.")    a sentence whose numbers come from the cells above
-    teach.check("02.3", my_answer)       right, or a hint, or which type was wanted
+    teach.start("02")                    check that Python and the packages are those the lesson needs
+    teach.show(linear_probe)             show source code of tfxfer, with file and line
+    teach.say(f"Accuracy {share:.0%}.")  show a sentence whose numbers come from the cells above
+    teach.check("02.3", my_answer)       say whether an answer is right, give a hint, or name the type that is wanted
 
 Nothing here starts TensorFlow.
 """
 
 from tfxfer.teach.checking import Feedback, check, exercises
+from tfxfer.teach.course import badge, header, navigation
+from tfxfer.teach.markdown import plain
 from tfxfer.teach.opening import size, smoke, start
-from tfxfer.teach.showing import say, show
+from tfxfer.teach.showing import say, show, show_figure, show_signature
 
-__all__ = ["Feedback", "check", "exercises", "say", "show", "size", "smoke", "start"]
+__all__ = [
+    "Feedback",
+    "badge",
+    "check",
+    "exercises",
+    "header",
+    "navigation",
+    "plain",
+    "say",
+    "show",
+    "show_figure",
+    "show_signature",
+    "size",
+    "smoke",
+    "start",
+]

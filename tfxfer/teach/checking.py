@@ -1,8 +1,9 @@
-"""`check("02.3", answer)`: right, or a hint, or which type was wanted."""
+"""`check("02.3", answer)` says that the answer is right, gives a hint, or says which type was wanted."""
 
 import importlib
 import pkgutil
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -14,28 +15,30 @@ from tfxfer.teach.exercise import Exercise, Function
 
 @dataclass(frozen=True)
 class Feedback:
-    """What an answer is worth. True when it is right; shows its words in a notebook.
+    """What `check` says about an answer. True when it is right; a notebook shows it in colour.
 
     Attributes:
         verdict: "right", "not yet", "other type" or "open".
-        words: What to say to the learner.
+        words: Why the answer is right, or a hint.
+        case: For a function: an example on which it does not give the expected result.
     """
 
     verdict: str
     words: str
+    case: str = ""
 
     def __bool__(self) -> bool:
         return self.verdict == "right"
 
     def __repr__(self) -> str:
         mark = {"right": "✔ Right.", "not yet": "✘ Not yet.", "other type": "✘ Not yet.", "open": "○ Open."}
-        return f"{mark[self.verdict]} {self.words}"
+        return " ".join(part for part in (mark[self.verdict], self.words, self.case) if part)
 
     def _repr_html_(self) -> str:
         colour = {"right": "#007a5e", "open": "#59636e"}.get(self.verdict, "#b84a08")
         mark, _, words = repr(self).partition(". ")
         return (
-            f'<div style="border-left:4px solid {colour};padding:.3em .8em">'
+            f'<div style="border-left:4px solid {colour};padding:.3em .8em;background:#f6f8fa;color:#1b1f24">'
             f'<b style="color:{colour}">{mark}.</b> {escape(words)}</div>'
         )
 
@@ -56,7 +59,7 @@ def exercises(lesson: str | None = None) -> dict[str, Exercise]:
 
 
 def check(number: str, answer: Any = ...) -> Feedback:
-    """Look at an answer to an exercise.
+    """Check an answer to an exercise.
 
     Args:
         number: Lesson and exercise, such as "02.3".
@@ -72,7 +75,9 @@ def check(number: str, answer: Any = ...) -> Feedback:
     ✘ Not yet. This exercise wants a whole number, such as 12; 'many' is a str.
     """
     if not isinstance(number, str) or not re.fullmatch(r"\d\d\.\d+", number):
-        raise UserError(f"{number!r} is no exercise; write lesson and number in quotes, such as '02.3'")
+        raise UserError(
+            f"{number!r} is not the number of an exercise; write lesson and number in quotes, such as '02.3'"
+        )
     known = exercises(number[:2])
     if number not in known:
         raise UserError(f"there is no exercise '{number}'; {suggest(number, known)}")
@@ -86,17 +91,30 @@ def check(number: str, answer: Any = ...) -> Feedback:
 
 
 def _judged(exercise: Exercise, answer: Any) -> Feedback:
-    try:
-        if exercise.wanted.same(answer, exercise.right):
-            return Feedback("right", exercise.because)
-        for mistake in exercise.mistakes:
-            if exercise.makes(mistake, answer):
-                return Feedback("not yet", mistake.hint)
-    except Exception as error:
-        if not isinstance(exercise.wanted, Function):
-            raise
-        return Feedback("not yet", f"Your function stopped with {type(error).__name__}: {error}. {exercise.hint}")
-    return Feedback("not yet", exercise.hint)
+    if isinstance(exercise.wanted, Function):
+        return _tried(exercise, exercise.wanted, answer)
+    if exercise.wanted.same(answer, exercise.right):
+        return Feedback("right", exercise.because)
+    return Feedback("not yet", _hint(exercise, answer))
+
+
+def _tried(exercise: Exercise, wanted: Function, answer: Callable) -> Feedback:
+    """Call a function with the examples of its exercise."""
+    difference = wanted.first_difference(answer, exercise.right)
+    if difference is None:
+        return Feedback("right", exercise.because)
+    case = difference.sentence(answer)
+    if difference.error is not None:
+        stopped = f"Your function stopped with {type(difference.error).__name__}: {difference.error}."
+        return Feedback("not yet", f"{stopped} {exercise.hint}", case)
+    if difference.given is None:
+        return Feedback("not yet", "Your function returned None. Is its last line a `return`?", case)
+    return Feedback("not yet", _hint(exercise, answer), case)
+
+
+def _hint(exercise: Exercise, answer: Any) -> str:
+    made = (mistake.hint for mistake in exercise.mistakes if exercise.makes(mistake, answer))
+    return next(made, exercise.hint)
 
 
 def _shown(answer: Any) -> str:

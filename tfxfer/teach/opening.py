@@ -1,7 +1,7 @@
-"""The first cell of a lesson: is this the Python, and are these the packages, that the lesson was written for?
+"""The first cell of a lesson: a check that Python and the packages are those that the lesson needs.
 
-The bounds are those of the installed tfxfer (its setup.cfg). In a notebook, two errors are said in plain words: a
-name that an earlier cell makes, and a package that an extra of tfxfer brings.
+The bounds are those of the installed tfxfer (its setup.cfg). In a notebook, two errors are explained in plain words: a
+name that an earlier cell defines, and a package that an extra of tfxfer installs.
 """
 
 import importlib
@@ -25,7 +25,7 @@ SHOWN = ("tensorflow", "keras", "numpy", "matplotlib")
 
 
 class LessonError(UserError):
-    """Something a learner can put right; a notebook shows its words and no traceback."""
+    """An error that a learner can correct; a notebook shows its message without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
@@ -46,11 +46,11 @@ def size(full: int, small: int) -> int:
 
 
 def start(lesson: str, tensorflow: bool = True) -> None:
-    """Check Python and packages, make TensorFlow quiet, and make errors of this notebook readable.
+    """Check Python and packages, silence the log of TensorFlow, and explain common errors in plain words.
 
     Args:
         lesson: Number of the lesson, such as "02".
-        tensorflow: Start TensorFlow now, without what it says about graphics cards.
+        tensorflow: Import TensorFlow now, without its messages about GPUs.
 
     Raises:
         LessonError: Python or a package is outside the bounds; the message says which and what to type.
@@ -63,16 +63,16 @@ def start(lesson: str, tensorflow: bool = True) -> None:
     print(f"Lesson {lesson} · tfxfer {__version__} · Python {_python()} · {versions}")
     _writable_data()
     if smoke():
-        print("TFXFER_SMOKE is set: the same code on very little data. The numbers mean nothing.")
+        print("TFXFER_SMOKE is set: the same code on very little data. The results mean nothing.")
     _plain_errors()
     if tensorflow:
         _import_quietly("tensorflow")
-        warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's wish for bars that no lesson draws
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing is no news to a learner
+        warnings.filterwarnings("ignore", "IProgress not found")  # from tqdm; no lesson shows a progress bar
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing is expected in a lesson
 
 
 def problems(python: str | None = None, installed: dict[str, str | None] | None = None) -> list[str]:
-    """Return what is wrong with Python and the packages, each with the command that puts it right.
+    """Return what is wrong with Python and the packages, each with the command that corrects it.
 
     Args:
         python: A Python version; the running one by default.
@@ -89,7 +89,8 @@ def problems(python: str | None = None, installed: dict[str, str | None] | None 
     found = []
     wanted = SpecifierSet(about["Requires-Python"])
     if not wanted.contains(python, prereleases=True):
-        found.append(f"Python {python}: tfxfer {__version__} needs {wanted}. Try: make setup PYTHON=python3.12")
+        remedy = "make setup PYTHON=python3.12 (Windows: py -3.12 -m venv .venv)"
+        found.append(f"Python {python}: tfxfer {__version__} needs {wanted}. Try: {remedy}")
     for need in needs:
         if need.marker and "extra" in str(need.marker):
             continue
@@ -102,33 +103,33 @@ def problems(python: str | None = None, installed: dict[str, str | None] | None 
 
 
 def explained(error: BaseException, names: dict[str, Any]) -> str | None:
-    """Return plain words for an error that running cells out of order, or a missing package, leads to.
+    """Return an explanation of an error that comes from cells run out of order or from a missing package.
 
     Args:
         error: What a cell raised.
-        names: What the notebook knows by now.
+        names: Variables of the notebook.
     """
     if isinstance(error, NameError) and not isinstance(error, UnboundLocalError) and error.name:
         from difflib import get_close_matches
 
         near = get_close_matches(error.name, [n for n in names if not n.startswith("_")], n=1, cutoff=0.8)
-        typed = f" Or is it a slip for `{near[0]}`?" if near else ""
+        typed = f" Or did you mean `{near[0]}`?" if near else ""
         return (
-            f"`{error.name}` is not there yet: a cell further up makes it. Run the cells from the top down to this one "
-            f"(JupyterLab: Run ▸ Run All Above Selected Cell).{typed}"
+            f"`{error.name}` is not defined yet: an earlier cell defines it. "
+            f"Run the cells from the top down to this one (JupyterLab: Run ▸ Run All Above Selected Cell).{typed}"
         )
     if isinstance(error, ModuleNotFoundError) and error.name:
         extra = extra_with(error.name)
         if extra:
             return (
-                f"The package `{error.name}` is optional and not installed. It comes with: "
+                f"The package `{error.name}` is optional and not installed. Install it with: "
                 f"python -m pip install 'tfxfer[{extra}]'. The cells that do not need it still run."
             )
     return None
 
 
 def extra_with(module: str) -> str | None:
-    """Return the extra of tfxfer that brings a package, or None."""
+    """Return the extra of tfxfer that installs a package, or None."""
     try:
         lines = metadata.requires("tfxfer") or []
     except metadata.PackageNotFoundError:
@@ -141,7 +142,7 @@ def extra_with(module: str) -> str | None:
 
 
 def _plain_errors() -> None:
-    """In a notebook, show `explained` errors in plain words; elsewhere do nothing."""
+    """In a notebook, show the explanations of `explained`; elsewhere do nothing."""
     if "IPython" not in sys.modules:
         return
     shell = sys.modules["IPython"].get_ipython()
@@ -151,7 +152,7 @@ def _plain_errors() -> None:
     def show(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset: int | None = None) -> None:
         words = explained(error, shell.user_ns)
         told = LessonError(words) if words else error
-        shell.set_custom_exc((), None)  # or showing it would come back here
+        shell.set_custom_exc((), None)  # showing the error would call this function again
         try:
             shell.showtraceback((type(told), told, trace), tb_offset=tb_offset)
         finally:
@@ -178,7 +179,7 @@ def _import_quietly(package: str) -> None:
 
 
 def _writable_data() -> None:
-    """Work in a temporary folder when the folder for prepared data cannot be written, and say so."""
+    """Use a temporary folder when the folder for prepared data cannot be written, and print that."""
     folder = data_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)

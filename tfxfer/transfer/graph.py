@@ -1,4 +1,4 @@
-"""A Keras model as a list of layer calls: to find a layer, cut there, copy it, and tell it from others."""
+"""A Keras model as a list of layer calls: to find a layer, cut a model there, copy it, and identify it."""
 
 import hashlib
 import inspect
@@ -57,12 +57,12 @@ def like_inputs(model: keras.Model) -> Any:
 
 
 def trace(model: keras.Model, inputs: Any, frozen: bool = True) -> tuple[list[Call], Any]:
-    """Call a model's layers again on new symbolic inputs, with nested models opened.
+    """Call a model's layers again on new symbolic inputs, with nested models expanded.
 
     Args:
         model: A functional or sequential model.
         inputs: Symbolic tensors in the structure of `input_of(model)`.
-        frozen: Fix every layer to inference mode (no dropout), whatever model it later stands in.
+        frozen: Fix every layer to inference mode (no dropout), in any model that later contains it.
 
     Returns:
         The calls in the order in which they run (a nested model after its layers), and the outputs.
@@ -91,7 +91,7 @@ def _walk(model: keras.Model, inputs: Any, prefix: str, calls: list[Call], froze
         for layer in model.layers:
             inputs = visit(layer, inputs)
         return inputs
-    # The one way to replay a graph with each call seen; `clone_model(call_function=...)` is built on it too.
+    # The only way to replay a graph with access to each call; `clone_model(call_function=...)` uses it too.
     return model._run_through_graph(inputs, operation_fn=lambda op: op, call_fn=visit)
 
 
@@ -121,7 +121,7 @@ def before_head(calls: list[Call], outputs: Any, model: keras.Model) -> Any:
     """Return the input of the `Dense` that ends the model, or the output when none does."""
     if not isinstance(outputs, keras.KerasTensor):
         names = ", ".join(list(dict.fromkeys(call.path for call in calls))[-6:])
-        raise UserError(f"{model.name} has several outputs; say which layer to cut at, e.g. one of: {names}")
+        raise UserError(f"{model.name} has several outputs; name the layer to cut at, e.g. one of: {names}")
     made_by: dict[int, Call] = {}
     for each in calls:
         made_by.setdefault(id(each.output), each)  # the layer inside a nested model comes before the model
@@ -144,22 +144,22 @@ def clone(model: keras.Model) -> keras.Model:
 
 
 def unfreeze(model: keras.Model) -> None:
-    """Let every layer train. Layer by layer: Keras does not pass on a model's flag that is set already."""
+    """Make every layer trainable. Layer by layer: Keras does not propagate a model's flag that is already set."""
     for layer in model._flatten_layers():
         layer.trainable = True
 
 
 def _with_assets(model: keras.Model) -> list[Any]:
-    """Layers that keep more than weights, such as a vocabulary."""
+    """Return layers with a state beside their weights, such as a vocabulary."""
     layers = [layer for layer in model._flatten_layers() if hasattr(layer, "save_assets")]
     return [layer for layer in layers if layer.built or not getattr(layer, "_is_adapted", True)]
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Return the SHA-256 of a model's architecture, weights and vocabularies: of what decides its outputs.
+    """Return the SHA-256 of everything that determines a model's outputs: architecture, weights and vocabularies.
 
-    Names do not count, since Keras numbers layers in the order of creation ("conv2d_7"); nor does how the model
-    was compiled, so that a model just trained and the same model loaded from its file are one.
+    Names are ignored, since Keras numbers layers in the order of creation ("conv2d_7"); so is the compile config, so
+    that a model just trained and the same model loaded from its file have one fingerprint.
     """
     digest = hashlib.sha256()
     config = _anonymous(keras.saving.serialize_keras_object(model), {})
@@ -187,7 +187,7 @@ def _anonymous(config: Any, names: dict[str, str]) -> Any:
             if key == "name" and isinstance(value, str)
             else _anonymous(value, names)
             for key, value in config.items()
-            if key not in ("compile_config", "build_config", "trainable")  # they change no output in inference
+            if key not in ("compile_config", "build_config", "trainable")  # they do not change outputs in inference
         }
     if isinstance(config, list | tuple):
         if config and isinstance(config[0], str) and config[0] in names:  # [layer name, node, tensor]

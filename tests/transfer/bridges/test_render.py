@@ -1,4 +1,4 @@
-"""RenderText draws what Pillow draws, whatever the text, and takes its glyphs along when it is saved."""
+"""RenderText draws what Pillow draws, for any text, and its glyphs are saved with it."""
 
 import io
 import math
@@ -35,12 +35,12 @@ def without_kerning(face, size):
 def pillow(rows, font, height, width, top, margin=2):
     """Draw rows of text with Pillow, each within ascent and descent of its line: uint8 [H, W]."""
     line_height = sum(font.getmetrics())
-    picture = np.full((height, width), 255, np.uint8)
+    page = np.full((height, width), 255, np.uint8)
     for i, row in enumerate(rows):
         image = Image.new("L", (width, line_height), 255)
         ImageDraw.Draw(image).text((margin, 0), row, 0, font=font)
-        picture[top + i * line_height :][:line_height] = np.asarray(image)
-    return picture
+        page[top + i * line_height :][:line_height] = np.asarray(image)
+    return page
 
 
 @pytest.mark.parametrize(
@@ -49,24 +49,24 @@ def pillow(rows, font, height, width, top, margin=2):
 def test_a_line_is_pixel_equal_to_pillow_without_kerning_overhang_included(face, size):
     font = without_kerning(face, size)
     height = sum(font.getmetrics()) + 5
-    pictures = draw(PHRASES + ODD[:-1], height=height, width=1000, font_size=size, face=face)
-    for text, picture in zip(PHRASES + ODD[:-1], pictures, strict=True):
+    images = draw(PHRASES + ODD[:-1], height=height, width=1000, font_size=size, face=face)
+    for text, image in zip(PHRASES + ODD[:-1], images, strict=True):
         expected = pillow([text], font, height, 1000, top=2)
-        np.testing.assert_array_equal(picture[..., 0], expected, err_msg=repr(text))
+        np.testing.assert_array_equal(image[..., 0], expected, err_msg=repr(text))
 
 
 def test_a_line_is_pixel_equal_to_pillow_as_it_is_where_there_is_no_kerning_pair():
     font = load_font("DejaVuSans", 26)
     texts = [t for t in PHRASES if font.getlength(t) == sum(font.getlength(c) for c in t)]
-    assert 300 < len(texts) < len(PHRASES)  # some phrases do have pairs: Pillow moves those characters
-    pictures = draw(texts, height=32, width=1000)
-    for text, picture in zip(texts, pictures, strict=True):
+    assert 300 < len(texts) < len(PHRASES)  # some phrases have kerning pairs: Pillow moves those characters
+    images = draw(texts, height=32, width=1000)
+    for text, image in zip(texts, images, strict=True):
         expected = pillow([text], font, 32, 1000, top=0)
-        np.testing.assert_array_equal(picture[..., 0], expected, err_msg=repr(text))
+        np.testing.assert_array_equal(image[..., 0], expected, err_msg=repr(text))
 
 
 def greedy(text, font, width, rows):
-    """Wrap as `wrap` promises to, character by character: the rows and what is left."""
+    """Wrap as `wrap` is documented, character by character: the rows and the rest."""
     found = []
     while len(found) < rows and text:
         stop, used = 0, 0
@@ -96,11 +96,11 @@ def test_rows_are_wrapped_as_an_independent_reference_wraps_them():
     texts = LONG + BREAKS + ODD[:-1]
     assert layer.rows == 70 // sum(font.getmetrics())
     cut = layer.count(texts)["cut"].numpy()
-    for text, picture, lost in zip(texts, layer(texts).numpy(), cut, strict=True):
+    for text, image, lost in zip(texts, layer(texts).numpy(), cut, strict=True):
         rows, rest = greedy(text, font, 116, layer.rows)
         top = (70 - layer.rows * sum(font.getmetrics())) // 2
         expected = pillow(rows, font, 70, 120, top)
-        np.testing.assert_array_equal(picture[..., 0], expected, err_msg=repr(text))
+        np.testing.assert_array_equal(image[..., 0], expected, err_msg=repr(text))
         assert lost == len(rest), repr(text)
 
 
@@ -110,7 +110,7 @@ def test_a_square_is_as_wide_as_the_root_of_the_area_or_the_longest_word_or_else
     layer = RenderText(height=96, width=96, font_size=10, layout="square")
     texts = PHRASES[:100] + LONG + ODD[:-1]
     widened = 0
-    for text, picture in zip(texts, layer(texts).numpy(), strict=True):
+    for text, image in zip(texts, layer(texts).numpy(), strict=True):
         area = sum(font.getlength(c) for c in text) * line_height
         longest = max([sum(font.getlength(c) for c in word) for word in text.split(" ")])
         side = min(92, max(1, math.ceil(math.sqrt(area)), longest))
@@ -120,7 +120,7 @@ def test_a_square_is_as_wide_as_the_root_of_the_area_or_the_longest_word_or_else
             widened += 1
         top = (96 - layer.rows * line_height) // 2
         expected = pillow(rows, font, 96, 96, top)
-        np.testing.assert_array_equal(picture[..., 0], expected, err_msg=repr(text))
+        np.testing.assert_array_equal(image[..., 0], expected, err_msg=repr(text))
     assert 0 < widened < len(texts)
 
 
@@ -144,9 +144,9 @@ def test_characters_are_drawn_whole_or_cut_off_and_the_cut_is_counted():
 def test_texts_of_any_length():
     layer = RenderText(height=64, width=64, layout="rows")
     texts = ["", "M" * 100_000, " " * 100_000, "\u0301" * 100_000, "\n" * 100_000, "a " * 50_000]
-    pictures, counts = layer(texts).numpy(), layer.count(texts)
-    assert (pictures[0] == 255).all()
-    assert (pictures[1] == layer(["M" * 500]).numpy()[0]).all()
+    images, counts = layer(texts).numpy(), layer.count(texts)
+    assert (images[0] == 255).all()
+    assert (images[1] == layer(["M" * 500]).numpy()[0]).all()
     assert counts["characters"].numpy().tolist() == [0] + [100_000] * 5
     assert counts["cut"][0] == 0 and all(c > 90_000 for c in counts["cut"][1:])
     assert layer(tf.constant([], tf.string)).shape == (0, 64, 64, 1)
@@ -177,7 +177,7 @@ def test_a_character_without_glyph_is_the_missing_box_or_nothing_and_is_counted(
         ("a\ud800b", "a\ufffd\ufffd\ufffdb"),  # a lone surrogate is three invalid bytes
     ],
 )
-def test_what_is_not_a_plain_character_is_defined(text, same_as):
+def test_special_characters(text, same_as):
     shown, plain = draw([text, same_as])
     np.testing.assert_array_equal(shown, plain)
     assert (plain < 255).any()
@@ -202,7 +202,7 @@ def test_invert_and_channels():
     np.testing.assert_array_equal(draw(["Österreich"], invert=True), 255 - black)
     colour = draw(["Österreich"], channels=3)
     assert colour.shape == (1, 32, 256, 3) and (colour == black).all()
-    assert black.dtype == np.uint8 and black[0, 0, 0, 0] == 255  # paper is white
+    assert black.dtype == np.uint8 and black[0, 0, 0, 0] == 255  # the background is white
 
 
 def test_the_shape_of_the_strings_is_kept():
@@ -213,7 +213,7 @@ def test_the_shape_of_the_strings_is_kept():
     assert layer(keras.Input((), dtype="string")).shape == (None, 32, 64, 1)
 
 
-def test_a_picture_does_not_depend_on_its_batch():
+def test_an_image_does_not_depend_on_its_batch():
     together = draw(PHRASES[:50], layout="rows", height=64)
     alone = np.concatenate([draw([t], layout="rows", height=64) for t in PHRASES[:50]])
     np.testing.assert_array_equal(together, alone)
@@ -224,8 +224,8 @@ def test_it_runs_in_tf_data_with_counts():
     data = tf.data.Dataset.from_tensor_slices(PHRASES[:64]).batch(16)
     data = data.map(lambda t: (layer(t), layer.count(t)["cut"]), num_parallel_calls=2)
     assert data.element_spec[0].shape == (None, 32, 256, 1)
-    pictures = np.concatenate([p for p, _ in data.as_numpy_iterator()])
-    np.testing.assert_array_equal(pictures, draw(PHRASES[:64]))
+    images = np.concatenate([p for p, _ in data.as_numpy_iterator()])
+    np.testing.assert_array_equal(images, draw(PHRASES[:64]))
 
 
 def reader(**options):
@@ -252,7 +252,7 @@ def test_a_saved_model_needs_no_font(tmp_path, monkeypatch):
     model.save(tmp_path / "model.keras")
     font.unlink()
     build_atlas.cache_clear()
-    monkeypatch.setattr(atlas_module, "load_font", None)  # whoever tries to draw, fails
+    monkeypatch.setattr(atlas_module, "load_font", None)  # drawing would fail
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(tf.constant(PHRASES[:40]), verbose=0), before)
 
@@ -278,7 +278,7 @@ def test_an_atlas_is_written_and_read_whole():
 
 
 @pytest.mark.parametrize(
-    "options, said",
+    "options, message",
     [
         ({"layout": "row"}, "did you mean 'rows'"),
         ({"face": "DejaVuSnas"}, "did you mean 'DejaVuSans'"),
@@ -286,12 +286,12 @@ def test_an_atlas_is_written_and_read_whole():
         ({"font_size": 40}, "use font_size=26 or less"),
         ({"height": 32, "width": 64, "layout": "square"}, "height = width"),
         ({"channels": 2}, "has 1 or 3"),
-        ({"width": 4, "margin": 2}, "no room"),
+        ({"width": 4, "margin": 2}, "no space"),
         ({"missing": "boxes"}, "'box' or 'skip'"),
     ],
 )
-def test_options_that_cannot_be_used_are_refused_with_a_remedy(options, said):
-    with pytest.raises(UserError, match=said):
+def test_options_that_cannot_be_used_are_refused_with_a_remedy(options, message):
+    with pytest.raises(UserError, match=message):
         RenderText(**options)
 
 
@@ -301,6 +301,6 @@ def test_a_file_that_is_no_font_is_named(tmp_path):
         RenderText(face=str(tmp_path / "not.ttf"))
 
 
-def test_numbers_are_no_text():
+def test_numbers_are_refused():
     with pytest.raises(UserError, match="draws strings, but was given int32"):
         RenderText()(tf.constant([1, 2]))

@@ -9,7 +9,7 @@ import tfxfer
 from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.cnn import article_cnn, glyph_cnn
-from tfxfer.models.decoder import blocks_of
+from tfxfer.models.decoder import decoder_blocks
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.transfer.knowledge import caption_model
 from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator
@@ -256,7 +256,7 @@ def test_attention_is_where_a_word_looked(language, words):
     looks = CaptionGenerator(reader, words).looks(grids(1)[0], numbers[0])
     assert looks.shape == (5, 2, 3)
     np.testing.assert_allclose(looks.sum((1, 2)), 1, rtol=1e-5)
-    for block in blocks_of(reader.get_layer("causal_decoder")):  # small fresh keys look everywhere alike
+    for block in decoder_blocks(reader.get_layer("causal_decoder")):  # small fresh keys look everywhere alike
         block._cross_attention_layer._key_dense.kernel.assign(40 * block._cross_attention_layer._key_dense.kernel)
     sharp = CaptionGenerator(reader, words).looks(grids(1)[0], numbers[0])
     np.testing.assert_allclose(sharp.sum((1, 2)), 1, rtol=1e-5)

@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.cnn import glyph_cnn
-from tfxfer.models.randomness import seeded
+from tfxfer.models.randomness import set_initializer_seed
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.transfer.knowledge import caption_model
 from tfxfer.transfer.knowledge import image_word_logits as evidence
@@ -27,7 +27,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture
 def reader():
-    seeded(0)
+    set_initializer_seed(0)
     language = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
     made = caption_model(GRID, language, evidence=True)[0]
     image_word_logits_of(made).f.assign(RNG.normal(size=(3, 16)))

@@ -1,4 +1,4 @@
-"""The DejaVu faces that matplotlib brings along: which characters they draw, and how one is drawn."""
+"""The DejaVu faces bundled with matplotlib: which characters they have, and how a character is drawn."""
 
 import importlib.util
 import unicodedata
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 32  # pixels
-FONT_SIZE = 24  # pixels an em
+FONT_SIZE = 24  # pixels per em
 BASELINE = 24  # row, from the top
 
 
@@ -24,7 +24,7 @@ def face_files() -> dict[str, Path]:
 
 
 def named_characters(face: str) -> list[str]:
-    """Return the characters that a face has a glyph for and Unicode a name, by code point."""
+    """Return the characters with a Unicode name that a face has a glyph for, by code point."""
     from fontTools.ttLib import TTFont
 
     with TTFont(face_files()[face], lazy=True) as font:
@@ -34,22 +34,22 @@ def named_characters(face: str) -> list[str]:
 def draw_face(face: str) -> tuple[list[str], np.ndarray, int]:
     """Draw every named character of a face, black on white.
 
-    The ink is centred from left to right. The baseline lies on row 24; it moves only as far as needed to
+    The ink is centred from left to right. The baseline is row 24; it moves only as far as needed to
     keep the ink inside. A character too wide or too tall for 32 pixels is drawn at the largest smaller size
     that fits.
 
     Returns:
-        The N characters drawn, their pictures uint8 [N, 32, 32], and how many are blank and left out.
+        The N characters drawn, their images uint8 [N, 32, 32], and how many are blank and left out.
     """
     characters = named_characters(face)
-    sheet = Image.new("L", (SIDE, SIDE * len(characters)), 255)  # one picture below the other
+    sheet = Image.new("L", (SIDE, SIDE * len(characters)), 255)  # one image below the other
     draw = ImageDraw.Draw(sheet)
     for row, character in enumerate(characters):
         font, x, y = _placed(face, character)
         draw.text((x, y + SIDE * row), character, font=font, fill=0, anchor="ls")
-    pictures = np.asarray(sheet).reshape(-1, SIDE, SIDE)  # [N, 32, 32]
-    inked = pictures.min((1, 2)) < 255
-    return [c for c, ink in zip(characters, inked) if ink], pictures[inked], int((~inked).sum())
+    images = np.asarray(sheet).reshape(-1, SIDE, SIDE)  # [N, 32, 32]
+    inked = images.min((1, 2)) < 255
+    return [c for c, ink in zip(characters, inked) if ink], images[inked], int((~inked).sum())
 
 
 def _placed(face: str, character: str) -> tuple[ImageFont.FreeTypeFont, int, int]:

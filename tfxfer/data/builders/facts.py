@@ -1,4 +1,4 @@
-"""Facts about a character from the Unicode Character Database, as the answers to questions."""
+"""Facts about a character from the Unicode Character Database."""
 
 import re
 import unicodedata
@@ -13,7 +13,7 @@ def facts_of(character: str) -> dict[str, str | int]:
     """Return name, script, category, case, diacritic, numeric value and braille dots of a character.
 
     Sources: name, general category and numeric value from Python's `unicodedata`, script from `fontTools`.
-    A fact that a character has not is "" or -1.
+    A fact that a character does not have is "" or -1.
 
     >>> facts_of("½")["numeric"], facts_of("⠇")["braille_dots"]
     ('1/2', 3)
@@ -35,11 +35,11 @@ def facts_of(character: str) -> dict[str, str | int]:
 
 
 def _diacritic(name: str, category: str) -> str:
-    """Return what a letter's name says after WITH: its marks, strokes and hooks."""
+    """Return the part of a letter's name after WITH: its marks, strokes and hooks."""
     if not category.startswith("L"):
         return ""
-    found = re.search(r" WITH (.+)", name)
-    return found[1].lower() if found else "none"
+    match = re.search(r" WITH (.+)", name)
+    return match[1].lower() if match else "none"
 
 
 def _numeric(character: str) -> str:

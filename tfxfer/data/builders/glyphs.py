@@ -20,8 +20,8 @@ TEST_FACES = ("DejaVuSans-BoldOblique",)
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """N pictures: uint8 [N, 32, 32], with the character and the face of each."""
+class GlyphImages:
+    """N images uint8 [N, 32, 32], with the character and the face of each, and how many blank ones are left out."""
 
     pixels: np.ndarray
     characters: list[str]
@@ -29,8 +29,8 @@ class Pictures:
     blank: int
 
     @classmethod
-    def draw(cls) -> "Pictures":
-        """Draw all faces; pictures are in order of face, then of code point."""
+    def draw(cls) -> "GlyphImages":
+        """Draw all faces; images are in order of face, then of code point."""
         drawn = {face: draw_face(face) for face in face_files()}
         return cls(
             np.concatenate([pixels for _, pixels, _ in drawn.values()]),
@@ -40,12 +40,12 @@ class Pictures:
         )
 
 
-def lookalikes(pictures: Pictures) -> dict[str, str]:
-    """Return character -> the first character of its group; two that share an identical picture are in one.
+def identical_groups(images: GlyphImages) -> dict[str, str]:
+    """Return character -> the first character of its group; characters with an identical image are in one group.
 
     Latin A, Greek Alpha and Cyrillic A are one group. Groups are joined through chains (union-find).
     """
-    parent = {character: character for character in pictures.characters}
+    parent = {character: character for character in images.characters}
 
     def root(character: str) -> str:
         while parent[character] != character:
@@ -54,39 +54,39 @@ def lookalikes(pictures: Pictures) -> dict[str, str]:
         return character
 
     first: dict[bytes, str] = {}
-    for character, pixels in zip(pictures.characters, pictures.pixels):
+    for character, pixels in zip(images.characters, images.pixels):
         a, b = root(character), root(first.setdefault(pixels.tobytes(), character))
         parent[max(a, b)] = min(a, b)
     return {character: root(character) for character in parent}
 
 
-def splits_by_character(pictures: Pictures) -> dict[str, np.ndarray]:
-    """Return split -> picture numbers: 80/10/10 by a hash of the character's group."""
-    group = lookalikes(pictures)
-    home = {character: split_of(f"glyph {group[character]}") for character in group}
-    where = np.array([home[character] for character in pictures.characters])
-    return {split: np.flatnonzero(where == split) for split in SPLITS}
+def splits_by_character(images: GlyphImages) -> dict[str, np.ndarray]:
+    """Return split -> image numbers: 80/10/10 by a hash of the character's group."""
+    groups = identical_groups(images)
+    split_of_character = {character: split_of(f"glyph {group}") for character, group in groups.items()}
+    assigned = np.array([split_of_character[character] for character in images.characters])
+    return {split: np.flatnonzero(assigned == split) for split in SPLITS}
 
 
-def splits_by_face(pictures: Pictures) -> dict[str, np.ndarray]:
-    """Return split -> picture numbers: one face held out for each of validation and test.
+def splits_by_face(images: GlyphImages) -> dict[str, np.ndarray]:
+    """Return split -> image numbers: one face held out for each of validation and test.
 
-    A character that no training face draws is left out of validation and test, and so is a picture whose very
-    pixels occur in train or, for test, in validation.
+    A character that is in no training face is left out of validation and test, and so is an image whose pixels
+    are identical to those of an image in train or, for test, in validation.
     """
-    face = np.array(pictures.faces)
-    homes = {"validation": VALIDATION_FACES, "test": TEST_FACES}
-    train = ~np.isin(face, [name for names in homes.values() for name in names])
-    taught = {pictures.characters[i] for i in np.flatnonzero(train)}
-    seen = {pictures.pixels[i].tobytes() for i in np.flatnonzero(train)}
+    face = np.array(images.faces)
+    held_out = {"validation": VALIDATION_FACES, "test": TEST_FACES}
+    train = ~np.isin(face, [name for names in held_out.values() for name in names])
+    known = {images.characters[i] for i in np.flatnonzero(train)}
+    used = {images.pixels[i].tobytes() for i in np.flatnonzero(train)}
     splits = {"train": np.flatnonzero(train)}
-    for split, names in homes.items():
+    for split, names in held_out.items():
         rows = [
             i
             for i in np.flatnonzero(np.isin(face, names))
-            if pictures.characters[i] in taught and pictures.pixels[i].tobytes() not in seen
+            if images.characters[i] in known and images.pixels[i].tobytes() not in used
         ]
-        seen |= {pictures.pixels[i].tobytes() for i in rows}
+        used |= {images.pixels[i].tobytes() for i in rows}
         splits[split] = np.array(rows)
     return splits
 
@@ -116,29 +116,29 @@ class Glyphs(OfflineBuilder):
             supervised_keys=("image", "label"),
             homepage="https://dejavu-fonts.github.io",
             license="DejaVu and Bitstream Vera licences (faces); Unicode licence (names and facts)",
-            disable_shuffling=True,  # they come in random order below
+            disable_shuffling=True,  # shuffled below
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict]]]:
-        pictures = Pictures.draw()
-        facts = {character: facts_of(character) for character in set(pictures.characters)}
+        images = GlyphImages.draw()
+        facts = {character: facts_of(character) for character in set(images.characters)}
         self.info.features["label"].names = sorted(str(fact["caption"]) for fact in facts.values())
         cut = splits_by_face if self.builder_config.name == "by_face" else splits_by_character
         order = np.random.default_rng(0)
         return {
-            split: self._generate_examples(pictures, facts, order.permutation(rows))
-            for split, rows in cut(pictures).items()
+            split: self._generate_examples(images, facts, order.permutation(rows))
+            for split, rows in cut(images).items()
         }
 
-    def _generate_examples(self, pictures: Pictures, facts: dict, rows: np.ndarray) -> Iterator[tuple[int, dict]]:
-        for number, (i, png) in enumerate(zip(rows, grey_pngs(pictures.pixels[rows]))):
-            known = facts[pictures.characters[i]]
-            face = pictures.faces[i]
+    def _generate_examples(self, images: GlyphImages, facts: dict, rows: np.ndarray) -> Iterator[tuple[int, dict]]:
+        for number, (i, png) in enumerate(zip(rows, encode_png(images.pixels[rows]))):
+            known = facts[images.characters[i]]
+            face = images.faces[i]
             yield number, {**known, "image": BytesIO(png), "label": known["caption"], "face": face}
 
 
-def grey_pngs(pixels: np.ndarray) -> Iterator[bytes]:
-    """Encode uint8 [N, H, W] as N PNG files (RFC 2083); for tiny pictures much faster than a general encoder."""
+def encode_png(pixels: np.ndarray) -> Iterator[bytes]:
+    """Encode uint8 [N, H, W] as N PNG files (RFC 2083); for tiny images much faster than a general encoder."""
     _, height, width = pixels.shape
     lines = np.pad(pixels, ((0, 0), (0, 0), (1, 0)))  # each line begins with filter type 0
 
@@ -146,6 +146,9 @@ def grey_pngs(pixels: np.ndarray) -> Iterator[bytes]:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))  # 8 bits, grey
-    for picture in lines:
-        body = chunk(b"IDAT", zlib.compress(picture.tobytes(), 1))
+    for image in lines:
+        body = chunk(b"IDAT", zlib.compress(image.tobytes(), 1))
         yield b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
+
+
+Pictures, lookalikes = GlyphImages, identical_groups  # TRANSITION: notebooks/src/01 imports the old names

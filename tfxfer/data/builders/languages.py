@@ -1,4 +1,4 @@
-"""`languages`: what CLDR calls countries, currencies, units, … in many languages; which language is it?"""
+"""`languages`: CLDR's names of countries, currencies, units, … in many languages; the label is the language."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def display_names(code: str) -> dict[str, str]:
     zones = [zone.get("long") or {} for zone in locale.meta_zones.values()]
     tables: dict[str, Any] = {kind: getattr(locale, kind).values() for kind in KINDS[:5]}
     tables["cities"] = [zone["city"] for zone in locale.time_zones.values() if "city" in zone]
-    tables["time zones"] = [zone.get("generic") or zone.get("standard") for zone in zones]  # no summer twin
+    tables["time zones"] = [zone.get("generic") or zone.get("standard") for zone in zones]  # not the summer name too
     tables["units"] = [unit.get("long") for unit in locale.unit_display_names.values()]
     found: dict[str, str] = {}
     for kind in KINDS:
@@ -45,28 +45,28 @@ def display_names(code: str) -> dict[str, str]:
 
 
 def phrases(codes: tuple[str, ...]) -> tuple[list[dict[str, str]], Counter]:
-    """Return the phrases that one language alone uses, and how many were left out, why.
+    """Return the phrases that occur in one language only, and reason -> number of phrases left out.
 
-    Two phrases are the same when they agree after NFC and case folding. A phrase with a character that
-    DejaVu Sans has no ink for is left out, blanks excepted.
+    Two phrases are the same when they agree after NFC and case folding. A phrase with a character that is
+    blank or missing in DejaVu Sans is left out, spaces excepted.
     """
     ink = inked_characters("DejaVuSans") | {" "}
     rows, left_out = [], Counter[str]()
-    users: dict[str, set[str]] = defaultdict(set)
+    languages: dict[str, set[str]] = defaultdict(set)
     for code in codes:
-        own: set[str] = set()
+        seen: set[str] = set()
         for phrase, kind in display_names(code).items():
             phrase = " ".join(phrase.split())
             key = same_text(phrase)
-            users[key].add(code)
-            if key in own:
+            languages[key].add(code)
+            if key in seen:
                 left_out["written twice"] += 1
             elif not ink.issuperset(phrase):
                 left_out["not drawable"] += 1
             else:
                 rows.append({"text": phrase, "label": english_name(code), "kind": kind})
-            own.add(key)
-    kept = [row for row in rows if len(users[same_text(row["text"])]) == 1]
+            seen.add(key)
+    kept = [row for row in rows if len(languages[same_text(row["text"])]) == 1]
     left_out["shared by languages"] = len(rows) - len(kept)
     return kept, left_out
 
@@ -101,8 +101,8 @@ class Languages(OfflineBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict]]]:
         rows, _ = phrases(self.codes)
-        homes = [split_of(same_text(row["text"])) for row in rows]
-        return {s: self._generate_examples([r for r, home in zip(rows, homes) if home == s]) for s in SPLITS}
+        assigned = [split_of(same_text(row["text"])) for row in rows]
+        return {s: self._generate_examples([r for r, split in zip(rows, assigned) if split == s]) for s in SPLITS}
 
     def _generate_examples(self, rows: list[dict[str, str]]) -> Iterator[tuple[str, dict]]:
         for row in rows:

@@ -1,4 +1,4 @@
-"""`names`: the Unicode names of characters that have no picture in `glyphs`, as text to pre-train on."""
+"""`names`: the Unicode names of characters that have no image in `glyphs`, as text to pre-train on."""
 
 import re
 import sys
@@ -13,8 +13,8 @@ from tfxfer.data.builders.offline import OfflineBuilder
 from tfxfer.data.splits import SPLITS, split_of
 
 
-def names_without_picture() -> list[str]:
-    """Return the names by code point, but for those made of a code point, as CJK UNIFIED IDEOGRAPH-4E00."""
+def names_without_image() -> list[str]:
+    """Return the names by code point, without names that contain the code point, as CJK UNIFIED IDEOGRAPH-4E00."""
     drawn = drawable()
     characters = (chr(c) for c in range(sys.maxunicode + 1))
     names = (unicodedata.name(c, "") for c in characters if c not in drawn)
@@ -22,9 +22,9 @@ def names_without_picture() -> list[str]:
 
 
 def is_listed(name: str) -> bool:
-    """Return whether Unicode lists a name for itself; those of Hangul syllables are made of their letters by rule.
+    """Return whether Unicode lists a name; the names of Hangul syllables are derived from their letters by rule.
 
-    The rule is NR1 of the Unicode Standard, section 4.8. A third of all names are of this kind, and teach no word.
+    The rule is NR1 of the Unicode Standard, section 4.8. A third of all names are of this kind, and have no new words.
 
     >>> is_listed("MUSICAL SYMBOL G CLEF"), is_listed("HANGUL SYLLABLE GAG")
     (True, False)
@@ -37,20 +37,20 @@ class Names(OfflineBuilder):
 
     BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(name="all", description="All names."),
-        tfds.core.BuilderConfig(name="listed", description="Without names made by rule, of Hangul syllables."),
+        tfds.core.BuilderConfig(name="listed", description="Without names derived by rule, of Hangul syllables."),
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"Names of characters without a picture, Unicode {unicodedata.unidata_version}.",
+            description=f"Names of characters without an image, Unicode {unicodedata.unidata_version}.",
             features=tfds.features.FeaturesDict({"text": tfds.features.Text()}),
             homepage="https://www.unicode.org/ucd/",
             license="Unicode licence",
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict]]]:
-        names = names_without_picture()
+        names = names_without_image()
         if self.builder_config.name == "listed":
             names = [name for name in names if is_listed(name)]
         return {s: self._generate_examples([n for n in names if split_of(n) == s]) for s in SPLITS}

@@ -1,4 +1,4 @@
-"""What the builders share: they download nothing, and of two processes preparing one set, one waits."""
+"""Base class of the builders: nothing is downloaded, and of two processes preparing one data set, one waits."""
 
 import errno
 import shutil
@@ -19,16 +19,16 @@ class OfflineBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
     RELEASE_NOTES = RELEASE_NOTES
 
     def is_prepared(self) -> bool:
-        """Return whether the examples are there, whole; TFDS moves a finished folder into place in one step."""
+        """Return whether all files are there; TFDS moves a finished folder into place in one step."""
         files = [path for split in self.info.splits.values() for path in split.filepaths]
         return (Path(self.data_dir) / "dataset_info.json").exists() and all(path.exists() for path in files)
 
     def download_and_prepare(self, **options: Any) -> None:
-        """Prepare once; a second process waits for the first. What a killed one left half done is removed."""
+        """Prepare once; a second process waits for the first. The unfinished files of a killed process are removed."""
         folder = Path(self.data_dir)
         with locked(folder), full_disk_named(folder):
             if self.is_prepared():
-                self.info.read_from_directory(folder)  # another process may have made it meanwhile
+                self.info.read_from_directory(folder)  # another process has prepared it meanwhile
                 return
             for left in [folder, *folder.parent.glob(f"*incomplete*{folder.name}")]:
                 shutil.rmtree(left, ignore_errors=not left.exists())

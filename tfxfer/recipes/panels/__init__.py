@@ -1,1 +1,1 @@
-"""What a recipe adds to the report beside its scores."""
+"""Panels of the report, built from plain data: no module here imports a model, an arm or TensorFlow."""

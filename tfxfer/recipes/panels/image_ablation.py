@@ -1,67 +1,77 @@
-"""Does the captioner look? What it says of its, of another's and of the mean picture; where each word looks; K."""
+"""The panels of an image ablation of a captioner, of its attention, and of the likelihood of captions."""
 
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tfxfer.arms.captioning import Gallery, CaptioningArm
-from tfxfer.cache import write_json
-from tfxfer.evaluate.image_ablation import image_ablation
-from tfxfer.runs import Run
-from tfxfer.tasks.classification import png
+from tfxfer.evaluate.comparison import measure_name
+from tfxfer.report.panel import Panel
 
-DRAWN, COMPARED = 5, 12  # pictures whose words are shown looking, and pictures in K
+INPUTS = {
+    "pictures": "the correct image",
+    "shuffled": "the image of another example",
+    "blank": "the mean training image",
+}
 
 
-def write(writer: CaptioningArm, gallery: Gallery, images: np.ndarray, this: Run) -> None:
-    """Ask the final model, print what was found, and keep it in `looking.json` for the report.
+def image_ablation_panels(
+    measures: Mapping[str, Mapping[str, Any]], words: Sequence[Mapping[str, Any]], matrix: Mapping[str, Any]
+) -> list[Panel]:
+    """Return the panels.
 
     Args:
-        writer: The arm under study; its final model is asked.
-        gallery: Whose test split is asked about.
-        images: The test pictures, uint8 [N, H, W, C].
-        this: The run.
+        measures: measure -> what `tfxfer.evaluate.image_ablation.image_ablation` returns.
+        words: Captioned images for the attention figure: dicts with "png" (base64), "true" (a reference caption) and
+            "words", each with "word" and "heat" [h][w]. Empty for a decoder without cross-attention.
+        matrix: "png" [B] (base64), "captions" [B] and "values" [B][B], log p(caption | image) in nats a token.
     """
-    writer.final()
-    grids, captions = gallery.grids["test"], gallery.captions["test"]
-    other = np.roll(np.arange(len(grids)), max(1, len(grids) // 2))  # each sees a picture of another
-    seen = {"pictures": grids, "shuffled": grids[other], "blank": np.zeros_like(grids) + gallery.grids["train"].mean(0)}
-    answers, scores = {}, {}
-    for name, rows in seen.items():
-        answers[name], scores[name] = writer.answer(rows, captions)
-    found = {}
-    for measure, words in (("cider_d", "CIDEr-D"), ("log_likelihood", "log-likelihood in nats a token")):
-        found[measure] = image_ablation(
-            {name: each[measure] for name, each in scores.items()}, answers["pictures"], measure=words
-        )
-        this.say(found[measure]["sentence"])
-    told = {"measures": found, "words": _words(writer, gallery, images), "matrix": _matrix(writer, gallery, images)}
-    write_json(this.folder / "looking.json", told)
+    panels = [_scores(measures)]
+    if words:
+        panels.append(_attention(words))
+    return [*panels, _likelihood(matrix)]
 
 
-def _words(writer: CaptioningArm, gallery: Gallery, images: np.ndarray) -> list[dict]:
-    """Return a few pictures with what was said of them, word by word, and where each word looked."""
-    if "prefix" in type(writer.reader.get_layer("memory")).__name__.lower():
-        return []  # a prefix is all there is to see; no word looks anywhere
-    rows = np.unique(np.linspace(0, len(images) - 1, DRAWN).astype(int))
-    grids = gallery.grids["test"][rows]
-    told = writer.tell(grids)
-    places = writer.places(grids, told)
-    found = []
-    for row, tokens in zip(rows, told.tokens[np.arange(len(rows)), places]):
-        looks = writer.teller.looks(gallery.grids["test"][row], tokens)  # [T - 1, h, w]
-        place, each = 0, []
-        for pieces, word in zip(writer.words.grouped(tokens), writer.words.words(tokens)):
-            each.append({"word": word, "heat": looks[place : place + len(pieces)].mean(0).round(4).tolist()})
-            place += len(pieces)
-        found.append({"png": png(images[row]), "true": gallery.captions["test"][row][0], "words": each})
-    return found
+def _scores(measures: Mapping[str, Mapping[str, Any]]) -> Panel:
+    share = next(iter(measures.values()))["identical_share"]
+    kinds = [kind for kind in INPUTS if all(kind in found["means"] for found in measures.values())]
+    table = {
+        "caption": "Scores with and without the correct image",
+        "columns": ["input image", *map(measure_name, measures)],
+        "rows": [[INPUTS[kind], *(float(found["means"][kind]) for found in measures.values())] for kind in kinds],
+    }
+    return Panel(
+        "Image ablation: does the model use its images?",
+        paragraphs=(
+            "The final model is evaluated three times: with the correct images, with the images of other examples, "
+            "and with the mean training image. The loss in score without the correct image is the "
+            "contribution of the image.",
+        ),
+        points=(
+            *(found["sentence"] for found in measures.values()),
+            f"The most frequent caption is {share * 100:.0f} % of all captions.",
+        ),
+        tables=(table,),
+    )
 
 
-def _matrix(writer: CaptioningArm, gallery: Gallery, images: np.ndarray) -> dict:
-    """Return K of some pictures and their captions: log p(caption | picture) in nats a token, [pictures][captions]."""
-    rows = np.unique(np.linspace(0, len(images) - 1, COMPARED).astype(int))
-    captions = [gallery.captions["test"][i][0] for i in rows]
-    numbers, _ = writer.words.encode(captions, writer.config.length)
-    pictures = np.repeat(rows, len(rows))
-    values = writer.teller.log_likelihood(gallery.grids["test"][pictures], np.tile(numbers, (len(rows), 1)))
-    values = values.reshape(len(rows), len(rows))
-    return {"png": [png(images[i]) for i in rows], "captions": captions, "values": values.round(3).tolist()}
+def _attention(words: Sequence[Mapping[str, Any]]) -> Panel:
+    figure = {
+        "name": "word_attention",
+        "arguments": {"captions": [dict(row) for row in words]},
+        "description": "Images with the words of their generated captions; behind each word the cross-attention of "
+        "that word over the image.",
+        "caption": "Left: the image, with its reference caption. Then each word of the generated caption, over its "
+        "attention (cross-attention, mean over heads and blocks).",
+    }
+    return Panel("Attention of each word", figures=(figure,))
+
+
+def _likelihood(matrix: Mapping[str, Any]) -> Panel:
+    figure = {
+        "name": "likelihood_matrix",
+        "arguments": {"images": matrix["png"], "captions": matrix["captions"], "values": matrix["values"]},
+        "description": "Heat map of the likelihood of captions: images are rows, captions are columns, and correct "
+        "pairs are framed.",
+        "caption": "K: the log-likelihood of each caption (column) under each image (row), minus the mean of the "
+        "caption. Framed: the correct pairs. A dot marks the caption whose likelihood an image raises most.",
+    }
+    return Panel("Likelihood of captions under images", figures=(figure,))

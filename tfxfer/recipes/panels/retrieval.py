@@ -1,192 +1,109 @@
-"""What a retrieval run leaves behind besides its scores: models that can be asked, and what the report shows."""
+"""The panels of image–text retrieval: retrieved images, metrics, the matrix K, and a head across modalities."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import keras
-import numpy as np
+from tfxfer.evaluate.comparison import budget_words
+from tfxfer.report.panel import Panel
 
-from tfxfer.arms.contrastive import Pairs
-from tfxfer.cache import atomic_file, write_json
-from tfxfer.data.dataset import Dataset
-from tfxfer.data.rows import Rows
-from tfxfer.records import Comparison
-from tfxfer.runs import Run
-from tfxfer.tasks.classification import png
-from tfxfer.transfer.bridges.align import gap, on_text, picture_head
-from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
-
-MATRIX, QUERIES, FOUND = 14, 10, 8  # pairs of the heat map, texts that ask, pictures that each is shown
-NAMES = 20_000  # texts that the saved model can answer with
-STRUCTURE_TRANSFERS = ("image_to_text", "text_to_image")
+DIRECTIONS = {"image_to_text": "Image to text", "text_to_image": "Text to image"}
+RECALLS = ("recall@1", "recall@5", "recall@10")
 
 
-def save(
-    towers: DualEncoder, data: Dataset, pairs: Pairs, how: dict[str, Any], comparison: Comparison, this: Run
-) -> None:
-    """Save what can be asked, and write `pairs.json` for the report.
+def retrieval_panels(pairs: Mapping[str, Any], unit: str = "pairs") -> list[Panel]:
+    """Return the panels.
 
-    model.keras answers a picture with texts, finder.keras a text with test pictures; dual_encoder.keras is both
-    towers, {"image" [B, H, W, C], "text" string [C]} -> K [B, C].
+    Args:
+        pairs: A dict with
+            "test", "texts": numbers of test images and of test texts;
+            "gallery": queries, dicts with "text", "rank" and "found" (dicts with "png" and "right", best first);
+            "ways": "budget", and "arms": arm -> "image_to_text" and "text_to_image", each with "recall@1", "recall@5",
+            "recall@10" and "median rank"; the arm "guessing" is chance level;
+            "matrix": "k" [B][C], "right" [B][C], "pictures" [B] (base64) and "texts" [C];
+            "temperature": the learned temperature;
+            "label": None, or accuracies "texts", "pictures", "zero_shot" and "majority" of a classification head, the
+            number of "classes", and the modality "gap".
+        unit: The unit of the budget, `Comparison.unit`.
     """
-    texts = list(dict.fromkeys(text for split in ("test", "validation", "train") for text in pairs.texts(split)))[
-        :NAMES
-    ]
-    models = {"model": namer(towers, texts), "finder": finder(towers, pairs), "dual_encoder": towers.model()}
-    for name, model in models.items():
-        with atomic_file(this.folder / f"{name}.keras") as path:
-            model.save(path)
-    size = how["image_size"] or (data.image_shape and data.image_shape[:2])
-    described = {"task": "retrieval", "input": "image", "class_names": texts, "image_size": size}
-    described |= {"channels": how["channels"]}
-    described["also"] = {"text": {"input": "text", "model": "finder.keras", "class_names": picture_names(data)}}
-    write_json(this.folder / "model.json", described)
-    told = shown(towers, pairs, data.arrays("test", **how)["image"])
-    told |= {
-        "label": by_label(towers, data, pairs, this),
-        "ways": both_ways(comparison, len(pairs.ids["test"]), len(pairs.texts("test"))),
+    panels = [_gallery(pairs), _metrics(pairs, unit), _matrix(pairs)]
+    return panels + ([_head(pairs["label"])] if pairs["label"] else [])
+
+
+def _gallery(pairs: Mapping[str, Any]) -> Panel:
+    figure = {
+        "name": "retrieved_images",
+        "arguments": {"queries": pairs["gallery"]},
+        "description": "Texts, each with its retrieved test images, best first; correct images are framed and ticked.",
     }
-    write_json(this.folder / "pairs.json", told)
+    text = (
+        f"The final model of transfer ranks all {pairs['test']:,} test images by their similarity K to a text. The "
+        "training split has neither these images nor these texts. The first images of each text are shown, best "
+        "first; the correct one is framed and ticked."
+    )
+    return Panel("Images retrieved for a text", (text,), figures=(figure,))
 
 
-def namer(towers: DualEncoder, texts: list[str]) -> keras.Model:
-    """Return a model from pictures to the probabilities of texts: zero-shot, the texts' vectors are its head."""
-    image = keras.Input(towers.phi.input.shape[1:], name="image")
-    vectors = keras.layers.UnitNormalization(name="unit")(towers.picture_side(image))
-    return _answering(towers, image, vectors, towers.text_vectors(texts), "namer")
-
-
-def finder(towers: DualEncoder, pairs: Pairs) -> keras.Model:
-    """Return a model from strings to the probabilities of the test pictures, whose vectors are its head."""
-    text = keras.Input((), dtype="string", name="text")
-    return _answering(towers, text, towers.text_side()(text), towers.picture_vectors(pairs.features["test"]), "finder")
-
-
-def _answering(towers: DualEncoder, given: Any, vectors: Any, answers: np.ndarray, name: str) -> keras.Model:
-    """Return the model softmax(K) of what is given and fixed answers [A, D]."""
-    head = keras.layers.Dense(len(answers), activation="softmax", use_bias=False, dtype="float32", name="answers")
-    model = keras.Model(given, head(vectors), name=name)
-    head.set_weights([answers.T * float(towers.matrix.scale())])
-    return model
-
-
-def picture_names(data: Dataset) -> list[str]:
-    """Return what a person knows the test pictures by: their files, else their first text."""
-    part = data.splits["test"]
-    if isinstance(part, Rows) and part.files:
-        return [path.decode() for path in part.files.paths.numpy()[part.index]]
-    return [captions[0] for captions in data.captions("test")]
-
-
-def shown(towers: DualEncoder, pairs: Pairs, pictures: np.ndarray) -> dict[str, Any]:
-    """Return some of K over the test pairs, evenly spaced, and what some texts find among all test pictures."""
-    texts, owners, ids = pairs.texts("test"), pairs.owners("test"), pairs.ids["test"]
-    k = towers.K(pairs.features["test"], texts)  # [P, C]
-    some = spaced(len(ids), MATRIX)
-    firsts = np.searchsorted(owners, np.arange(len(ids)))  # the first text of each picture
-    right = ids[:, None] == ids[owners][None]  # [P, C]
-    matrix = {
-        "k": np.round(k[np.ix_(some, firsts[some])], 3).tolist(),
-        "right": right[np.ix_(some, firsts[some])].tolist(),
-        "pictures": [png(pictures[i]) for i in some],
-        "texts": [texts[i] for i in firsts[some]],
-    }
-    ranked = pairs.ranks(k, "test")[1]
-    queries = []
-    for column in firsts[spaced(len(ids), QUERIES)]:
-        order = np.argsort(-k[:, column], kind="stable")[:FOUND]
-        found = [{"png": png(pictures[i]), "right": bool(right[i, column])} for i in order]
-        queries.append({"text": texts[column], "rank": int(ranked[column]), "found": found})
-    told = {"matrix": matrix, "gallery": queries, "test": len(ids), "texts": len(texts)}
-    return told | {"temperature": round(1 / float(towers.matrix.scale()), 4)}
-
-
-def both_ways(comparison: Comparison, pictures: int, texts: int) -> dict[str, Any]:
-    """Return recall and median rank of each arm in both directions, at the greatest budget, means over seeds.
-
-    The last row, "guessing", is what a random order of all answers is expected to reach.
-    """
-    budget = comparison.budgets[-1]
-    rows: dict[str, Any] = {}
-    for arm in comparison.arms:
-        records = comparison.select(arm, budget)
-        if not records:
-            continue
-        medians = np.mean([record.settings["median_ranks"] for record in records], 0)
-        rows[arm] = {
-            way: {
-                **{
-                    f"recall@{n}": float(np.mean([r.metrics[f"{way}_recall_at_{n}"] for r in records]))
-                    for n in (1, 5, 10)
-                },
-                "median rank": float(median),
-            }
-            for way, median in zip(STRUCTURE_TRANSFERS, medians)
+def _metrics(pairs: Mapping[str, Any], unit: str) -> Panel:
+    ways = pairs["ways"]
+    tables = tuple(
+        {
+            "caption": title,
+            "columns": ["arm", *RECALLS, "median rank"],
+            "rows": [_metrics_row(arm, row[direction]) for arm, row in ways["arms"].items()],
         }
-    rows["guessing"] = {STRUCTURE_TRANSFERS[0]: guessing(texts, texts / pictures), STRUCTURE_TRANSFERS[1]: guessing(pictures, 1)}
-    return {"budget": budget, "arms": rows}
-
-
-def guessing(answers: int, right: float) -> dict[str, float]:
-    """Return expected recall and median rank of a random order of answers, `right` of which are right.
-
-    >>> guessing(100, 1)
-    {'recall@1': 0.01, 'recall@5': 0.05, 'recall@10': 0.1, 'median rank': 50.0}
-    """
-    wrong = 1 - right / (answers - np.arange(answers))  # of each place, when no place before it was right
-    found = 1 - np.cumprod(np.clip(wrong, 0, 1))  # by place
-    recalls = {f"recall@{k}": round(float(found[min(k, answers) - 1]), 6) for k in (1, 5, 10)}
-    return recalls | {"median rank": float(1 + (found < 0.5 - 1e-9).sum())}
-
-
-def by_label(towers: DualEncoder, data: Dataset, pairs: Pairs, this: Run) -> dict[str, Any] | None:
-    """Ask of texts what was learned on labelled pictures (`align`), and of pictures by the names of the classes.
-
-    Returns:
-        Shares of right answers on the test split, or None without labels; "majority" always answers the commonest.
-    """
-    if len(data.class_names) < 2:
-        return None
-    labels = {split: data.labels(split) for split in data.sizes}
-    head = picture_head(
-        towers,
-        pairs.features["train"],
-        labels["train"],
-        validation=(pairs.features["validation"], labels["validation"]),
-        num_classes=len(data.class_names),
+        for direction, title in DIRECTIONS.items()
     )
-    of_texts = np.concatenate([p.argmax(1) for p in batches(on_text(towers, head), pairs.texts("test"))])
-    of_pictures = head.predict_proba(towers.picture_vectors(pairs.features["test"])).argmax(1)
-    zero_shot = towers.zero_shot(pairs.features["test"], data.class_names).argmax(1)
-    commonest = np.bincount(labels["train"]).argmax()
-    test = labels["test"]
-    shares: dict[str, Any] = {
-        "texts": float(np.mean(of_texts == test[pairs.owners("test")])),
-        "pictures": float(np.mean(of_pictures == test)),
-        "zero_shot": float(np.mean(zero_shot == test)),
-        "majority": float(np.mean(test == commonest)),
-        "classes": len(data.class_names),
-        "gap": gap(towers, pairs.features["test"], pairs.texts("test")),
+    return Panel(
+        "Retrieval in both directions",
+        paragraphs=(
+            f"Image to text: each image is a query, and its candidates are all {pairs['texts']:,} texts. Text to "
+            f"image: each text is a query, and its candidates are all {pairs['test']:,} images. Recall@1, @5 and @10 "
+            "are the shares of queries with a correct candidate among the first 1, 5 and 10. The median rank is that "
+            "of the first correct candidate, 1 at best. Chance is a random order of the candidates.",
+            f"The arms are trained with {budget_words([ways['budget']], unit)}; scores are means over the seeds.",
+        ),
+        tables=tables,
+    )
+
+
+def _metrics_row(arm: str, row: Mapping[str, float]) -> list[Any]:
+    recalls = [float(row[name]) for name in RECALLS]
+    return ["chance" if arm == "guessing" else arm, *recalls, f"{round(row['median rank'], 1):,g}"]
+
+
+def _matrix(pairs: Mapping[str, Any]) -> Panel:
+    k = pairs["matrix"]
+    figure = {
+        "name": "similarity_matrix",
+        "arguments": {"k": k["k"], "images": k["pictures"], "texts": k["texts"], "correct": k["right"]},
+        "description": "Heat map of the similarity matrix K: test images are rows, their texts are columns, and "
+        "correct pairs are framed.",
+        "caption": "K = f(X)·g(Y) of some test images (rows) and their texts (columns). A stronger colour is a greater "
+        "similarity, from the least of the row to its greatest. Framed: the correct pairs. A dot marks the most "
+        f"similar text of each image. K is divided by the learned temperature, which is {pairs['temperature']:.3f} "
+        "after training.",
     }
-    this.say(
-        "align: a head that saw labelled pictures only is right about {texts:.0%} of unseen texts and "
-        "{pictures:.0%} of unseen pictures, of {classes} classes; the commonest class alone {majority:.0%}; "
-        "pictures by the names of the classes (zero-shot) {zero_shot:.0%}".format(**shares)
+    return Panel("The similarity matrix K", figures=(figure,))
+
+
+def _head(label: Mapping[str, Any]) -> Panel:
+    texts, images, zero_shot, majority = (
+        f"{label[name] * 100:.0f} %" for name in ("texts", "pictures", "zero_shot", "majority")
     )
-    return shares
-
-
-def batches(model: keras.Model, texts: list[str], size: int = 256) -> Any:
-    """Yield the model's answers to texts, a batch at a time."""
-    import tensorflow as tf
-
-    for start in range(0, len(texts), size):
-        yield np.asarray(model(tf.constant(texts[start : start + size]), training=False))
-
-
-def spaced(count: int, wanted: int) -> np.ndarray:
-    """Return up to `wanted` different row numbers of `count`, evenly spaced.
-
-    >>> spaced(10, 4).tolist()
-    [0, 3, 6, 9]
-    """
-    return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(int))
+    return Panel(
+        "A classifier fitted on images, applied to texts",
+        paragraphs=(
+            "Images and texts have embeddings in one space. So f(x) = W·φ(x) + b is fitted on labelled training "
+            f"images alone and applied to test texts. No text has a label. Accuracy with {label['classes']} classes:",
+        ),
+        points=(
+            f"{texts} of the texts, a modality without training examples;",
+            f"{images} of the images, the modality of the training examples;",
+            f"{zero_shot} of the images by zero-shot classification: nothing is fitted, the class names are the texts;",
+            f"{majority} by always predicting the most frequent class.",
+        ),
+        notes=(
+            f"The modality gap, the distance of the mean image and the mean text, is {label['gap']:.2f} (0 is none, 2 "
+            "the maximum). The wider the gap, the lower the accuracy on texts tends to be.",
+        ),
+    )

@@ -1,125 +1,93 @@
-"""What the trained model is asked for the report: does it look, which questions can it answer, and where it looks."""
+"""The panels of visual question answering: image ablation, accuracy by kind of question, and example questions."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from tfxfer.report.panel import Panel
 
-from tfxfer.arms.vqa import MEASURE, VQAArm, Lessons
-from tfxfer.cache import atomic_file, write_json
-from tfxfer.evaluate import verdicts
-from tfxfer.evaluate.comparison import measure_name
-from tfxfer.evaluate.image_ablation import image_ablation
-from tfxfer.evaluate.verdict import Verdict
-from tfxfer.evaluate.vqa import vqa
-from tfxfer.records import Comparison
-from tfxfer.runs import Run
-from tfxfer.tasks.classification import png
-from tfxfer.tasks.visual_questions import Questions
-from tfxfer.transfer.knowledge.question_batches import QuestionBatch, truncated_and_unknown
-from tfxfer.transfer.knowledge.text_towers import TextTower
-from tfxfer.transfer.knowledge.visual_qa import VisualQA
-
-SHOWN, TOP = 12, 3  # pictures in the gallery, answers that each is given
+COLUMNS = ("kind of question", "questions", "transfer", "question only", "most frequent answer")
+LISTED = 5  # unseen answers that are named
 
 
-def say_read(tower: TextTower, questions: dict[str, Questions], this: Run) -> dict[str, int]:
-    """Say how many questions are cut, and in how many no word is known; return both counts of the test split."""
-    told = {}
-    for split, asked in questions.items():
-        cut, strange = truncated_and_unknown(tower.tokens, asked.texts)
-        if cut.any():
-            this.say(
-                f"target: {cut.sum():,} of {len(cut):,} {split} questions are longer than --length "
-                f"{tower.tokens.length} tokens; what follows is not read"
-            )
-        if strange.any():
-            this.say(f"target: {strange.sum():,} of {len(cut):,} {split} questions hold no word the model knows")
-        told = {"cut": int(cut.sum()), "strange": int(strange.sum())}
-    return told
-
-
-def save(qa: VisualQA, shape: tuple[int, int, int], this: Run) -> None:
-    """Save the model, from a raw picture and a raw question to the probabilities of the answers."""
-    with atomic_file(this.folder / "model.keras") as path:
-        qa.model().save(path)
-    described = {"task": "vqa", "input": "image", "class_names": list(qa.answers)}
-    write_json(this.folder / "model.json", described | {"image_size": list(shape[:2]), "channels": shape[2]})
-
-
-def write(transfer: VQAArm, lessons: Lessons, comparison: Comparison, told: dict[str, Any], this: Run) -> None:
-    """Ask the final model, print what was found, and keep it in `answers.json` for the report.
+def vqa_panels(answers: Mapping[str, Any]) -> list[Panel]:
+    """Return the panels.
 
     Args:
-        transfer: The arm under study, with its final weights set.
-        lessons: What it learned from and is asked.
-        comparison: The arms' records.
-        told: Counts of test questions with unseen answers, cut, and without a known word.
-        this: The run.
+        answers: A dict with
+            "looking": what `tfxfer.evaluate.image_ablation.image_ablation` returns;
+            "alone": a sentence that compares transfer with the question-only arm, or "";
+            "figures": what `tfxfer.evaluate.vqa` returns, with "by_kind" a list of dicts with "kind", "questions",
+            "accuracy", "question_only" (None when not run) and "prior";
+            "without": term of K -> accuracy without it;
+            "unseen", "unseen_answers": number of test questions whose answer is not in the training split, and answers;
+            "cut", "strange": numbers of test questions that are truncated, and that have no known word;
+            "gallery": cards, dicts with "png", "question", "true", "given", "right" and "heat".
     """
-    test, train = lessons.questions["test"], lessons.questions["train"]
-    looks = does_it_look(transfer, lessons)
-    this.say(looks["sentence"])
-    against = [row for row in verdicts(comparison, against="question_only") if row["measure"] == MEASURE]
-    alone = Verdict.from_dict(against[-1]).sentence(measure_name(MEASURE)) if against else ""
-    if alone:
-        this.say(alone)
-    answers = transfer.answers(lessons, "test")
-    figures = vqa(answers, test.answers, questions=test.texts, kinds=test.kinds, known=transfer.qa.answers,
-                  training=(train.texts, train.answers))  # fmt: skip
-    terms = {}
-    for term, name in (("dot", "f·g"), ("h", "h")):
-        if transfer.qa.matrix.dot and transfer.qa.matrix.h is not None:
-            without = transfer.answers(lessons, "test", without=term)
-            terms[name] = float(np.mean(np.array(without) == np.array(test.answers)))
-    kinds = [
-        {"kind": name, **row, "question_only": _by_kind(comparison, "question_only", name)}
-        for name, row in figures["by_kind"].items()
+    figures = answers["figures"]
+    accuracy = f"{figures['accuracy'] * 100:.0f} %"
+    terms = [
+        f"Without {term} in K = f·g + h the accuracy is {value * 100:.0f} %; with both terms it is {accuracy}."
+        for term, value in answers["without"].items()
     ]
-    found = {"looking": looks, "alone": alone, "figures": figures | {"by_kind": kinds}, "without": terms, **told}
-    write_json(this.folder / "answers.json", found | {"gallery": gallery(transfer.qa, lessons, answers)})
+    points = (answers["looking"]["sentence"], answers["alone"], _constant(figures), *terms, *_left_out(answers))
+    ablation = Panel(
+        "Image ablation: does the model use its images?",
+        paragraphs=(
+            f"The final model answers the {figures['questions']:,} test questions three times: with the correct "
+            "images, with the images of other questions, and with the mean training image. The loss in accuracy "
+            "without the correct image is the contribution of the image.",
+        ),
+        points=tuple(text for text in points if text),
+    )
+    return [ablation, _by_kind(figures), _examples(answers)]
 
 
-def does_it_look(transfer: VQAArm, lessons: Lessons) -> dict[str, Any]:
-    """Return `image_ablation` of the answers to the test questions: with their pictures, with others', with the mean."""
-    test, asked = lessons.questions["test"], lessons.asked["test"]
-    other = np.roll(np.arange(len(asked.sight)), max(1, len(asked.sight) // 2)).astype(np.int32)
-    blank = lessons.blind().asked["test"]
-    seen = {"pictures": asked, "shuffled": asked._replace(picture=other[asked.picture]), "blank": blank}
-    answers = {name: _answers(transfer, one) for name, one in seen.items()}
-    scores = {name: np.array(given) == np.array(test.answers) for name, given in answers.items()}
-    return image_ablation(scores, answers["pictures"], measure="accuracy", what="questions", groups=test.picture)
+def _constant(figures: Mapping[str, Any]) -> str:
+    share, prior = (f"{figures[name] * 100:.0f} %" for name in ("identical_share", "prior_accuracy"))
+    return (
+        f"The most frequent answer of the model is {share} of all its answers. The most frequent training answer to "
+        f"each question, given without any image, is correct for {prior} of the questions."
+    )
 
 
-def gallery(qa: VisualQA, lessons: Lessons, answers: list[str]) -> list[dict[str, Any]]:
-    """Return some test questions with picture, true and given answers, and where the answer came from."""
-    test, asked = lessons.questions["test"], lessons.asked["test"]
-    rows = np.unique(np.linspace(0, len(answers) - 1, min(SHOWN, len(answers))).astype(int))
-    some = asked._replace(picture=asked.picture[rows], question=asked.question[rows], labels=asked.labels[rows])
-    logits, heats = qa.logits(some), qa.looks(some)
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    shares = powers / powers.sum(1, keepdims=True)
+def _left_out(answers: Mapping[str, Any]) -> list[str]:
+    """Return sentences on test questions that the model cannot read or answer."""
     found = []
-    for row, share, heat in zip(rows, shares, heats):
-        best = np.argsort(-share, kind="stable")[:TOP]
+    if answers.get("unseen"):
+        named = ", ".join(answers["unseen_answers"]) + (" …" if answers["unseen"] > LISTED else "")
         found.append(
-            {
-                "png": png(test.images[test.picture[row]]),
-                "question": test.texts[row],
-                "true": test.answers[row],
-                "given": [[qa.answers[i], round(float(share[i]), 3)] for i in best],
-                "right": answers[row] == test.answers[row],
-                "heat": heat.round(4).tolist(),
-            }
+            f"The answer of {answers['unseen']:,} test questions is not in the training split. They count as errors: "
+            f"{named}"
         )
+    if answers.get("cut"):
+        found.append(f"{answers['cut']:,} test questions are longer than the input of the model and are truncated.")
+    if answers.get("strange"):
+        found.append(f"{answers['strange']:,} test questions have no word of the model's vocabulary.")
     return found
 
 
-def _answers(transfer: VQAArm, asked: QuestionBatch) -> list[str]:
-    return [transfer.qa.answers[i] for i in transfer.qa.logits(asked).argmax(1)]
+def _by_kind(figures: Mapping[str, Any]) -> Panel:
+    names = ("kind", "questions", "accuracy", "question_only", "prior")
+    table = {
+        "caption": "Accuracy by kind of question",
+        "columns": list(COLUMNS),
+        "rows": [[row.get(name) for name in names] for row in figures["by_kind"]],
+    }
+    text = (
+        "Question only is the same model with the mean image in place of every image. The most frequent answer is "
+        "that of the training split to the same question."
+    )
+    return Panel("Accuracy by kind of question", (text,), tables=(table,))
 
 
-def _by_kind(comparison: Comparison, arm: str, kind: str) -> float | None:
-    """Return an arm's accuracy on a kind of question at the greatest budget, mean over seeds; None if not run."""
-    rows = comparison.select(arm, comparison.budgets[-1])
-    found = [row.settings["by_kind"][kind]["accuracy"] for row in rows if kind in row.settings["by_kind"]]
-    return float(np.mean(found)) if found else None
+def _examples(answers: Mapping[str, Any]) -> Panel:
+    figure = {
+        "name": "answers",
+        "arguments": {"cards": answers["gallery"]},
+        "description": "Test images, each beside the image regions that contribute to its answer, with the question "
+        "and the answers below.",
+        "caption": "The image; the image with the regions that contribute to the answer (attention of the tokens of "
+        "the question; in a model without attention, the contribution of each region to the logit of the answer); the "
+        "answer with its probability; and the next most probable answers.",
+    }
+    return Panel("Example questions of the test split", figures=(figure,))

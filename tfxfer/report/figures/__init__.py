@@ -1,26 +1,26 @@
-"""The figures of a report, as matplotlib `Figure`s made from records; each also shows itself in a notebook.
+"""The figures of a report, as matplotlib `Figure`s made from records; each also displays itself in a notebook.
 
-No state of pyplot is touched.
+No state of pyplot is changed. A `Panel` names its figures by the names in `__all__`.
 """
 
 from tfxfer.report.figures.answers import answers
 from tfxfer.report.figures.arms import accuracies, differences, label_efficiency
-from tfxfer.report.figures.looks import matrix, word_looks
+from tfxfer.report.figures.attention import likelihood_matrix, word_attention
 from tfxfer.report.figures.models import confusion, reliability, training
-from tfxfer.report.figures.pairs import gallery, heat
-from tfxfer.report.figures.ribbons import ribbons
+from tfxfer.report.figures.retrieval import retrieved_images, similarity_matrix
+from tfxfer.report.figures.sankey import sankey
 
 __all__ = [
     "accuracies",
     "answers",
     "confusion",
     "differences",
-    "gallery",
-    "heat",
     "label_efficiency",
-    "matrix",
+    "likelihood_matrix",
     "reliability",
-    "ribbons",
+    "retrieved_images",
+    "sankey",
+    "similarity_matrix",
     "training",
-    "word_looks",
+    "word_attention",
 ]

@@ -1,4 +1,4 @@
-"""How the arms did: accuracy by label budget, and the differences between transfer and the other arms."""
+"""Scores of the arms by budget, and differences between transfer and the other arms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,21 +7,22 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from tfxfer.evaluate import summary, verdicts
+from tfxfer.evaluate.arms import describe, outcome
 from tfxfer.evaluate.comparison import POOLED, budget_words, measure_name
 from tfxfer.evaluate.verdict import signed
 from tfxfer.records import Comparison
-from tfxfer.report.figures.style import INK, MARKERS, PAPER, STYLE, colour, name_ticks
+from tfxfer.report.figures.style import INK, PAPER, STYLE, colour, marker, name_ticks
 from tfxfer.report.words import budget_name
 
 
 @rc_context(STYLE)
 def label_efficiency(comparison: Comparison) -> Figure:
-    """Draw accuracy against labels a class (log scale), a line and an interval band for each arm.
+    """Draw the score against the budget (log scale), a line and an interval band for each arm.
 
-    The bands are the intervals of `evaluate.summary`. A budget of all labels stands at the right, as "all".
+    The bands are the intervals of `evaluate.summary`. A budget of all examples is drawn at the right, as "all".
     """
     figure = Figure(figsize=(7.4, 4.4), layout="constrained")
     draw_efficiency(figure.subplots(), comparison)
@@ -29,10 +30,10 @@ def label_efficiency(comparison: Comparison) -> Figure:
 
 
 def draw_efficiency(axes: Axes, comparison: Comparison) -> None:
-    """Draw the lines of `label_efficiency` into axes of somebody's figure."""
+    """Draw the lines of `label_efficiency` on given axes."""
     places = _budget_places(comparison.budgets)
     ends: list[tuple[float, str]] = []
-    singles: dict[float, list[tuple[float, str]]] = {}  # place -> arms that ran there only
+    singles: dict[float, list[tuple[float, str]]] = {}  # x -> arms with this budget only
     table = [row for row in summary(comparison) if row["score"] is not None]
     for arm in comparison.arms:
         rows = [row for row in table if row["arm"] == arm]
@@ -40,13 +41,13 @@ def draw_efficiency(axes: Axes, comparison: Comparison) -> None:
             continue
         x = [places[r["budget"]] for r in rows]
         y, low, high = ([r[key] for r in rows] for key in ("score", "low", "high"))
-        style: dict[str, Any] = {"color": colour(arm), "marker": MARKERS.get(arm, "o")}
+        style: dict[str, Any] = {"color": colour(arm, comparison.arms), "marker": marker(arm, comparison.arms)}
         if len(rows) == 1:
             axes.errorbar(x, y, [[y[0] - low[0]], [high[0] - y[0]]], capsize=3, **style)
             singles.setdefault(x[0], []).append((y[0], arm))
         else:
             ends.append((y[-1], arm))
-            axes.fill_between(x, low, high, color=colour(arm), alpha=0.16, linewidth=0, gid=f"band-{arm}")
+            axes.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0, gid=f"band-{arm}")
             axes.plot(x, y, linewidth=2.4 if arm == "transfer" else 1.6, markersize=5, **style)
     axes.set_xscale("log")
     axes.set_xlim(min(places.values()) / 1.15, max(places.values()) * 1.75)
@@ -58,20 +59,21 @@ def draw_efficiency(axes: Axes, comparison: Comparison) -> None:
     axes.grid(axis="y")
     axes.set(xlabel=f"{comparison.unit} (log scale)", ylabel=_on_test(comparison))
     last = max(places.values())
-    _direct_labels(axes, last * 1.07, ends + singles.pop(last, []))  # those at one place must make room for each other
-    for place, arms in singles.items():
-        _direct_labels(axes, place * 1.07, arms)
+    _direct_labels(axes, last * 1.07, ends + singles.pop(last, []), comparison.arms)  # one call, so that none overlap
+    for x_single, scores in singles.items():
+        _direct_labels(axes, x_single * 1.07, scores, comparison.arms)
 
 
 @rc_context(STYLE)
 def accuracies(comparison: Comparison) -> Figure:
-    """Draw the accuracy of each arm with its interval, for experiments with a single budget."""
+    """Draw the score of each arm with its interval, for experiments with a single budget."""
     rows = [r for r in summary(comparison) if r["score"] is not None]
     figure = Figure(figsize=(7.4, 0.9 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(rows):
         error = [[row["score"] - row["low"]], [row["high"] - row["score"]]]
-        style: dict[str, Any] = {"color": colour(row["arm"]), "marker": MARKERS.get(row["arm"], "o")}
+        arms = comparison.arms
+        style: dict[str, Any] = {"color": colour(row["arm"], arms), "marker": marker(row["arm"], arms)}
         axes.errorbar(row["score"], place, xerr=error, capsize=3, **style)
     name_ticks(axes, "y", [f"{r['arm']}, {budget_words([r['budget']], comparison.unit)}" for r in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -102,16 +104,17 @@ def differences(comparison: Comparison, rows: Sequence[Mapping[str, Any]] | None
             y += 1
             pooled = row["budget"] == POOLED
             names[y] = "all budgets" if pooled else budget_name(row["budget"])
-            _forest_row(axes, y, row)
+            _forest_row(axes, y, row, comparison)
         y += 1.6
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(list(names), list(names.values()), parse_math=False)
     for label in axes.get_yticklabels():
         if label.get_text().startswith("over "):
-            label.set(color=colour(label.get_text().removeprefix("over ")), fontweight="bold")
+            label.set(color=colour(label.get_text().removeprefix("over "), comparison.arms), fontweight="bold")
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(y - 0.8, -0.8)
     axes.grid(axis="x")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(lambda value, _: signed(value)[:-1] if value else "0")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(
@@ -130,21 +133,22 @@ def _budget_places(budgets: Sequence[int | None]) -> dict[int | None, float]:
     return {n: float(n if n is not None else largest * 3) for n in budgets}
 
 
-def _direct_labels(axes: Axes, x: float, ends: list[tuple[float, str]]) -> None:
-    """Write each arm's name beside the end of its line, moved apart where lines end close together."""
+def _direct_labels(axes: Axes, x: float, ends: list[tuple[float, str]], arms: Sequence[str]) -> None:
+    """Write each arm's name beside the end of its line, moved up where labels would overlap."""
     gap = 0.055 * float(np.ptp(axes.get_ylim()))
     placed = -np.inf
     for y, arm in sorted(ends):
         placed = max(y, placed + gap)
-        axes.text(x, placed, arm, color=colour(arm), va="center", parse_math=False,
+        axes.text(x, placed, arm, color=colour(arm, arms), va="center", parse_math=False,
                   fontweight="bold" if arm == "transfer" else "normal")  # fmt: skip
 
 
-def _forest_row(axes: Axes, y: float, row: Mapping[str, Any]) -> None:
+def _forest_row(axes: Axes, y: float, row: Mapping[str, Any], comparison: Comparison) -> None:
     pooled, sure = row["budget"] == POOLED, row["word"] != "no evidence"
-    c = colour(row["b"])
+    c = colour(row["b"], comparison.arms)
+    result = outcome(row["word"], row["a"], describe(comparison.about, row["b"]))
     axes.plot([row["low"], row["high"]], [y, y], color=c, linewidth=3 if pooled else 1.8)
     axes.plot(row["difference"], y, marker="D" if pooled else "o", markersize=7 if pooled else 5.5, color=c,
               markerfacecolor=c if sure else PAPER)  # fmt: skip
-    axes.text(1.02, y, f"{signed(row['difference'])}  {row['word']}", transform=axes.get_yaxis_transform(),
+    axes.text(1.02, y, f"{signed(row['difference'])}  {result}", transform=axes.get_yaxis_transform(),
               va="center", fontsize=9, fontweight="bold" if pooled else "normal")  # fmt: skip

@@ -1,4 +1,4 @@
-"""How one model answers and how it was trained: confusions, calibration, training curves."""
+"""Confusion matrix, reliability diagram and training curves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,21 +12,10 @@ from matplotlib.patches import Rectangle
 
 from tfxfer.evaluate import calibration
 from tfxfer.records import Comparison
-from tfxfer.report.figures.style import (
-    COLOURS,
-    GRID,
-    INK,
-    MARKERS,
-    MUTED,
-    PAPER,
-    STYLE,
-    colour,
-    name_ticks,
-    shortened,
-)
+from tfxfer.report.figures.style import GRID, INK, MUTED, PALETTE, PAPER, STYLE, colour, marker, name_ticks, shortened
 
-LINE_KEYS = ("arm", "budget", "seed", "learning_rate")  # what tells apart the curves of a phase
-MOST_CLASSES = 24  # more rows than this cannot be read in a confusion matrix
+LINE_KEYS = ("arm", "budget", "seed", "learning_rate")  # keys that separate the curves of a phase
+MOST_CLASSES = 24  # a larger confusion matrix is not legible
 
 
 @rc_context(STYLE)
@@ -51,7 +40,7 @@ def confusion(counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
             if not table[row, column]:
                 continue
             alpha = 0.06 + 0.94 * share[row, column]
-            cell = Rectangle((j - 0.5, i - 0.5), 1, 1, color=COLOURS["transfer"], alpha=alpha, linewidth=0)
+            cell = Rectangle((j - 0.5, i - 0.5), 1, 1, color=PALETTE["blue"], alpha=alpha, linewidth=0)
             axes.add_patch(cell)
             dark = share[row, column] > 0.72
             axes.text(j, i, f"{table[row, column]}", ha="center", va="center", fontsize=8,
@@ -69,13 +58,13 @@ def confusion(counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
 
 @rc_context(STYLE)
 def reliability(comparison: Comparison, arms: Sequence[str], budget: int | None) -> Figure:
-    """Draw accuracy against confidence in 15 bins, all seeds of an arm together; the diagonal is honesty."""
+    """Draw accuracy against confidence in 15 bins, all seeds of an arm together, and the diagonal of calibration."""
     figure = Figure(figsize=(5.6, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="perfectly calibrated")
     for arm in arms:
-        tried = [r.probabilities for r in comparison.select(arm, budget)]
-        rows = [p for p in tried if p is not None]
+        found = [r.probabilities for r in comparison.select(arm, budget)]
+        rows = [p for p in found if p is not None]
         if not rows:
             continue
         error, points = calibration(np.tile(comparison.labels, len(rows)), np.concatenate(rows))
@@ -83,7 +72,7 @@ def reliability(comparison: Comparison, arms: Sequence[str], budget: int | None)
         area = [8 + 150 * np.sqrt(p["count"] / (len(rows) * len(comparison.labels))) for p in points]
         axes.plot(x, y, color=colour(arm), linewidth=1.4)
         label = f"{arm}: calibration error {error:.3f}"
-        axes.scatter(x, y, area, color=colour(arm), marker=MARKERS.get(arm, "o"), alpha=0.75, label=label)
+        axes.scatter(x, y, area, color=colour(arm), marker=marker(arm), alpha=0.75, label=label)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence: probability of the answer", ylabel="accuracy")
     axes.grid()
     legend = axes.legend(loc="upper left", fontsize=9)
@@ -117,7 +106,7 @@ def training(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
 
 
 def confusion_classes(counts: np.ndarray) -> list[int]:
-    """Return the classes a confusion matrix shows: all, or the 24 with the most errors, in class order."""
+    """Return the classes of a confusion matrix: all, or the 24 with the most errors, in class order."""
     errors = counts.sum(0) + counts.sum(1) - 2 * np.diag(counts)
     return sorted(np.argsort(-errors, kind="stable")[:MOST_CLASSES].tolist())
 
@@ -126,17 +115,17 @@ def _curves(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
     lines: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
         lines.setdefault(tuple(str(row.get(name)) for name in LINE_KEYS), []).append(row)
-    for name, label, arm, dash in (
-        (key, "training", "transfer", "-"),
-        (f"val_{key}", "validation", "random", "--"),
+    for name, label, hue, dash in (
+        (key, "training", "blue", "-"),
+        (f"val_{key}", "validation", "orange", "--"),
     ):
         shown = False
         for line in lines.values():
             points = {row["epoch"]: row[name] for row in line if name in row}  # the last, if a run was resumed
             if points:
                 epochs = sorted(points)
-                marker = "o" if len(epochs) < 3 else None
-                axes.plot(epochs, [points[e] for e in epochs], dash, color=colour(arm), marker=marker,
+                dots = "o" if len(epochs) < 3 else None
+                axes.plot(epochs, [points[e] for e in epochs], dash, color=PALETTE[hue], marker=dots,
                           linewidth=1.3, alpha=0.8 if len(lines) < 4 else 0.4, markersize=3,
                           label=None if shown else label)  # fmt: skip
                 shown = True

@@ -1,1 +1,1 @@
-"""The pictures of the lessons: each takes what a lesson has computed, and gives a matplotlib figure."""
+"""The figures of the lessons: each function takes what a lesson has computed, and shows it with an alt text."""

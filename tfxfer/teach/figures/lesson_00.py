@@ -1,4 +1,4 @@
-"""Pictures of lesson 00: the map of the subject, four bridges, and how a verdict is read."""
+"""Figures of lesson 00: three kinds of transfer, four bridges, and intervals with their verdicts."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,23 +11,23 @@ from matplotlib.patches import Circle, Rectangle
 from tfxfer.evaluate import Verdict
 from tfxfer.evaluate.verdict import signed
 from tfxfer.report.figures.style import GRID, INK, MUTED
-from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, PURPLE, WINE, arrow, blank, box, picture
+from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, PURPLE, WINE, arrow, blank, box, notebook_figure
 
 TRANSFERS = (
-    ("feature", "f(x) = W·φ(x) + b", "borrow what a network computes,\nlearn how to weigh it", BLUE),
-    ("knowledge", "K = f(X)·g(Y) + h(X, Y)", "let two networks agree\non which X belongs to which Y", PURPLE),
-    ("structure", "M = T(S)", "make a network out of\nthe tensors of another", GREEN),
+    ("feature", "f(x) = W·φ(x) + b", "reuse the features of a network,\ntrain a linear head", BLUE),
+    ("knowledge", "K = f(X)·g(Y) + h(X, Y)", "align two networks on\nwhich X belongs to which Y", PURPLE),
+    ("structure", "M = T(S)", "build a network from\nthe tensors of another", GREEN),
 )
 
 
-@picture
-def the_map() -> Figure:
-    """Draw vision on the left, language on the right, and three ways between them."""
+@notebook_figure
+def overview() -> tuple[Figure, str]:
+    """Draw vision, language, and the three kinds of transfer between them."""
     figure, axes = pyplot.subplots(figsize=(8.6, 4.5), layout="constrained")
     blank(axes).set(xlim=(0, 10), ylim=(0, 5.4))
     box(axes, 1.0, 2.7, 1.6, 4.2, "", MUTED)
     box(axes, 9.0, 2.7, 1.6, 4.2, "", MUTED)
-    for x, title, words in ((1.0, "vision", "pictures\nCNN, ViT"), (9.0, "language", "texts\nBERT, GPT-2")):
+    for x, title, words in ((1.0, "vision", "images\nCNN, ViT"), (9.0, "language", "texts\nBERT, GPT-2")):
         axes.text(x, 4.35, title, ha="center", fontsize=13, fontweight="bold")
         axes.text(x, 3.95, words, ha="center", va="top", fontsize=9.5, color=MUTED)
     _letter(axes, 0.62, 1.05)
@@ -40,11 +40,15 @@ def the_map() -> Figure:
         axes.text(2.88, y + 0.70, f"{name} transfer", fontsize=9.5, color=c, va="bottom")
         for start, end in (((1.85, y), (2.95, y)), ((7.05, y), (8.15, y))):
             arrow(axes, start, end, c, arrowstyle="<|-|>")
-    return figure
+    alt = (
+        "Vision on the left, language on the right. Three arrows between them, in both directions: feature transfer, "
+        "f(x) = W·φ(x) + b; knowledge transfer, K = f(X)·g(Y) + h(X, Y); structure transfer, M = T(S)."
+    )
+    return figure, alt
 
 
 def _letter(axes: Axes, x: float, y: float) -> None:
-    """Draw an é of big pixels."""
+    """Draw an é of large pixels."""
     rows = ("....#..", "...#...", ".......", "..###..", ".#...#.", ".#####.", ".#.....", "..###..")
     for i, row in enumerate(rows):
         for j, ink in enumerate(row):
@@ -52,14 +56,14 @@ def _letter(axes: Axes, x: float, y: float) -> None:
                 axes.add_patch(Rectangle((x + 0.11 * j, y + 0.13 * (7 - i)), 0.11, 0.13, color=INK, linewidth=0))
 
 
-@picture
-def bridges() -> Figure:
-    """Draw the four ways in which a text can meet a picture network."""
+@notebook_figure
+def bridges() -> tuple[Figure, str]:
+    """Draw the four bridges between texts and images."""
     rows: Sequence[tuple[str, str, Callable[[Axes], None]]] = (
         ("render", "draw the text;\nno pairs needed", _render),
         ("tokens", "pieces become tokens;\nno pairs needed", _tokens),
-        ("align", "two towers learn to meet;\npairs needed", _align),
-        ("anchors", "alike to the same examples;\nfew pairs, no training", _anchors),
+        ("align", "two encoders are aligned;\npairs needed", _align),
+        ("anchors", "similarity to known pairs;\nfew pairs, no training", _anchors),
     )
     figure, panels = pyplot.subplots(1, 4, figsize=(8.8, 2.7), layout="constrained")
     for axes, (name, words, draw), c in zip(panels, rows, (BLUE, GREEN, PURPLE, WINE)):
@@ -67,7 +71,13 @@ def bridges() -> Figure:
         axes.set_title(name, color=c, fontweight="bold", fontsize=11)
         axes.set_xlabel(words, fontsize=9)
         draw(axes)
-    return figure
+    alt = (
+        "Four bridges. Render: a text is drawn as an image, no pairs needed. Tokens: image patches become tokens of "
+        "a text "
+        "model, no pairs needed. Align: an image and a text encoder are trained on pairs. Anchors: an image and a text "
+        "are described by their similarity to a few known pairs, without training."
+    )
+    return figure, alt
 
 
 def _render(axes: Axes) -> None:
@@ -76,7 +86,7 @@ def _render(axes: Axes) -> None:
     axes.add_patch(Rectangle((0.2, 1.5), 3.6, 0.95, facecolor="white", edgecolor=MUTED))
     axes.text(2, 1.95, "Österreich", ha="center", va="center", fontsize=12)
     arrow(axes, (2, 1.45), (2, 0.9), BLUE)
-    box(axes, 2, 0.5, 2.4, 0.7, "a picture CNN", BLUE, fontsize=9)
+    box(axes, 2, 0.5, 2.4, 0.7, "an image CNN", BLUE, fontsize=9)
 
 
 def _tokens(axes: Axes) -> None:
@@ -90,7 +100,7 @@ def _tokens(axes: Axes) -> None:
 
 
 def _align(axes: Axes) -> None:
-    box(axes, 0.9, 3.4, 1.5, 0.7, "pictures", PURPLE, fontsize=9)
+    box(axes, 0.9, 3.4, 1.5, 0.7, "images", PURPLE, fontsize=9)
     box(axes, 3.1, 3.4, 1.5, 0.7, "texts", PURPLE, fontsize=9)
     pairs = ((0.9, 1.6, 1.5, 1.9), (1.2, 0.6, 1.7, 0.35), (2.9, 1.9, 2.4, 1.5), (3.1, 0.5, 2.7, 0.85))
     arrow(axes, (0.9, 3.0), (1.1, 2.2), PURPLE)
@@ -104,18 +114,18 @@ def _align(axes: Axes) -> None:
 
 def _anchors(axes: Axes) -> None:
     heights = (0.9, 0.15, 0.5, 0.05, 0.3)
-    for row, (name, noise) in enumerate((("a picture", 0.0), ("its text", 0.06))):
+    for row, (name, noise) in enumerate((("an image", 0.0), ("its text", 0.06))):
         y = 2.3 - 1.9 * row
         axes.text(0.1, y + 1.15, name, fontsize=9)
         for i, height in enumerate(heights):
             axes.add_patch(Rectangle((0.3 + 0.7 * i, y), 0.5, max(0.04, height + noise * (-1) ** i), color=WINE,
                                      alpha=0.55, linewidth=0))  # fmt: skip
-    axes.text(2, 0.05, "how alike to 5 anchors", fontsize=8, ha="center", color=MUTED)
+    axes.text(2, 0.05, "similarity to 5 anchors", fontsize=8, ha="center", color=MUTED)
 
 
-@picture
-def verdict_words(verdicts: Mapping[str, Verdict]) -> Figure:
-    """Draw intervals beside the words that follow from them.
+@notebook_figure
+def verdict_words(verdicts: Mapping[str, Verdict]) -> tuple[Figure, str]:
+    """Draw intervals with the words of their verdicts.
 
     Args:
         verdicts: Name -> verdict.
@@ -136,13 +146,18 @@ def verdict_words(verdicts: Mapping[str, Verdict]) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    axes.set_xlabel("← the rival is better   |   difference in accuracy   |   transfer is better →")
-    return figure
+    axes.set_xlabel("← the other arm is better   |   difference in accuracy   |   transfer is better →")
+    alt = (
+        "Intervals of the difference between two arms: "
+        + "; ".join(f"{name}: {signed(told.difference)}, {told.word}" for name, told in verdicts.items())
+        + "."
+    )
+    return figure, alt
 
 
-@picture
-def matrix(K: Sequence[Sequence[float]], rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """Draw K as a matrix: rows are pictures, columns texts; the best text of each row is ringed."""
+@notebook_figure
+def matrix(K: Sequence[Sequence[float]], rows: Sequence[str], columns: Sequence[str]) -> tuple[Figure, str]:
+    """Draw K as a matrix: rows are images, columns texts; the best text of each row is circled."""
     table = np.asarray(K)
     figure, axes = pyplot.subplots(figsize=(4.6, 3.2), layout="constrained")
     for i, row in enumerate(table):
@@ -157,4 +172,7 @@ def matrix(K: Sequence[Sequence[float]], rows: Sequence[str], columns: Sequence[
     axes.set_yticks(range(len(rows)), list(rows))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return figure
+    alt = "The matrix K. " + " ".join(
+        f"{row}: best text {columns[int(line.argmax())]}, {line.max():.1f}." for row, line in zip(rows, table)
+    )
+    return figure, alt

@@ -1,4 +1,4 @@
-"""Pictures of lesson 04: K before and after learning, two clouds that meet, and what can be asked without a label."""
+"""Figures of lesson 04: K before and after training, the embeddings of both modalities, and accuracies."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tfxfer.report.figures.style import GRID, MUTED
-from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, PURPLE, arrow, blank, box, picture, pixels
+from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, PURPLE, arrow, blank, box, notebook_figure, pixels
 
 
-@picture
-def towers() -> Figure:
-    """Draw a locked picture tower, a text tower that learns, and K where they meet."""
+@notebook_figure
+def dual_encoder() -> tuple[Figure, str]:
+    """Draw a frozen image encoder, a trained text encoder, and K of both."""
     figure, axes = pyplot.subplots(figsize=(8.4, 2.7), layout="constrained")
     blank(axes).set(xlim=(0, 10), ylim=(0, 3.2))
     for y, side, tower, words, c in (
-        (2.4, "pictures X", "f: a CNN that knows\ncharacters", "locked", BLUE),
-        (0.8, "texts Y", "g: embeddings of words,\na layer, their mean", "learns", GREEN),
+        (2.4, "images X", "f: a CNN trained on\ncharacters", "frozen", BLUE),
+        (0.8, "texts Y", "g: word embeddings,\na layer, their mean", "trained", GREEN),
     ):
         box(axes, 0.95, y, 1.6, 0.7, side, MUTED)
         box(axes, 3.9, y, 2.5, 0.95, tower, c)
@@ -28,16 +28,20 @@ def towers() -> Figure:
         arrow(axes, (1.8, y), (2.6, y))
         arrow(axes, (5.2, y), (6.5, 1.6 + 0.25 * (y - 1.6)))
     box(axes, 7.9, 1.6, 2.7, 1.15, "K = f(X) · g(Y)ᵀ / τ\nall pairs at once", PURPLE)
-    return figure
+    alt = (
+        "Images X enter f, a frozen CNN trained on characters. Texts Y enter g, a trained text encoder. Both give "
+        "K = f(X) · g(Y)ᵀ / τ for all pairs."
+    )
+    return figure, alt
 
 
-@picture
-def matrices(tables: Mapping[str, Any], images: Any, captions: Sequence[str]) -> Figure:
-    """Draw K before and after: pictures down, texts across; the true pairs are framed.
+@notebook_figure
+def similarity_matrices(tables: Mapping[str, Any], images: Any, captions: Sequence[str]) -> tuple[Figure, str]:
+    """Draw K before and after training: images down, texts across; the true pairs are framed.
 
     Args:
         tables: Title -> K [N, N].
-        images: N pictures.
+        images: N images.
         captions: N texts.
     """
     count = len(captions)
@@ -55,34 +59,47 @@ def matrices(tables: Mapping[str, Any], images: Any, captions: Sequence[str]) ->
         place.set_xticks(range(count), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
         place.tick_params(length=0)
         place.spines[:].set_color(GRID)
-    return figure
+    alt = (
+        f"The matrix K of {count} images and their texts as a softmax over each row, with the true pairs framed. "
+        + " ".join(
+            f"{title}: the largest value is on the diagonal in {int(np.sum(np.argmax(table, 1) == np.arange(count)))} "
+            f"rows."
+            for title, table in tables.items()
+        )
+    )
+    return figure, alt
 
 
-@picture
-def clouds(sides: Mapping[str, tuple[Any, Any]], links: int = 40) -> Figure:
-    """Draw pictures and texts in the plane in which they spread most; a line joins each pair.
+@notebook_figure
+def embeddings_2d(sides: Mapping[str, tuple[Any, Any]], links: int = 40) -> tuple[Figure, str]:
+    """Draw image and text embeddings on two principal components; a line joins each pair.
 
     Args:
-        sides: Title -> (vectors of pictures [N, D], vectors of texts [N, D]).
+        sides: Title -> (embeddings of images [N, D], embeddings of texts [N, D]).
         links: How many pairs are joined.
     """
-    figure, panels = pyplot.subplots(1, len(sides), figsize=(8.6, 3.8), layout="constrained")
+    figure, panels = pyplot.subplots(1, len(sides), figsize=(8.6, 4.0), layout="constrained")
     for axes, (title, (seen, said)) in zip(panels, sides.items()):
         both = np.concatenate([seen, said]) - np.concatenate([seen, said]).mean(0)
         plane = np.linalg.svd(both, full_matrices=False)[2][:2].T
         x, y = both[: len(seen)] @ plane, both[len(seen) :] @ plane
         for a, b in list(zip(x, y))[:links]:
             axes.plot(*np.transpose([a, b]), color=GRID, linewidth=0.9, zorder=0)
-        axes.plot(*x.T, "s", markersize=4, color=BLUE, alpha=0.6, label="pictures, f(X)")
+        axes.plot(*x.T, "s", markersize=4, color=BLUE, alpha=0.6, label="images, f(X)")
         axes.plot(*y.T, "o", markersize=4, color=GREEN, alpha=0.6, label="texts, g(Y)")
         blank(axes).set_title(title)
-    panels[0].legend(loc="best", fontsize=8.5)
-    return figure
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+    alt = (
+        "Embeddings of images and texts on their first two principal components, a panel each: "
+        + ", ".join(sides)
+        + f". Lines join {links} pairs."
+    )
+    return figure, alt
 
 
-@picture
-def shares(rows: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw shares that are right, a group of bars for each question: question -> arm -> share."""
+@notebook_figure
+def accuracies(rows: Mapping[str, Mapping[str, float]]) -> tuple[Figure, str]:
+    """Draw the share of correct answers, a group of bars for each question: question -> arm -> share."""
     figure, axes = pyplot.subplots(figsize=(8.0, 0.6 + 0.36 * sum(len(r) + 1 for r in rows.values())),
                                    layout="constrained")  # fmt: skip
     y, ticks = 0.0, {}
@@ -98,4 +115,8 @@ def shares(rows: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set(xlim=(0, 1), xticks=[], ylim=(y - 0.3, -0.6))
     axes.tick_params(axis="y", length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
-    return figure
+    alt = "Share of correct answers. " + " ".join(
+        f"{question} " + ", ".join(f"{arm} {share:.0%}" for arm, share in arms.items()) + "."
+        for question, arms in rows.items()
+    )
+    return figure, alt

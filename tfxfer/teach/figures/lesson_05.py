@@ -1,4 +1,4 @@
-"""Pictures of lesson 05: who sees whom, a beam growing step by step, and captions beside the truth."""
+"""Figures of lesson 05: attention masks, beam search step by step, and captions with their references."""
 
 import textwrap
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tfxfer.report.figures.style import GRID, INK, MUTED
-from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, blank, picture, pixels
+from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, blank, notebook_figure, pixels
 
 
-@picture
-def who_sees_whom(words: Sequence[str]) -> Figure:
-    """Draw which words each word may look at, in an encoder and in a decoder."""
+@notebook_figure
+def attention_masks(words: Sequence[str]) -> tuple[Figure, str]:
+    """Draw which words each word attends to, in an encoder and in a decoder."""
     figure, panels = pyplot.subplots(1, 2, figsize=(7.6, 3.4), layout="constrained")
     count = len(words)
-    both = (("encoder: a BERT as it is", np.ones((count, count)), BLUE),
-            ("decoder: the same, with a causal mask", np.tri(count), GREEN))  # fmt: skip
+    both = (("encoder: a BERT", np.ones((count, count)), BLUE),
+            ("decoder: with a causal mask", np.tri(count), GREEN))  # fmt: skip
     for axes, (title, seen, c) in zip(panels, both):
         for i in range(count):
             for j in range(count):
@@ -32,17 +32,22 @@ def who_sees_whom(words: Sequence[str]) -> Figure:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     panels[0].set_ylabel("this word …", fontsize=9)
-    figure.supxlabel("… looks at this one", fontsize=9)
-    return figure
+    figure.supxlabel("… attends to this one", fontsize=9)
+    alt = (
+        f"Attention masks for {count} words. In the encoder every word attends to every word. In the decoder a word "
+        f"attends to "
+        "itself and to the words before it."
+    )
+    return figure, alt
 
 
-@picture
-def beam(levels: Sequence[Sequence[tuple[str, str, float, bool]]], title: str) -> Figure:
+@notebook_figure
+def beam_tree(levels: Sequence[Sequence[tuple[str, str, float, bool]]], title: str) -> tuple[Figure, str]:
     """Draw a beam search as a tree: what was tried at each step, and what was kept.
 
     Args:
         levels: For each step the hypotheses (text, text of the one it continues, probability, kept).
-        title: Over the picture.
+        title: Title of the figure.
     """
     most = max(map(len, levels))
     figure, axes = pyplot.subplots(figsize=(8.6, 0.9 + 0.34 * most), layout="constrained")
@@ -62,14 +67,20 @@ def beam(levels: Sequence[Sequence[tuple[str, str, float, bool]]], title: str) -
                       fontweight="bold" if kept else "normal")  # fmt: skip
             axes.text(x + 0.26, y, f"{probability:.3f}", va="center", ha="right", fontsize=8.5, color=c)
             places[text] = (x, y)
-    axes.text(-0.3, -0.6, "bold, green: kept      grey: tried and dropped      numbers: probability so far",
+    axes.text(-0.3, -0.6, "bold, green: kept      grey: dropped      numbers: probability so far",
               fontsize=8.5, color=MUTED)  # fmt: skip
-    return figure
+    alt = f"{title}. " + " ".join(
+        f"Step {depth}: "
+        + ", ".join(f"{text} {p:.3f}{' kept' * kept}" for text, _, p, kept in sorted(level, key=lambda one: -one[2]))
+        + "."
+        for depth, level in enumerate(levels, start=1)
+    )
+    return figure, alt
 
 
-@picture
-def captions(images: Any, told: Sequence[str], blind: Sequence[str], truth: Sequence[str]) -> Figure:
-    """Draw pictures with their true name, what the captioner says, and what it says without looking."""
+@notebook_figure
+def captions(images: Any, told: Sequence[str], blind: Sequence[str], truth: Sequence[str]) -> tuple[Figure, str]:
+    """Draw images with the reference, the caption of the captioner, and that of the blind captioner."""
     figure, panels = pyplot.subplots(2, len(images) // 2, figsize=(8.8, 4.9), layout="constrained")
     for axes, image, *lines in zip(panels.flat, images, truth, told, blind):
         pixels(axes, image)
@@ -77,5 +88,8 @@ def captions(images: Any, told: Sequence[str], blind: Sequence[str], truth: Sequ
             words = "\n".join(textwrap.wrap(text, 23, max_lines=2, placeholder=" …"))
             axes.text(0.5, y, words, transform=axes.transAxes, ha="center", va="top", fontsize=7.6, color=c)
         axes.set_xlabel("\n\n\n\n\n", fontsize=8)
-    figure.suptitle("grey: the true name      blue: the captioner      orange: the blind one", fontsize=9.5)
-    return figure
+    figure.suptitle("grey: reference      blue: captioner      orange: blind captioner", fontsize=9.5)
+    alt = "Images with their captions. " + " ".join(
+        f"Reference: {true}; with the image: {said}; blind: {guess}." for true, said, guess in zip(truth, told, blind)
+    )
+    return figure, alt

@@ -1,4 +1,4 @@
-"""Pictures of lesson 07: a unit copied, outputs before and after, a head start, and where a language body looks."""
+"""Figures of lesson 07: a copied unit, logits before and after, learning curves, and occlusion maps."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
 from tfxfer.report.figures.style import GRID, INK, MUTED
-from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, STRENGTH, arrow, blank, picture, pixels
+from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, STRENGTH, arrow, blank, notebook_figure, pixels
 
 
-@picture
-def net2wider(W1: Any, W2: Any, g: Sequence[int]) -> Figure:
-    """Draw a tiny network and its wider twin: x [2] → hidden → y [1].
+@notebook_figure
+def net2wider(W1: Any, W2: Any, g: Sequence[int]) -> tuple[Figure, str]:
+    """Draw a small network and its wider version: x [2] → hidden → y [1].
 
     Args:
         W1: Weights [2, old] into the hidden units.
@@ -28,8 +28,23 @@ def net2wider(W1: Any, W2: Any, g: Sequence[int]) -> Figure:
     _net(left, W1, W2, [str(j + 1) for j in range(len(W2))], [MUTED] * len(W2), "before")
     colours = [GREEN if copies[j] > 1 else MUTED for j in g]
     names = [f"{j + 1}" if copies[j] == 1 else f"{j + 1}{'ab'[list(g[:i]).count(j)]}" for i, j in enumerate(g)]
-    _net(right, W1[:, list(g)], (W2 / copies)[list(g)], names, colours, "after: one unit stands twice and gives half")
-    return figure
+    _net(
+        right,
+        W1[:, list(g)],
+        (W2 / copies)[list(g)],
+        names,
+        colours,
+        "after: unit 2 is copied, its outgoing weight halved",
+    )
+    alt = (
+        f"A network with {len(W2)} hidden units, and the same function with {len(g)}: each copy of a unit keeps its "
+        f"incoming "
+        "weights, and its outgoing weight is divided by the number of copies."
+    )
+    return figure, alt
+
+
+PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # a background for text that stands on lines
 
 
 def _net(axes: Axes, W1: np.ndarray, W2: np.ndarray, names: Sequence[str], colours: Sequence[str], title: str) -> None:
@@ -43,11 +58,12 @@ def _net(axes: Axes, W1: np.ndarray, W2: np.ndarray, names: Sequence[str], colou
     for j, (y, name, c) in enumerate(zip(hidden, names, colours)):
         _unit(axes, 2, y, name, c)
         arrow(axes, (2.28, y), (3.72, 1.5), c)
-        axes.text(2.85, y + (1.5 - y) * 0.38 + 0.16, f"{W2[j]:g}", color=c, fontsize=10, ha="center",
+        axes.text(2.85, y + (1.5 - y) * 0.38 + 0.16, f"{W2[j]:g}".replace("-", "−"), color=c, fontsize=10, ha="center",
                   fontweight="bold" if c == GREEN else "normal")  # fmt: skip
         for i, x in enumerate(inputs):
             arrow(axes, (0.28, x), (1.72, y), c, linewidth=1.0)
-            axes.text(1.25, x + (y - x) * 0.66 + 0.13, f"{W1[i, j]:g}", color=c, fontsize=8.5, ha="center")
+            axes.text(1.25, x + (y - x) * 0.66 + 0.13, f"{W1[i, j]:g}".replace("-", "−"), color=c, fontsize=8.5,
+                      ha="center", va="center", bbox=PLAIN)  # fmt: skip
 
 
 def _unit(axes: Axes, x: float, y: float, name: str, colour: str) -> None:
@@ -55,9 +71,9 @@ def _unit(axes: Axes, x: float, y: float, name: str, colour: str) -> None:
     axes.text(x, y, name, ha="center", va="center", color=colour, zorder=4)
 
 
-@picture
-def before_after(source: Any, others: Mapping[str, Any]) -> Figure:
-    """Draw what models answer against what the source answers, a panel each: on the diagonal nothing has changed.
+@notebook_figure
+def logits_before_after(source: Any, others: Mapping[str, Any]) -> tuple[Figure, str]:
+    """Draw the logits of models against the logits of the source, a panel each: the diagonal means no change.
 
     Args:
         source: Logits of the source [N, C].
@@ -73,21 +89,25 @@ def before_after(source: Any, others: Mapping[str, Any]) -> Figure:
         axes.plot(x, y, ".", markersize=3, alpha=0.35, color=GREEN if kept else ORANGE, markeredgewidth=0)
         axes.set_title(title, fontsize=10.5)
         axes.set_xlabel("logit of the source")
-        worst = f"greatest difference {np.abs(y - x).max():.1g}"
+        worst = f"largest difference {np.abs(y - x).max():.1g}"
         axes.text(0.04, 0.95, worst, transform=axes.transAxes, va="top", fontsize=9, color=MUTED)
     np.atleast_1d(panels)[0].set_ylabel("logit of the wider network")
-    return figure
+    alt = "Logits of wider networks against those of the source. " + " ".join(
+        f"{title}: largest difference {np.abs(np.asarray(values) - np.asarray(source)).max():.1g}."
+        for title, values in others.items()
+    )
+    return figure, alt
 
 
-@picture
-def head_start(curves: Mapping[str, Sequence[float]], start: float, part: int) -> Figure:
-    """Draw accuracy over further training, measured before it and after each `part` pictures."""
+@notebook_figure
+def learning_curves(curves: Mapping[str, Sequence[float]], start: float, part: int) -> tuple[Figure, str]:
+    """Draw accuracy over further training, measured before it and after each `part` images."""
     figure, axes = pyplot.subplots(figsize=(7.6, 3.2), layout="constrained")
     colours = dict(zip(curves, (GREEN, BLUE, ORANGE, MUTED)))
     for name, values in curves.items():
         axes.plot(range(len(values)), values, "o-", color=colours[name], linewidth=2, markersize=4)
-    axes.axhline(start, color=INK, linewidth=1, linestyle=":")
-    ends = {name: (values[-1], colours[name]) for name, values in curves.items()} | {"the source, before": (start, INK)}
+    axes.plot([0, len(next(iter(curves.values()))) - 1], [start] * 2, color=INK, linewidth=1, linestyle=":")
+    ends = {name: (values[-1], colours[name]) for name, values in curves.items()} | {"the source before": (start, INK)}
     rising = sorted(ends.items(), key=lambda one: one[1][0])
     places = [rising[0][1][0]]
     for _, (y, _) in rising[1:]:
@@ -96,21 +116,24 @@ def head_start(curves: Mapping[str, Sequence[float]], start: float, part: int) -
     for at, (name, (_, c)) in zip(places, rising):
         axes.text(len(next(iter(curves.values()))) - 0.85, at - lift, name, color=c, va="center", fontsize=9.5)
     longest = max(map(len, curves.values()))
-    axes.set(xlabel="further pictures", ylabel="right on held-out characters")
+    axes.set(xlabel="further images", ylabel="accuracy on held-out characters")
     axes.set_ylim(min(min(values) for values in curves.values()) - 0.05, 1.0)
     axes.set(xlim=(-0.2, longest + 1.4), xticks=range(longest))
     axes.set_xticklabels([f"{part * i:,}" for i in range(longest)])
     axes.grid(axis="y")
-    return figure
+    alt = f"Accuracy over {part * (longest - 1):,} further images. " + " ".join(
+        f"{name}: from {values[0]:.1%} to {values[-1]:.1%}." for name, values in curves.items()
+    )
+    return figure, alt
 
 
-@picture
-def looks(images: Any, heats: Any, words: Sequence[str], patch: int) -> Figure:
-    """Draw letters with the patches that mattered: how far the right answer falls when a patch is wiped.
+@notebook_figure
+def occlusion_maps(images: Any, heats: Any, words: Sequence[str], patch: int) -> tuple[Figure, str]:
+    """Draw letters with an occlusion map: how far the true class falls when a patch is erased.
 
     Args:
-        images: N pictures uint8 [N, H, W, 1].
-        heats: Fall of the right answer's probability [N, H / patch, W / patch].
+        images: N images uint8 [N, H, W, 1].
+        heats: Fall of the probability of the true class [N, H / patch, W / patch].
         words: What each is.
         patch: Side of a patch in pixels.
     """
@@ -126,22 +149,29 @@ def looks(images: Any, heats: Any, words: Sequence[str], patch: int) -> Figure:
         axes.set_title(word, fontsize=9)
         axes.set_xlabel(f"−{100 * np.max(heat):.0f} points", fontsize=8.5)
     figure.supxlabel(
-        "blue: wiping this patch takes the most from the right answer, and how much", fontsize=9, color=BLUE
+        "blue: erasing this patch lowers the probability of the true class most, and by how much",
+        fontsize=9,
+        color=BLUE,
     )
-    return figure
+    alt = (
+        "Letters with the patches that matter most: "
+        + ", ".join(f"{word} −{100 * np.max(heat):.0f} points" for word, heat in zip(words, heats))
+        + " of probability for the true class when the patch is erased."
+    )
+    return figure, alt
 
 
-@picture
-def same_blocks(image: Any, patches: int) -> Figure:
-    """Draw how a sentence and a picture become the same thing: a row of tokens for the blocks."""
+@notebook_figure
+def vision_from_text(image: Any, patches: int) -> tuple[Figure, str]:
+    """Draw how words and image patches become tokens for the same blocks."""
     figure, axes = pyplot.subplots(figsize=(8.4, 2.9), layout="constrained")
     blank(axes).set(xlim=(0, 10), ylim=(0, 3.4))
     words = ("latin", "small", "letter", "e", "with", "acute")
     for i, word in enumerate(words):
         axes.text(0.55 + 0.72 * i, 2.75, word, fontsize=9, ha="center", va="center",
                   bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": MUTED})  # fmt: skip
-    axes.text(0.2, 3.2, "what the blocks learned from", fontsize=9.5, color=MUTED)
-    axes.text(0.2, 1.85, "what they are shown now", fontsize=9.5, color=MUTED)
+    axes.text(0.2, 3.2, "training input of the blocks", fontsize=9.5, color=MUTED)
+    axes.text(0.2, 1.85, "input now", fontsize=9.5, color=MUTED)
     side = image.shape[0] // patches
     for i in range(6):
         row, column = divmod(i + patches, patches)
@@ -156,9 +186,14 @@ def same_blocks(image: Any, patches: int) -> Figure:
                   fontsize=8.5, color=BLUE)  # fmt: skip
     arrow(axes, (4.75, 2.75), (5.8, 2.3))
     arrow(axes, (5.0, 1.15), (5.8, 1.5), GREEN)
-    axes.text(4.95, 0.62, "fresh projection", fontsize=9, color=GREEN)
+    axes.text(4.95, 0.62, "new projection", fontsize=9, color=GREEN)
     arrow(axes, (7.05, 1.85), (7.25, 1.85))
     arrow(axes, (8.55, 1.85), (9.0, 1.85))
-    axes.text(9.05, 1.85, "fresh\nhead", fontsize=9, color=GREEN, va="center")
-    axes.text(6.65, 3.0, "carried over; only the norms train", fontsize=9.5, color=BLUE, ha="center")
-    return figure
+    axes.text(9.05, 1.85, "new\nhead", fontsize=9, color=GREEN, va="center")
+    axes.text(6.65, 3.0, "copied; only the norms are trained", fontsize=9.5, color=BLUE, ha="center")
+    alt = (
+        "Two transformer blocks that were trained on the words of character names. Now image patches enter them "
+        "through a new "
+        "projection, and a new head reads their output. Only the norms of the blocks are trained."
+    )
+    return figure, alt

@@ -1,4 +1,4 @@
-"""Pictures of lesson 09: how much a head has to learn, what a BERT makes of a picture, what loading left behind."""
+"""Figures of lesson 09: sizes of heads, features as token ids, and the origin of loaded tensors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tfxfer.report.figures.style import MUTED
-from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, STRENGTH, blank, picture, pixels
+from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, STRENGTH, blank, notebook_figure, pixels
 
 
-@picture
-def heads(sizes: Mapping[str, int], labels: int) -> Figure:
-    """Draw how many numbers each head has to learn, beside how many labels there are (log scale)."""
+@notebook_figure
+def head_sizes(sizes: Mapping[str, int], labels: int) -> tuple[Figure, str]:
+    """Draw the number of trainable parameters of each head, and the number of labels (log scale)."""
     figure, axes = pyplot.subplots(figsize=(8.0, 0.7 + 0.55 * len(sizes)), layout="constrained")
     colours = [ORANGE, GREEN, BLUE]
     for y, (size, c) in enumerate(zip(sizes.values(), colours)):
@@ -26,22 +26,27 @@ def heads(sizes: Mapping[str, int], labels: int) -> Figure:
     axes.set_yticklabels(list(sizes))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("numbers to be learned (log scale)")
-    return figure
+    axes.set_xlabel("trainable parameters (log scale)")
+    alt = (
+        "Trainable parameters: "
+        + ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+        + f"; labels: {labels:,}."
+    )
+    return figure, alt
 
 
-@picture
-def as_token_ids(images: Any, features: Any, ids: Any, difference: float) -> Figure:
-    """Draw two pictures, their features, and the token ids that a BERT takes these for.
+@notebook_figure
+def features_as_token_ids(images: Any, features: Any, ids: Any, difference: float) -> tuple[Figure, str]:
+    """Draw two images, their features, and the token ids that a BERT reads.
 
     Args:
-        images: Two pictures.
+        images: Two images.
         features: Their features [2, T].
-        ids: The same cut to whole numbers [2, T].
-        difference: Greatest difference between what the BERT makes of the two.
+        ids: The same converted to whole numbers [2, T].
+        difference: Largest difference between the outputs of the BERT.
     """
     figure, panels = pyplot.subplots(2, 4, figsize=(8.8, 2.3), layout="constrained", width_ratios=(1, 4, 4, 1.6))
-    titles = ("picture", "features φ(x)", "taken for token ids", "BERT's output")
+    titles = ("image", "features φ(x)", "as token ids", "output of the BERT")
     for line, image, row, numbers in zip(panels, images, features, ids):
         pixels(line[0], image)
         pixels(line[1], row[None], cmap=STRENGTH, aspect="auto")
@@ -54,12 +59,17 @@ def as_token_ids(images: Any, features: Any, ids: Any, difference: float) -> Fig
     panels[0, 3].text(0.5, -0.1, told, transform=panels[0, 3].transAxes, **style)
     for axes, title in zip(panels[0], titles):
         axes.set_title(title, fontsize=9.5)
-    return figure
+    alt = (
+        f"Two images with different features. Converted to token ids, all features become "
+        f"{', '.join(str(one) for one in sorted({int(n) for n in np.ravel(ids)}))}, and the outputs of the BERT "
+        f"differ by {difference:.1g}."
+    )
+    return figure, alt
 
 
-@picture
-def loaded(rows: Mapping[str, Sequence[tuple[str, str]]]) -> Figure:
-    """Draw where tensors came from: a line of boxes for each way of loading.
+@notebook_figure
+def loaded_tensors(rows: Mapping[str, Sequence[tuple[str, str]]]) -> tuple[Figure, str]:
+    """Draw the origin of each tensor: a row of boxes for each way of loading.
 
     Args:
         rows: Way -> (tensor, "source", "another layer" or "random") pairs.
@@ -79,8 +89,12 @@ def loaded(rows: Mapping[str, Sequence[tuple[str, str]]]) -> Figure:
             words: dict[str, Any] = {"color": MUTED, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
             words = words if origin == "random" else {"color": "white"}
             axes.text(x, y - 0.03, name, ha="center", va="center", fontsize=7.5, **words)
-    meaning = ("from the right layer", "from another layer", "random, as it was drawn")
+    meaning = ("from the right layer", "from another layer", "random, as initialised")
     for x, (look, said) in enumerate(zip(looks.values(), meaning)):
         axes.add_patch(Rectangle((1.75 * x - 0.47, len(rows) - 0.52), 0.16, 0.18, **look))
         axes.text(1.75 * x - 0.24, len(rows) - 0.43, said, fontsize=8.5, color=MUTED, va="center")
-    return figure
+    alt = "Origin of each tensor. " + " ".join(
+        f"{way}: " + ", ".join(f"{name} from {origin}" for name, origin in tensors) + "."
+        for way, tensors in rows.items()
+    )
+    return figure, alt

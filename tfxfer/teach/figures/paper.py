@@ -1,4 +1,4 @@
-"""What the lessons' pictures share: paper, ink, boxes and arrows."""
+"""What the figures of the lessons share: colours, boxes, arrows, and images without axes."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,21 +12,25 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from tfxfer.report.figures.style import INK, MUTED, STYLE
+from tfxfer.teach.showing import show_figure
 
 BLUE, GREEN, PURPLE, ORANGE, WINE = "#0067b1", "#007a5e", "#7a2186", "#b84a08", "#a03a56"
-WORDS = 9.5  # size of words in a picture, in points
+WORDS = 9.5  # font size in points
 AGAINST_FOR = LinearSegmentedColormap.from_list("against_for", [ORANGE, "#ffffff", BLUE])
 STRENGTH = LinearSegmentedColormap.from_list("strength", ["#ffffff", BLUE])
 
 
-def picture(draw: Callable[..., Figure]) -> Callable[..., None]:
-    """Draw in the project's style and hand the figure to the notebook, once."""
+def notebook_figure(draw: Callable[..., tuple[Figure, str]]) -> Callable[..., None]:
+    """Draw in the project's style and show the figure once, with its alt text.
+
+    `draw` returns the figure and a text that says what the figure shows, for readers who cannot see it.
+    """
 
     @wraps(draw)
     def drawn(*args: Any, **kwargs: Any) -> None:
         with rc_context({**STYLE, "figure.dpi": 100}):
-            draw(*args, **kwargs)
-            pyplot.show()
+            figure, alt = draw(*args, **kwargs)
+            show_figure(figure, alt)
             pyplot.close("all")
 
     return drawn
@@ -40,7 +44,7 @@ def blank(axes: Axes) -> Axes:
 
 
 def pixels(axes: Axes, image: Any, **options: Any) -> Axes:
-    """Show a picture [H, W] or [H, W, 1 or 3] pixel by pixel, with a thin frame."""
+    """Show an image [H, W] or [H, W, 1 or 3] pixel by pixel, with a thin frame."""
     array = np.asarray(image)
     array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
     axes.imshow(array, **{"cmap": "gray", "interpolation": "nearest", "aspect": "equal"} | options)
@@ -51,7 +55,7 @@ def pixels(axes: Axes, image: Any, **options: Any) -> Axes:
 
 
 def box(axes: Axes, x: float, y: float, width: float, height: float, words: str, colour: str, **text: Any) -> None:
-    """Draw a rounded box around its middle (x, y), tinted, with words in it."""
+    """Draw a rounded, tinted box with its centre at (x, y) and text in it."""
     corner = (x - width / 2, y - height / 2)
     style = "round,pad=0,rounding_size=" + str(0.12 * min(width, height) + 0.05)
     patch = FancyBboxPatch(corner, width, height, boxstyle=style, linewidth=1.2, edgecolor=colour, facecolor="white")
@@ -64,6 +68,6 @@ def box(axes: Axes, x: float, y: float, width: float, height: float, words: str,
 def arrow(
     axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = MUTED, **options: Any
 ) -> None:
-    """Draw an arrow between two places."""
+    """Draw an arrow between two points."""
     style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.4, "shrinkA": 2, "shrinkB": 2}
     axes.add_patch(FancyArrowPatch(start, end, color=colour, **style | options))

@@ -1,6 +1,6 @@
 """Exercises of lesson 01, two modalities in one data set."""
 
-from tfxfer.teach.exercise import Choice, Exercise, Function, Mistake, Shape, Whole
+from tfxfer.teach.exercise import Choice, Exercise, Function, Mistake, Shape, WholeNumber
 
 TRAIN, TEST = ["A", "A", "A", "B", "C"], ["A", "A", "D", "C"]
 
@@ -14,52 +14,62 @@ EXERCISES = {
         Shape(),
         right=(32, 32, 1),
         because="Height, width, and one channel: grey.",
-        hint="`describe` says it in the line about pictures.",
+        hint="The summary that `describe` prints contains it.",
         mistakes=(
-            Mistake((32, 32), "A grey picture has a channel too."),
-            Mistake((32, 32, 3), "That would be a colour picture."),
+            Mistake((32, 32), "A grey image has a channel too."),
+            Mistake((32, 32, 3), "That would be a colour image."),
             Mistake((1, 32, 32), "Channels come last here."),
         ),
     ),
     "01.2": Exercise(
         Choice(("pictures", "faces", "characters")),
         right="characters",
-        because="Then no picture of a test character, in whatever face, has been in training.",
-        hint="What must training never have shown, in any form?",
+        because="Then no image of a test character, in any typeface, is in training.",
+        hint="What must not occur in training, in any typeface?",
         mistakes=(
-            Mistake("pictures", "Then another face of the same one may be in training, with the same caption."),
-            Mistake("faces", "Then all captions are known, only their style is new: that is `by_face`."),
+            Mistake(
+                "pictures", "Then the same character in another typeface can be in training, with the same caption."
+            ),
+            Mistake("faces", "Then every caption occurs in training and only the typeface is new: that is `by_face`."),
         ),
     ),
     "01.3": Exercise(
-        Whole(),
+        WholeNumber(),
         right=1500,
-        because="150 of each of ten; validation and test stay as large as they were.",
-        hint="So many labels *a class*.",
+        because="150 for each of ten languages. Validation and test keep their size.",
+        hint="`with_labels(n)` draws n labels *for each class*.",
         mistakes=(
-            Mistake(150, "That is one language."),
-            Mistake(15, "Each class gets all of them; they are not shared out."),
+            Mistake(150, "That is the number for one language."),
+            Mistake(15, "Each class gets that many labels; they are not divided among the classes."),
         ),
     ),
     "01.4": Exercise(
         Function(),
         right=(((TRAIN, TEST), 3), ((["x"], ["y"]), 0), (([], ["y", "y"]), 0)),
-        because="Every picture counts, also when its character leaks twice.",
-        hint="Go through the test pictures and count those whose character is in set(train).",
+        because="Every test image counts, also when two of them show the same character.",
+        hint="Go through the test images and count those whose character is in set(train).",
         mistakes=(
-            Mistake(lambda train, test: len(set(train) & set(test)), "You count characters. Each picture counts."),
-            Mistake(lambda train, test: _right(test, train), "Turned round: count test pictures, not training ones."),
-            Mistake(lambda train, test: len(test) - _right(train, test), "That is how many do not leak."),
+            Mistake(lambda train, test: len(set(train) & set(test)), "That counts distinct characters. Count images."),
+            Mistake(
+                lambda train, test: _right(test, train),
+                "The two lists are swapped: count test images, not training images.",
+            ),
+            Mistake(
+                lambda train, test: len(test) - _right(train, test),
+                "That is the number of test images that do not leak.",
+            ),
         ),
     ),
     "01.5": Exercise(
         Choice(("the network", "the labels", "the split")),
         right="the split",
-        because="A head with an output for each training character can name no other. Use by_face.",
+        because="A head with one output for each training character cannot predict other characters. Use `by_face`.",
         hint="Which classes occur in its test part, and which in training?",
         mistakes=(
-            Mistake("the network", "The best one there is would get nothing right either."),
-            Mistake("the labels", "They are right, one for each character. Where do they occur?"),
+            Mistake("the network", "No network of this kind would get a test image right."),
+            Mistake(
+                "the labels", "The labels are correct, one for each character. In which split does each one occur?"
+            ),
         ),
     ),
 }

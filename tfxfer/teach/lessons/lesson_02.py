@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfxfer.teach.exercise import Choice, Exercise, Function, Mistake, Shape, Whole
+from tfxfer.teach.exercise import Choice, Exercise, Function, Mistake, Shape, WholeNumber
 
 PHI = np.array([[1.0, 2.0], [0.0, -1.0], [3.0, 0.5]])  # [B, D]
 W = np.array([[0.5, -1.0, 0.0], [1.0, 0.0, 2.0]])  # [D, C]
@@ -27,26 +27,26 @@ def _over_everything(phi: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarra
 
 EXERCISES = {
     "02.1": Exercise(
-        Whole(),
+        WholeNumber(),
         right=1290,
-        because="128 · 10 weights in W and 10 offsets in b: all that the languages' labels have to teach.",
-        hint="W has a row for each feature and a column for each class. What else is added?",
+        because="128 · 10 weights in W and 10 biases in b. Nothing else is trained.",
+        hint="W has a row for each feature and a column for each class. What is added to W·φ(x)?",
         mistakes=(
-            Mistake(1280, "That is W alone. f(x) = W·φ(x) + b has one more thing that is learned."),
+            Mistake(1280, "That is W alone. f(x) = W·φ(x) + b has a second trained parameter."),
             Mistake(138, "Features and classes are not added: each class has a weight for every feature."),
-            Mistake(1408, "b has an offset for each class, not for each feature."),
+            Mistake(1408, "b has one value for each class, not for each feature."),
         ),
     ),
     "02.2": Exercise(
         Shape(),
         right=(1500, 128),
-        because="150 labels a class and 10 classes make 1,500 phrases; each becomes 128 numbers, however long it is.",
-        hint="One row a phrase: how many phrases are drawn? One column for each number of φ(x).",
+        because="150 labels a class and 10 classes make 1,500 phrases, and each phrase becomes 128 features.",
+        hint="One row for each phrase: how many phrases are drawn? One column for each feature of φ(x).",
         mistakes=(
             Mistake((150, 128), "150 is the number of phrases of one language; there are ten languages."),
             Mistake((128, 1500), "Rows are examples, columns are features: [N, D]."),
-            Mistake((1500, 10), "10 is what W makes of the features. The features come before W."),
-            Mistake((1500, 32, 224, 1), "That is what enters φ: the pictures. What comes out of it?"),
+            Mistake((1500, 10), "10 is the number of logits, W·φ(x) + b. The features are the input of W."),
+            Mistake((1500, 32, 224, 1), "That is the input of φ: the images. What is the shape of its output?"),
         ),
     ),
     "02.3": Exercise(
@@ -56,31 +56,33 @@ EXERCISES = {
         hint="Logits first: phi @ W + b, shape [B, C]. Then exp, and divide each row by its own sum (axis 1).",
         mistakes=(
             Mistake(lambda phi, W, b: phi @ W + b, "Those are the logits. Probabilities are positive and sum to 1."),
-            Mistake(lambda phi, W, b: _right(phi, W, b * 0), "Close. Where is b?"),
+            Mistake(lambda phi, W, b: _right(phi, W, b * 0), "b is missing."),
+            Mistake(_over_the_batch, "Your columns sum to 1. Each row should: sum over axis 1."),
             Mistake(
-                _over_the_batch, "Your columns sum to 1. Each phrase has probabilities of its own: sum over axis 1."
+                _over_everything, "All numbers together sum to 1. Each row should: sum over axis 1 with keepdims=True."
             ),
-            Mistake(_over_everything, "All numbers together sum to 1. Each row should: keepdims=True, axis 1."),
         ),
     ),
     "02.4": Exercise(
         Choice(("most frequent class", "random class", "nearest phrase")),
         right="most frequent class",
-        because="The penalty is on W alone. W goes to 0, and b is left to learn how frequent each class is.",
+        because="The penalty is on W alone. W goes to 0, and b learns how frequent each class is.",
         hint="With λ huge, every weight in W is 0. What is left of W·φ(x) + b, and does it depend on x?",
         mistakes=(
-            Mistake("random class", "Nothing is drawn at random here: with W = 0 the answer is always the same."),
-            Mistake("nearest phrase", "With W = 0 the features do not count at all, so nothing can be near."),
+            Mistake("random class", "Nothing is random here: with W = 0 the answer is always the same."),
+            Mistake(
+                "nearest phrase", "With W = 0 the features have no influence, so no distance between phrases matters."
+            ),
         ),
     ),
     "02.5": Exercise(
         Choice(("0", "1", "many")),
         right="0",
-        because="φ is frozen: the same picture CNN can serve a hundred tasks, each with its own W and b.",
+        because="φ is frozen. The same CNN can be used for many tasks, each with its own W and b.",
         hint="Look at the cell that compares the CNN's weights before and after.",
         mistakes=(
-            Mistake("many", "Then it would be fine-tuning. What does `extractor` do to the layers it takes?"),
-            Mistake("1", "Is there one that `extractor` leaves trainable? Ask phi.trainable_weights."),
+            Mistake("many", "That would be fine-tuning. What does `extractor` do to the layers it takes?"),
+            Mistake("1", "Does `extractor` leave a layer trainable? Print `phi.trainable_weights`."),
         ),
     ),
 }

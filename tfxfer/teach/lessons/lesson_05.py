@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfxfer.teach.exercise import Choice, Exercise, Function, Mistake, Number, Whole
+from tfxfer.teach.exercise import Choice, Exercise, Function, Mistake, Number, WholeNumber
 
 P = np.array([0.10, 0.40, 0.05, 0.30])
 
@@ -13,46 +13,50 @@ def _right(probabilities: np.ndarray, K: int) -> np.ndarray:
 
 EXERCISES = {
     "05.1": Exercise(
-        Whole(),
+        WholeNumber(),
         right=3,
-        because="The first, the second, and itself.",
-        hint="Count the green squares in its row.",
+        because="The first word, the second word, and itself.",
+        hint="Count the green squares in the third row.",
         mistakes=(
-            Mistake(2, "It sees itself too."),
-            Mistake(6, "That is the encoder: it sees what is not yet written."),
-            Mistake(4, "The next word is what it has to foretell."),
+            Mistake(2, "A position attends to itself too."),
+            Mistake(6, "That is an encoder, which attends to later words as well."),
+            Mistake(4, "The next word is the prediction target, so it is masked."),
         ),
     ),
     "05.2": Exercise(
-        Number(1e-4),
+        Number(decimals=3),
         right=0.12375,
-        because="0.55 · 0.25 · 0.90: the probabilities along the way are multiplied.",
+        because="0.55 · 0.25 · 0.90: the probabilities of the three steps are multiplied.",
         hint="Follow its three words through the table and multiply.",
         mistakes=(
-            Mistake(1.7, "Probabilities along a way are multiplied, not added."),
-            Mistake(0.1375, "That is the first two words. How likely is the third after them?"),
-            Mistake(0.225, "And the first word has a probability too."),
+            Mistake(1.7, "The probabilities of the steps are multiplied, not added."),
+            Mistake(0.1375, "That is the product for two words. Multiply by the probability of the third."),
+            Mistake(0.225, "The first word has a probability too."),
         ),
     ),
     "05.3": Exercise(
         Function(),
         right=(((P, 2), _right(P, 2)), ((P, 1), _right(P, 1)), ((P, 3), _right(P, 3))),
-        because="This line, once for each step, is what makes a search a beam search.",
-        hint="np.argsort sorts from the smallest; turn the sign round, and take the first K.",
+        because="Beam search does this at every step.",
+        hint="np.argsort sorts in ascending order. Negate the probabilities and take the first K indices.",
         mistakes=(
-            Mistake(lambda p, K: np.argsort(p)[:K], "Those are the worst."),
-            Mistake(lambda p, K: np.argsort(p)[-K:], "The right ones, but the best should stand first."),
-            Mistake(lambda p, K: np.sort(p)[::-1][:K], "Those are the probabilities. Their places are wanted."),
+            Mistake(lambda p, K: np.argsort(p)[:K], "Those are the K smallest."),
+            Mistake(
+                lambda p, K: np.argsort(p)[-K:], "Those are the right indices in the wrong order: the best comes first."
+            ),
+            Mistake(
+                lambda p, K: np.sort(p)[::-1][:K], "Those are the probabilities. The exercise asks for their indices."
+            ),
         ),
     ),
     "05.4": Exercise(
         Choice(("much", "little", "cannot say")),
         right="little",
-        because="Nearly all of the score is to be had without looking; the interval leaves 0.02 at most.",
-        hint="What part of the score needs eyes?",
+        because="The blind captioner reaches nearly the same score, and the interval leaves a gain of 0.02 at most.",
+        hint="Which part of the score needs the images?",
         mistakes=(
-            Mistake("much", "Most of that score its twin gets with its eyes shut."),
-            Mistake("cannot say", "How much could it be at most? The interval says it, and it is not much."),
+            Mistake("much", "The blind captioner reaches most of that score."),
+            Mistake("cannot say", "The upper end of the interval bounds the gain. Is that bound large?"),
         ),
     ),
 }

@@ -1,7 +1,7 @@
-"""Bridges: how an example of one modality reaches the body of the other.
+"""Bridges: how an example of one modality becomes an input of a model of the other.
 
-`render` draws text as pixels. `tokens` lays token embeddings (or picture patches) into a frozen body.
-`align` maps the features of one modality onto those of the other; `anchors` compares both with pairs, untrained.
+`render` draws text as pixels. `tokens` feeds token embeddings to an image model, and image patches to a text encoder.
+`align` uses a head of image vectors on text vectors; `anchors` compares both with known pairs, without training.
 The modules are loaded when they are first used, so importing this package starts no TensorFlow.
 """
 

@@ -1,7 +1,6 @@
-"""A glyph atlas: every character of a face, drawn once with Pillow and kept as columns of ink.
+"""A glyph atlas: every character of a face, drawn once with Pillow and stored as columns of pixels.
 
-Column by column is how text is laid out, so a line of text becomes a gather of columns. TensorFlow is not
-needed here.
+Text is laid out column by column, so a line of text is a gather of columns. TensorFlow is not needed here.
 """
 
 import sys
@@ -16,7 +15,7 @@ import numpy as np
 
 from tfxfer.errors import UserError, suggest
 
-MISSING, NOTHING = 0, 1  # the first two glyphs: the face's missing-glyph box, and no ink at no width
+MISSING, EMPTY = 0, 1  # the first two glyphs: the face's missing-glyph box, and a glyph of no width
 LINE_BREAKS = (0x0A, 0x0B, 0x0C, 0x85, 0x2028, 0x2029)
 # Format characters that are drawn: Unicode calls them prepended concatenation marks (PropList.txt).
 _VISIBLE_FORMATS = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
@@ -29,7 +28,7 @@ class Atlas:
     Attributes:
         columns: uint8 [K, L], ink (0 none, 255 full), top to bottom. Column 0 is blank.
         boxes: int32 [G, 4]: first column, then the columns left of the pen, of the advance, and right of the
-            advance. What stands left of the pen or right of the advance is overhang.
+            advance. Columns left of the pen or right of the advance are overhang.
         pages: int32 [4352], for each block of 256 code points its row in `glyphs`.
         glyphs: int32 [P, 256], the glyph of each code point in a block; 0 where the face has none.
     """
@@ -110,14 +109,14 @@ def build_atlas(face: str, size: int) -> Atlas:
     font = load_font(face, size)
     drawable = sorted(FT2Font(str(face_path(face))).get_charmap())
     invisible = set(_invisible())
-    number = dict.fromkeys(invisible, NOTHING)
+    number = dict.fromkeys(invisible, EMPTY)
     # U+FFFF is a noncharacter, so the face draws its missing-glyph box.
     drawn = [_draw("\uffff", font), (np.zeros((0, sum(font.getmetrics())), np.uint8), 0, 0, 0)]
     for code in drawable:
         if code not in invisible:
             number[code] = len(drawn)
             drawn.append(_draw(chr(code), font))
-    for code in (0x09, *LINE_BREAKS):  # blanks, where a layout does not break the line at them
+    for code in (0x09, *LINE_BREAKS):  # drawn as blanks in layouts that do not break lines at them
         number[code] = number.get(0x20, MISSING)
 
     blank = np.zeros((1, sum(font.getmetrics())), np.uint8)
@@ -138,9 +137,9 @@ def _draw(character: str, font: Any) -> tuple[np.ndarray, int, int, int]:
     width = left + advance + right
     if not width:
         return np.zeros((0, ascent + descent), np.uint8), 0, 0, 0
-    picture = Image.new("L", (width, ascent + descent))
-    ImageDraw.Draw(picture).text((left, 0), character, 255, font=font)
-    return np.asarray(picture).T, left, advance, right
+    image = Image.new("L", (width, ascent + descent))
+    ImageDraw.Draw(image).text((left, 0), character, 255, font=font)
+    return np.asarray(image).T, left, advance, right
 
 
 def _invisible() -> Iterator[int]:
@@ -152,7 +151,7 @@ def _invisible() -> Iterator[int]:
 
 
 def _page(number: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Turn code point → glyph into a table of pages: all of Unicode is looked up by two small gathers."""
+    """Return code point → glyph as a table of pages: a lookup in all of Unicode is two small gathers."""
     pages = np.zeros((sys.maxunicode + 1) >> 8, np.int32)
     glyphs = [np.full(256, MISSING, np.int32)]
     for code, glyph in sorted(number.items()):

@@ -1,4 +1,4 @@
-"""A body borrowed from another modality: which of its weights train, and how it is called."""
+"""The body of a model of another modality: which of its weights are trained, and how it is called."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ TRAINABLE = ("none", "norms", "fpt", "all")
 
 @keras.saving.register_keras_serializable("tfxfer")
 class Body(keras.layers.Layer):
-    """Call a borrowed model with most of its weights frozen.
+    """Call a model of another modality with most of its weights frozen.
 
-    Unless everything trains, the model is called in inference mode even inside `fit`: no dropout, and
-    BatchNorm keeps the statistics of its source. A BatchNorm that trains does so through its scale and offset
-    alone. (Written in a functional model, `body(x, training=False)` would not do: `fit` overrides it in Keras
-    3.) What trains is saved with the layer; Keras itself forgets the flags of layers inside layers.
+    Unless all weights are trained, the model is called in inference mode even inside `fit`: no dropout, and BatchNorm
+    keeps the statistics of the source; only its scale and offset are trained. (In a functional model,
+    `body(x, training=False)` has no effect: `fit` overrides it in Keras 3.) The trainable set is saved with the layer;
+    Keras does not save the flags of layers inside layers.
 
     Args:
         model: A functional model, used as it is. To leave the caller's weights alone, give a copy.
-        trainable_set: "none" freezes it, "norms" and "fpt" train its normalisation layers, "all" trains
-            everything.
+        trainable_set: "none" freezes the model, "norms" and "fpt" train its normalisation layers, "all" trains all
+            weights.
     """
 
     def __init__(self, model: keras.Model, trainable_set: str = "norms", **kwargs: Any):
@@ -40,10 +40,10 @@ class Body(keras.layers.Layer):
         return self.model(inputs, training=training if self.trainable_set == "all" else False)
 
     def build(self, input_shape: Any) -> None:
-        """Do nothing: the model is built."""
+        """Do nothing: the model is already built."""
 
     def get_config(self) -> dict[str, Any]:
-        """Return the model's config and what trains."""
+        """Return the config of the model and its trainable set."""
         model = keras.saving.serialize_keras_object(self.model)
         return {**super().get_config(), "model": model, "trainable_set": self.trainable_set}
 
@@ -59,19 +59,13 @@ def check_trainable(trainable: str) -> None:
         raise UserError(f"trainable='{trainable}' is unknown; {suggest(trainable, TRAINABLE)}")
 
 
-def trainable_report(model: keras.Model) -> list[tuple[str, tuple[int, ...], int]]:
-    """List the weights that train: path, shape, and number of parameters of each."""
-    weights = model.trainable_weights
-    return [(w.path, tuple(w.shape), int(keras.ops.size(w))) for w in weights]
-
-
 def pool(features: Any, how: str) -> Any:
-    """Turn maps [B, H, W, D] or sequences [B, T, D] into features [B, D], or [B, T · D]; features [B, D] stay.
+    """Pool maps [B, H, W, D] or sequences [B, T, D] to features [B, D], or [B, T · D]; features [B, D] are unchanged.
 
     Args:
         features: A symbolic tensor.
-        how: "mean"; for sequences also "first" or "last" (the token that is read), or "all": one beside the other,
-            so that the head knows where something was.
+        how: "mean"; for sequences also "first" or "last" token, or "all": concatenated, so that the head can use
+            positions.
     """
     if len(features.shape) == 4:
         return keras.layers.GlobalAveragePooling2D(name="pool")(features)

@@ -1,7 +1,7 @@
-"""Pictures into a text body: patches take the place of word embeddings (Frozen Pretrained Transformers).
+"""Images into a text encoder: patch embeddings replace word embeddings (Frozen Pretrained Transformers).
 
-Lu et al. 2021 train a linear input layer, the LayerNorms, the positions and the head, and leave attention and
-feed-forward layers as language left them. Rothermel et al. 2021: compare arms only after a learning-rate
+Lu et al. 2021 train a linear input layer, the LayerNorms, the positions and the head; attention and feed-forward layers
+stay as language pre-training left them. Rothermel et al. 2021 show that arms must be compared after a learning-rate
 sweep for each.
 """
 
@@ -25,31 +25,31 @@ def image_to_text_body(
     trainable: str = "fpt",
     seed: int = 0,
 ) -> keras.Model:
-    """Return a picture classifier with a text body: patches → projection → positions → blocks → head.
+    """Return an image classifier with a text body: patches → projection → positions → blocks → head.
 
-    The body's blocks, embedding LayerNorm and position table are copied; the caller's model is never touched.
-    Word and segment embeddings are left out. Patches are read row by row.
+    The body's blocks, embedding LayerNorm and position table are copied; the caller's model does not change.
+    Word and segment embeddings are left out. Patches are ordered row by row.
 
     Args:
         body: A KerasHub text encoder such as `keras_hub.models.BertBackbone`, of width D.
-        image_shape: Height, width and channels of the pictures, which are uint8 or float 0..255.
+        image_shape: Height, width and channels of the images, uint8 or float 0..255.
         patch_size: Side of a square patch in pixels; divides height and width.
         num_classes: Number of classes C.
-        pooling: What the head reads: the "last" token, as FPT does, the "first", the "mean", or "all" of them.
-        trainable: "none": only the head. "norms": and the body's LayerNorms. "fpt": and projection and
-            positions. "all": everything, with the body's dropout.
+        pooling: Input of the head: the "last" token, as in FPT, the "first", the "mean", or "all" of them.
+        trainable: "none": only the head. "norms": also the body's LayerNorms. "fpt": also projection and
+            positions. "all": all weights, with the body's dropout.
         seed: Seed of the projection: orthogonal with gain 1.41.
 
     Returns:
-        A functional model: pictures [B, H, W, channels] → probabilities [B, C].
+        A functional model: images [B, H, W, channels] → probabilities [B, C].
 
     Raises:
-        UserError: The patches do not tile the picture, there are more of them than the body has positions,
+        UserError: The patches do not tile the image, there are more of them than the body has positions,
             the body is of another kind, or an option is unknown.
     """
-    pictures, x = through_body(body, image_shape, patch_size, trainable=trainable, seed=seed)
+    images, x = through_body(body, image_shape, patch_size, trainable=trainable, seed=seed)
     outputs = classify(read_tokens(x, pooling), num_classes)
-    return train_inputs(keras.Model(pictures, outputs, name="image_to_text_body"), trainable)
+    return train_inputs(keras.Model(images, outputs, name="image_to_text_body"), trainable)
 
 
 def image_features(
@@ -60,15 +60,15 @@ def image_features(
     pooling: str = "mean",
     seed: int = 0,
 ) -> keras.Model:
-    """Return the frozen φ of a text body over pictures, for a linear probe.
+    """Return the frozen φ of a text body for images, for a linear probe.
 
-    Pictures uint8 [B, H, W, channels] → features [B, D].
+    Images uint8 [B, H, W, channels] → features [B, D].
 
-    Nothing trains: the projection stays the random orthogonal one of `seed`. Arguments and errors are those
+    No weight is trained: the projection is the random orthogonal one of `seed`. Arguments and errors are those
     of `image_to_text_body`.
     """
-    pictures, x = through_body(body, image_shape, patch_size, trainable="none", seed=seed)
-    phi = keras.Model(pictures, read_tokens(x, pooling), name="image_features")
+    images, x = through_body(body, image_shape, patch_size, trainable="none", seed=seed)
+    phi = keras.Model(images, read_tokens(x, pooling), name="image_features")
     phi.trainable = False
     return phi
 
@@ -84,7 +84,7 @@ def check_encoder(body: keras.Model) -> None:
     missing = [name for name in needed if name and name not in layers]
     if missing:
         raise UserError(
-            f"{body.name}: pictures enter a KerasHub text encoder such as BertBackbone, and this has no layer "
+            f"{body.name}: images enter a KerasHub text encoder such as BertBackbone, and this has no layer "
             f"'{missing[0]}'; {suggest(missing[0], layers)}. Of a KerasHub task, give its .backbone"
         )
 
@@ -120,7 +120,7 @@ def through_body(
     stretch: bool = False,
     white_paper: bool = False,
 ) -> tuple[Any, Any]:
-    """Return symbolic pictures [B, H, W, channels] and tokens [B, T, D], through a copy of a text encoder's blocks.
+    """Return symbolic images [B, H, W, channels] and tokens [B, T, D], through a copy of a text encoder's blocks.
 
     Args:
         body: As in `image_to_text_body`; so are `image_shape`, `patch_size`, `trainable` and `seed`.
@@ -129,37 +129,37 @@ def through_body(
         trainable: See there.
         seed: See there.
         stretch: Where there are more patches than the body has positions, make a longer table, with fresh weights.
-        white_paper: Scale pixels so that white is 0 and black 1, as for print; otherwise black is −1 and white 1.
+        white_paper: Scale pixels so that white is 0 and black 1, for printed text; otherwise black is −1 and white 1.
     """
     check_trainable(trainable)
     height, width, _ = image_shape
     if patch_size < 1 or height % patch_size or width % patch_size:
         raise UserError(
-            f"patches of {patch_size} x {patch_size} do not tile a picture of {height} x {width}; give a "
-            "patch_size that divides both, or resize the pictures"
+            f"patches of {patch_size} x {patch_size} do not tile an image of {height} x {width}; give a "
+            "patch_size that divides both, or resize the images"
         )
     length = (height // patch_size) * (width // patch_size)
     blocks = encoder_blocks(body, length)
     table = _positions(body)
     if table.sequence_length < length and not stretch:
         raise UserError(
-            f"{height} x {width} pictures in patches of {patch_size} are {length} tokens; {body.name} has "
+            f"{height} x {width} images in patches of {patch_size} are {length} tokens; {body.name} has "
             f"{table.sequence_length} positions; use larger patches"
         )
     dim = blocks.input_shape[-1]
-    pictures = keras.Input(image_shape, dtype="uint8", name="image")
+    images = keras.Input(image_shape, dtype="uint8", name="image")
     scale, offset = (-1 / 255, 1.0) if white_paper else (1 / 127.5, -1.0)
-    x = keras.layers.Rescaling(scale, offset=offset, name="rescale")(pictures)
+    x = keras.layers.Rescaling(scale, offset=offset, name="rescale")(images)
     orthogonal = keras.initializers.Orthogonal(gain=1.41, seed=seed)
     project = keras.layers.Conv2D(dim, patch_size, patch_size, kernel_initializer=orthogonal, name="patches")
     x = keras.layers.Reshape((length, dim), name="sequence")(project(x))  # [B, T, D]
     longer = {"sequence_length": length} if table.sequence_length < length else {}
     x = keras.layers.Add(name="embeddings")([x, _copy(table, x, name="positions", **longer)])
-    return pictures, Body(blocks, trainable, name="body")(x)
+    return images, Body(blocks, trainable, name="body")(x)
 
 
 def train_inputs(model: keras.Model, trainable: str) -> keras.Model:
-    """Let patch projection and positions train where the set says so; returns the model."""
+    """Set whether patch projection and positions are trained; returns the model."""
     for name in ("patches", "positions"):
         model.get_layer(name).trainable = trainable in ("fpt", "all")
     return model
@@ -177,7 +177,7 @@ def _positions(body: keras.Model) -> Any:
 
 
 def _copy(layer: keras.Layer, inputs: Any, **changes: Any) -> Any:
-    """Call a copy of a layer on symbolic inputs; with equal weights, unless their shapes change."""
+    """Call a copy of a layer on symbolic inputs; the weights are copied unless their shapes change."""
     copy = type(layer).from_config({**layer.get_config(), **changes})
     outputs = copy(inputs)
     if [w.shape for w in copy.weights] == [w.shape for w in layer.weights]:

@@ -1,8 +1,8 @@
-"""The `render` bridge: draw text as pixels, so that an image body can read it.
+"""The `render` bridge: draw text as pixels, as the input of an image model.
 
-Super Characters (Sun et al. 2018), PIXEL (Rust et al. 2022) and CLIPPO (Tschannen et al. 2023) feed drawn
-text to image models. Here drawing is a layer of the model: a constant glyph atlas is made once with Pillow,
-and a phrase is a gather of its columns in TensorFlow's graph, so a saved or exported model takes raw strings.
+Super Characters (Sun et al. 2018), PIXEL (Rust et al. 2022) and CLIPPO (Tschannen et al. 2023) train image models on
+rendered text. Here rendering is a layer of the model: a constant glyph atlas is made once with Pillow, and a text is a
+gather of its columns in TensorFlow's graph, so a saved or exported model takes raw strings.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.errors import UserError, suggest
-from tfxfer.transfer.bridges.atlas import LINE_BREAKS, MISSING, NOTHING, Atlas, build_atlas, largest_size
+from tfxfer.transfer.bridges.atlas import EMPTY, LINE_BREAKS, MISSING, Atlas, build_atlas, largest_size
 from tfxfer.transfer.bridges.paint import paint
 from tfxfer.transfer.bridges.wrap import Line, Rows, one_row, wrap, wrap_square
 
@@ -27,35 +27,35 @@ _SPACES = (0x09, 0x20, 0x1680, *range(0x2000, 0x2007), 0x2008, 0x2009, 0x200A, 0
 
 @keras.saving.register_keras_serializable("tfxfer")
 class RenderText(keras.layers.Layer):
-    """Draw UTF-8 text as pictures: string [...] → uint8 [..., height, width, channels], black on white.
+    """Draw UTF-8 text as images: string [...] → uint8 [..., height, width, channels], black on white.
 
-    Pictures are uint8 0..255 like those of every data set here: a quarter of the size of floats in a cache,
-    and the image models rescale inside.
+    Images are uint8 0..255 like those of every data set here: a quarter of the size of floats in a cache,
+    and the image models rescale them.
 
     Text is drawn as Pillow's basic layout draws it with kerning off: characters in logical order, left to
-    right, each at the whole pixel where the advance of the last one ended. Ink that hangs over a character's
-    advance is laid over its neighbours' ink as Pillow does it, pixel by pixel the same where two characters
-    meet. Ink is cut at the edge of the picture, and above the ascent and below the descent of its line.
+    right, each at the whole pixel where the advance of the last one ended. Ink outside a character's
+    advance is drawn over its neighbours as Pillow does it, with the same pixels where two characters overlap.
+    Ink is cut at the edge of the image, and above the ascent and below the descent of its line.
     Nothing is shaped: Arabic letters do not join, right-to-left text keeps its logical order, and a combining
-    mark stands where the face puts it.
+    mark is at the position that the face gives it.
     Control and format characters (joiners, marks of direction, variation selectors) draw nothing. A tab draws
     as a space, and so does a line break in layout "line". Invalid UTF-8 draws as U+FFFD.
 
-    A character is drawn whole or is cut off. At most `width` characters a row are looked at, so drawing is
-    bounded in time and memory for texts of any length. `count` says what was cut.
+    A character is drawn whole or is cut off. At most `width` characters a row are used, so drawing is
+    bounded in time and memory for texts of any length. `count` returns how many were cut.
 
     Args:
-        height: Height of a picture in pixels.
-        width: Width of a picture in pixels.
+        height: Height of an image in pixels.
+        width: Width of an image in pixels.
         font_size: Pixels per em. None: the largest whose line fits `height` in layout "line", 16 in the
             others.
         face: A face bundled with matplotlib ("DejaVuSans", "DejaVuSerif-Bold", …) or the path of a font file.
         layout: "line": one line in the middle of the height. "rows": wrapped at spaces and line breaks into
-            `height // line height` rows. "square": in a square picture of such rows, each text is wrapped so
-            that it makes a square at the top left, or wider when it would not fit.
+            `height // line height` rows. "square": in a square image of such rows, each text is wrapped to
+            a square at the top left, or wider when it would not fit.
         margin: Blank pixels at the left and at the right.
         invert: White on black instead.
-        channels: 1, or 3 equal ones for bodies that expect colour.
+        channels: 1, or 3 equal ones for models of colour images.
         missing: "box" draws the face's missing-glyph box where it has no glyph, "skip" draws nothing.
 
     Raises:
@@ -94,7 +94,7 @@ class RenderText(keras.layers.Layer):
             font_size = largest_size(face, height) if layout == "line" else ROW_FONT_SIZE
         self.font_size = int(font_size)
         if not restored:
-            _ = self.atlas  # what is wrong with the face or the size is said here, not at the first batch
+            _ = self.atlas  # errors of the face or the size are raised here, not at the first batch
 
     @property
     def atlas(self) -> Atlas:
@@ -112,7 +112,7 @@ class RenderText(keras.layers.Layer):
 
     @property
     def rows(self) -> int:
-        """Number of rows of text in a picture."""
+        """Number of rows of text in an image."""
         return 1 if self.layout == "line" else self.height // self.atlas.line_height
 
     def call(self, texts: Any) -> tf.Tensor:
@@ -120,27 +120,27 @@ class RenderText(keras.layers.Layer):
         texts = _as_strings(texts)
         numbers, line, rows = self._lay_out(_decode(texts))
         columns, boxes, *_ = self._constants()
-        pictures = paint(numbers, line, rows, columns, boxes, self.width, self.margin)  # [B, R·L, used]
-        above = (self.height - pictures.shape[1]) // 2
-        below = self.height - pictures.shape[1] - above
-        edges = [[0, 0], [above, below], [0, self.width - tf.shape(pictures)[2]]]
-        pictures = tf.pad(pictures, edges, constant_values=tf.constant(255, tf.uint8))[..., None]
+        images = paint(numbers, line, rows, columns, boxes, self.width, self.margin)  # [B, R·L, used]
+        above = (self.height - images.shape[1]) // 2
+        below = self.height - images.shape[1] - above
+        edges = [[0, 0], [above, below], [0, self.width - tf.shape(images)[2]]]
+        images = tf.pad(images, edges, constant_values=tf.constant(255, tf.uint8))[..., None]
         if self.invert:
-            pictures = 255 - pictures
+            images = 255 - images
         if self.channels > 1:
-            pictures = tf.tile(pictures, [1, 1, 1, self.channels])
+            images = tf.tile(images, [1, 1, 1, self.channels])
         tail = [self.height, self.width, self.channels]
-        pictures = tf.reshape(pictures, tf.concat([tf.shape(texts), tail], 0))
-        return tf.ensure_shape(pictures, texts.shape.concatenate(tail))
+        images = tf.reshape(images, tf.concat([tf.shape(texts), tail], 0))
+        return tf.ensure_shape(images, texts.shape.concatenate(tail))
 
     def count(self, texts: Any) -> dict[str, tf.Tensor]:
-        """Count what the pictures of texts do not show.
+        """Count the characters that are not drawn.
 
         Args:
             texts: string [...], UTF-8.
 
         Returns:
-            int32 [...] each: "characters", how many a text has; "cut", how many at its end found no place;
+            int32 [...] each: "characters", how many a text has; "cut", how many at its end did not fit;
             "missing", how many in the whole text have no glyph in the face.
         """
         texts = _as_strings(texts)
@@ -156,7 +156,7 @@ class RenderText(keras.layers.Layer):
         return {k: tf.reshape(tf.cast(v, tf.int32), tf.shape(texts)) for k, v in counts.items()}
 
     def _constants(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return the atlas as tensors: paper [K, L], boxes [G, 4], pages [4352], glyphs [P·256]."""
+        """Return the atlas as tensors: columns [K, L] with white 255, boxes [G, 4], pages [4352], glyphs [P·256]."""
         if self._tensors is None:
             atlas = self.atlas
             with tf.init_scope():
@@ -175,13 +175,13 @@ class RenderText(keras.layers.Layer):
         codes = codes[:, : self.rows * self.width]
         numbers = self._find(codes.values)
         if self.missing == "skip":
-            numbers = tf.where(tf.equal(numbers, MISSING), NOTHING, numbers)
+            numbers = tf.where(tf.equal(numbers, MISSING), EMPTY, numbers)
         advances = tf.gather(self.atlas.boxes[:, 2].astype(np.int64), numbers)
         pens = tf.pad(tf.cumsum(advances), [[1, 0]])
         inner = self.width - 2 * self.margin
-        nowhere = tf.zeros([0], tf.int64)
+        none = tf.zeros([0], tf.int64)
         if self.layout == "line":
-            line = Line(codes.row_splits, pens, nowhere, nowhere)
+            line = Line(codes.row_splits, pens, none, none)
             return numbers, line, one_row(line, inner)
         line = Line(codes.row_splits, pens, _where(codes.values, _SPACES), _where(codes.values, LINE_BREAKS))
         if self.layout == "rows":
@@ -189,7 +189,7 @@ class RenderText(keras.layers.Layer):
         return numbers, line, wrap_square(line, inner, self.rows, self.atlas.line_height)
 
     def compute_output_spec(self, texts: Any) -> keras.KerasTensor:
-        """Return the symbolic output without drawing: a loaded model is rebuilt before its atlas is there."""
+        """Return the symbolic output without drawing: a loaded model is rebuilt before its atlas is loaded."""
         return keras.KerasTensor((*texts.shape, self.height, self.width, self.channels), dtype="uint8")
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
@@ -203,7 +203,7 @@ class RenderText(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "RenderText":
-        """Rebuild the layer; a saved one brings its glyphs along, so here its face may be unknown."""
+        """Rebuild the layer; its glyphs are saved with it, so its face need not exist here."""
         return cls(**config, restored=True)
 
     def save_assets(self, dir_path: str) -> None:
@@ -216,7 +216,7 @@ class RenderText(keras.layers.Layer):
 
 
 def draw(texts: Sequence[str | bytes], batch: int = 4096, **options: Any) -> np.ndarray:
-    """Draw texts for people and for caches.
+    """Draw texts as an array.
 
     Args:
         texts: N texts.
@@ -228,12 +228,12 @@ def draw(texts: Sequence[str | bytes], batch: int = 4096, **options: Any) -> np.
     """
     layer, drawn = _compiled(tuple(sorted(options.items())))
     encoded = [t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in texts]
-    pictures = np.empty((len(encoded), layer.height, layer.width, layer.channels), np.uint8)
+    images = np.empty((len(encoded), layer.height, layer.width, layer.channels), np.uint8)
     order = np.argsort([len(t) for t in encoded], kind="stable")  # a batch is drawn as wide as its longest text
     for start in range(0, len(encoded), batch):
         rows = order[start : start + batch]
-        pictures[rows] = drawn(tf.constant([encoded[i] for i in rows]))
-    return pictures
+        images[rows] = drawn(tf.constant([encoded[i] for i in rows]))
+    return images
 
 
 @lru_cache(maxsize=8)
@@ -248,11 +248,11 @@ def _check_options(height: int, width: int, layout: str, margin: int, channels: 
     if missing not in ("box", "skip"):
         raise UserError(f"missing='{missing}' is unknown; use 'box' or 'skip'")
     if channels not in (1, 3):
-        raise UserError(f"channels={channels}: a picture has 1 or 3")
+        raise UserError(f"channels={channels}: an image has 1 or 3")
     if layout == "square" and height != width:
         raise UserError(f"layout 'square' needs height = width, not {height} x {width}; or use layout 'rows'")
     if margin < 0 or min(height, width - 2 * margin) < 1:
-        raise UserError(f"a picture of {height} x {width} pixels with margins of {margin} has no room for text")
+        raise UserError(f"an image of {height} x {width} pixels with margins of {margin} has no space for text")
 
 
 def _as_strings(texts: Any) -> tf.Tensor:
@@ -263,7 +263,7 @@ def _as_strings(texts: Any) -> tf.Tensor:
 
 
 def _decode(texts: tf.Tensor) -> tf.RaggedTensor:
-    """Turn UTF-8 strings [...] into code points int32 [B, (T)]; invalid bytes become U+FFFD."""
+    """Decode UTF-8 strings [...] to code points int32 [B, (T)]; invalid bytes become U+FFFD."""
     return tf.strings.unicode_decode(tf.reshape(texts, [-1]), "UTF-8", errors="replace")
 
 

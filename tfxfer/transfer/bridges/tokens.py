@@ -1,9 +1,8 @@
-"""The `tokens` bridge: an embedding grid enters a frozen body; input layer, norms and head train.
+"""The `tokens` bridge: a grid of embeddings is the input of a frozen body; input layer, norms and head are trained.
 
-Frozen Pretrained Transformers (Lu et al. 2021) in both directions. Here, text enters an image body: a trained
-embedding turns each token into one square patch of a picture, and the patches are laid row by row, as text is
-read. So tokens that follow each other lie side by side, where a convolution can see them together. `patches`
-holds the way back.
+Frozen Pretrained Transformers (Lu et al. 2021) in both directions. Here text is the input of an image body: a trained
+embedding makes each token one square patch of an image, and the patches are placed row by row, in reading order. So
+consecutive tokens are neighbours, within the window of a convolution. `patches` is the other direction.
 """
 
 from collections import Counter
@@ -14,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfxfer.errors import UserError, suggest
-from tfxfer.transfer.bridges.body import Body, check_trainable, classify, pool, trainable_report
+from tfxfer.transfer.bridges.body import Body, check_trainable, classify, pool
 from tfxfer.transfer.bridges.patches import encoder_blocks, image_features, image_to_text_body
 from tfxfer.transfer.graph import clone
 
@@ -26,7 +25,6 @@ __all__ = [
     "image_to_text_body",
     "learn_vocabulary",
     "text_to_image_body",
-    "trainable_report",
 ]
 
 UNITS = ("characters", "bytes", "words")
@@ -36,10 +34,9 @@ UNITS = ("characters", "bytes", "words")
 class TextTokens(keras.layers.Layer):
     """Turn UTF-8 strings [B] into token numbers int32 [B, length], cut or padded with 0.
 
-    Units: "characters" are code points. "words" are runs of letters, marks and digits, in lower case. Both
-        are looked up
-    in a vocabulary: 1 is any other token, 2 the first known. "bytes" need none: a byte is its own number.
-    Invalid UTF-8 becomes U+FFFD (and stays as it is in bytes). The vocabulary is saved with the model.
+    "characters" are code points. "words" are runs of letters, marks and digits, in lower case. Both have a vocabulary:
+    number 1 is any unknown token, 2 the first token of the vocabulary. "bytes" need none: the number of a byte is its
+    value. Invalid UTF-8 becomes U+FFFD (bytes are unchanged). The vocabulary is saved with the model.
 
     Args:
         length: Number of tokens T.
@@ -65,7 +62,7 @@ class TextTokens(keras.layers.Layer):
             self.lookup = keras.layers.StringLookup(vocabulary=self.vocabulary, mask_token="")
 
     def build(self, input_shape: Any) -> None:
-        """Do nothing: the vocabulary is known from the start."""
+        """Do nothing: the vocabulary is an argument."""
 
     @property
     def size(self) -> int:
@@ -120,36 +117,36 @@ def text_to_image_body(
     trainable: str = "fpt",
     seed: int = 0,
 ) -> keras.Model:
-    """Return a text classifier whose middle is an image body: tokens → patches of a picture → body → head.
+    """Return a text classifier with an image body: tokens → patches of an image → body → head.
 
-    A grid of H x W has (H / patch) · (W / patch) places; longer texts are cut, shorter ones padded with an
-    embedding that is trained as well. The body is copied; the caller's model is never touched.
+    A grid of H x W has (H / patch) · (W / patch) patches; longer texts are cut, shorter ones padded with an
+    embedding that is trained as well. The body is copied; the caller's model does not change.
 
     Args:
-        body: A functional model from pictures [B, H, W, C] to features; maps are averaged over their places.
+        body: A functional model from images [B, H, W, C] to features; maps are averaged over height and width.
         num_classes: Number of classes.
         unit: What a token is: "characters", "bytes" or "words".
         vocabulary: Known tokens; see `learn_vocabulary`. Not for bytes.
-        patch_size: Side in pixels of the square that one token becomes; divides H and W.
-        image_size: H and W, for a body that takes pictures of any size.
-        layer: Enter behind this layer of the body, not at its input; the grid then has the shape of its
-            output.
-        value_range: The embeddings start with this range as two standard deviations either side of its
-            middle: 0..255 suits bodies that rescale pictures themselves. Behind a `layer` they start with
-                mean 0 and deviation 1.
-        trainable: "none": only the head. "norms": and the body's normalisation layers, whose running
-            statistics stay the source's. "fpt": and the embedding. "all": everything, in training mode.
+        patch_size: Side in pixels of the patch of one token; divides H and W.
+        image_size: H and W, for a body that takes images of any size.
+        layer: The grid is the input of the part of the body behind this layer; it has the shape of the layer's
+            output. Default: the whole body.
+        value_range: The range is two standard deviations of the initial embeddings on either side of their mean:
+            0..255 is for bodies that rescale images themselves. Behind a `layer` the mean is 0 and the standard
+            deviation 1.
+        trainable: "none": only the head. "norms": also the body's normalisation layers, whose running statistics stay
+            those of the source. "fpt": also the embedding. "all": all weights, in training mode.
         seed: Seed of the embedding.
 
     Returns:
         A functional model: strings [B] → probabilities [B, num_classes].
 
     Raises:
-        UserError: The body does not take pictures, the patches do not tile the grid, or an option is unknown.
+        UserError: The body does not take images, the patches do not tile the grid, or an option is unknown.
     """
     check_trainable(trainable)
-    middle = _enter(clone(body), layer)
-    height, width, channels = _grid_shape(middle, image_size)
+    part = _behind(clone(body), layer)
+    height, width, channels = _grid_shape(part, image_size)
     if patch_size < 1 or height % patch_size or width % patch_size:
         raise UserError(
             f"patches of {patch_size} x {patch_size} do not tile the grid of {height} x {width} that "
@@ -172,12 +169,12 @@ def text_to_image_body(
     if value_range is not None and layer is None:
         low, high = value_range
         x = keras.layers.Rescaling((high - low) / 4, offset=(low + high) / 2, name="value_range")(x)
-    features = pool(Body(middle, trainable, name="body")(x), "mean")
+    features = pool(Body(part, trainable, name="body")(x), "mean")
     return keras.Model(texts, classify(features, num_classes), name="text_to_image_body")
 
 
-def _enter(body: keras.Model, layer: str | None) -> keras.Model:
-    """Return the part of a body behind a layer, or all of it."""
+def _behind(body: keras.Model, layer: str | None) -> keras.Model:
+    """Return the part of a body behind a layer, or the whole body."""
     if layer is None:
         return body
     names = [one.name for one in body.layers]
@@ -187,20 +184,19 @@ def _enter(body: keras.Model, layer: str | None) -> keras.Model:
         return keras.Model(body.get_layer(layer).output, body.output, name=f"{body.name}_behind_{layer}")
     except ValueError as error:
         raise UserError(
-            f"{body.name} cannot be entered behind '{layer}': another path leads past it; choose a layer "
-            "that all paths run through"
+            f"{body.name} cannot be cut behind '{layer}': another path goes past it; choose a layer on all paths"
         ) from error
 
 
 def _grid_shape(body: keras.Model, image_size: tuple[int, int] | None) -> tuple[int, int, int]:
     shape = body.input_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] is None:
-        raise UserError(f"{body.name} takes {shape}, and not pictures [B, H, W, C]; give an image body")
+        raise UserError(f"{body.name} takes {shape}, not images [B, H, W, C]; give an image body")
     if image_size is None and None in shape[1:3]:
-        raise UserError(f"{body.name} takes pictures of any size; say which with image_size=(height, width)")
+        raise UserError(f"{body.name} takes images of any size; give one with image_size=(height, width)")
     size = image_size or shape[1:3]
     if any(want not in (None, have) for want, have in zip(shape[1:3], size)):
-        raise UserError(f"{body.name} takes pictures of {shape[1]} x {shape[2]}, not {size[0]} x {size[1]}")
+        raise UserError(f"{body.name} takes images of {shape[1]} x {shape[2]}, not {size[0]} x {size[1]}")
     return int(size[0]), int(size[1]), int(shape[-1])
 
 

@@ -1,7 +1,7 @@
-"""Break texts into rows of pixels, inside TensorFlow's graph.
+"""Break texts into rows, inside TensorFlow's graph.
 
-All texts of a batch lie end to end in one flat vector of N characters. Pen positions grow along it, so the
-end of a row is one binary search, and the only loop is over the (few) rows of a picture.
+All texts of a batch are end to end in one flat vector of N characters. Pen positions increase along it, so the end of a
+row is found by one binary search, and the only loop is over the (few) rows of an image.
 """
 
 from typing import NamedTuple
@@ -10,11 +10,11 @@ import tensorflow as tf
 
 
 class Line(NamedTuple):
-    """B texts end to end, N characters, with what breaking them into rows needs.
+    """B texts end to end, N characters, and where they can be broken into rows.
 
     Attributes:
         splits: int64 [B + 1], where each text starts and ends.
-        pens: int64 [N + 1], the pen before each character in pixels, running on from text to text.
+        pens: int64 [N + 1], the pen position before each character in pixels, counted on from text to text.
         spaces: int64 [S], ascending: the characters at which a row may end.
         breaks: int64 [K], ascending: the characters at which a row must end, which are not drawn.
     """
@@ -31,7 +31,7 @@ class Rows(NamedTuple):
     Attributes:
         starts: int64 [B, R], first character of a row.
         stops: int64 [B, R], the character after its last.
-        rest: int64 [B], the first character that found no place; the end of the text when all did.
+        rest: int64 [B], the first character that did not fit; the end of the text when all did.
     """
 
     starts: tf.Tensor
@@ -109,7 +109,7 @@ def _longest_word(line: Line) -> tf.Tensor:
 
 
 def _fitting(line: Line, start: tf.Tensor, end: tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
-    """Return the first character after `start` that ends beyond `width`; marks stay with their base."""
+    """Return the first character after `start` that ends beyond `width`; marks of no width stay with their base."""
     limit = tf.gather(line.pens, start) + tf.cast(width, tf.int64)
     return tf.minimum(tf.searchsorted(line.pens[1:], limit, side="right", out_type=tf.int64), end)
 

@@ -1,10 +1,11 @@
-"""Knowledge transfer: K = f(X)·g(Y) + h(X, Y), what goes with what across two modalities.
+"""Knowledge transfer: K = f(X)·g(Y) + h(X, Y), how well images and texts match.
 
 - `KnowledgeMatrix`: the layer of the equation, K [B, C] over all pairs, its two terms readable one by one.
-- `DualEncoder`: f·g alone. A locked picture tower and a trained text tower; retrieval and zero-shot classes.
-- `VisualQA`: both terms over a picture's places and a question, pooled to an answer.
-- `Captioner`: both terms in every word of a caption. A picture's places and a BERT that looks at them.
-- `caption_model`: the network inside it, whose h is the likelihood of a caption.
+- `DualEncoder`: f·g alone. A frozen image tower and a trained text tower; retrieval and zero-shot classes.
+- `VisualQA`: both terms over the positions of a feature map and a question, pooled to an answer.
+- `Captioner`: both terms in every word of a caption. A feature map and a BERT made a decoder.
+
+Each model has fit, predict, score, save and load; docs/knowledge.md says where the terms of K are in each.
 """
 
 from tfxfer.transfer.knowledge.caption_model import caption_model
@@ -20,6 +21,6 @@ __all__ = [
     "KnowledgeMatrix",
     "VisualQA",
     "bert_tower",
-    "caption_reader",
+    "caption_model",
     "small_tower",
 ]

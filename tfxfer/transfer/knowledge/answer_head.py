@@ -1,30 +1,47 @@
-"""K of the pairs that were asked: a question of its picture, place by place, one number for each answer.
+"""The layer K of visual question answering: the logits of A answers for each pair of an image and a question.
 
-    K[b, m, a] = f(x_m)·g_a(y) + h_a(x_m, y)        of pair b: place m of its picture, its question y, answer a
-    logits[b, a] = mean over the places m of K[b, m, a]
+    K[b, m, a] = f(x_m)·g_a(y) + h_a(x_m, y)        pair b: position m of its image, its question y, answer a
+    logits[b, a] = mean over the positions m of K[b, m, a]
 
-`KnowledgeMatrix` is not used: it compares each of B pictures with each of C questions, of which only the pairs that
-were asked matter here, and gives one number a pair, where each of A answers needs its own. What both share is kept:
-the two terms, their names, and that either can be read or left out. Each picture and each question of a batch is
-encoded once, however many pairs it is in.
+It is not built on `KnowledgeMatrix`, which has one value for every image with every question: see docs/knowledge.md.
+Each image and each question of a batch is encoded once, however many pairs it is in.
 """
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
-from tfxfer.errors import UserError, suggest
+from tfxfer.errors import UserError
 from tfxfer.transfer.knowledge.interactions import pooled
-from tfxfer.transfer.knowledge.knowledge_matrix import TERMS
+from tfxfer.transfer.knowledge.knowledge_matrix import check_terms, check_without
+
+
+@dataclass(frozen=True)
+class VQAHeadConfig:
+    """The options of a `VQAHead`.
+
+    Attributes:
+        h: None, which leaves f·g alone (bilinear); "film" or "cross_attention".
+        dim: Width of f, g and h.
+        heads: Attention heads of h="cross_attention"; they divide `dim`.
+        dropout: Fraction of the units before the answers that is dropped in training.
+        dot: Whether K has the term f·g.
+    """
+
+    h: str | None = "cross_attention"
+    dim: int = 128
+    heads: int = 4
+    dropout: float = 0.1
+    dot: bool = True
 
 
 @keras.saving.register_keras_serializable("tfxfer")
 class FiLMInteraction(keras.layers.Layer):
-    """h by FiLM: the question scales and shifts what is seen at every place (Perez et al. 2018).
+    """h by FiLM: the question scales and shifts the features of every position (Perez et al. 2018).
 
-        relu(V·relu((1 + γ(y)) ⊙ U·x_m + β(y)))         a vector for each place m; h is linear in their mean
+        relu(V·relu((1 + γ(y)) ⊙ U·x_m + β(y)))         a vector for each position m; h is linear in their mean
 
     Args:
         hidden: Width H.
@@ -45,11 +62,11 @@ class FiLMInteraction(keras.layers.Layer):
             layer.build((None, y_shape[-1]))
         self.mix.build((None, None, self.hidden))
 
-    def call(self, x: Any, y: Any, y_mask: Any, picture: Any, question: Any) -> tuple[Any, Any]:
-        """Return what the answers are read from, float [B, M, H], and no attention (None)."""
-        words = pooled(y, y_mask)
-        seen = rows(self.seen(x), picture)  # [B, M, H]
-        scale, shift = rows(self.scale(words), question), rows(self.shift(words), question)  # [B, H]
+    def call(self, x: Any, y: Any, y_mask: Any, image_index: Any, question_index: Any) -> tuple[Any, Any]:
+        """Return the features that the answers are computed from, float [B, M, H], and no attention (None)."""
+        question = pooled(y, y_mask)  # [U, E]
+        seen = rows(self.seen(x), image_index)  # [B, M, H]
+        scale, shift = rows(self.scale(question), question_index), rows(self.shift(question), question_index)  # [B, H]
         return self.mix(ops.relu((1 + scale[:, None]) * seen + shift[:, None])), None
 
     def get_config(self) -> dict[str, Any]:
@@ -59,12 +76,12 @@ class FiLMInteraction(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfxfer")
 class QuestionAttention(keras.layers.Layer):
-    """h by cross-attention: each token of the question looks at the places of its picture.
+    """h by cross-attention from each token of the question to the positions of its image.
 
-    As `PairAttention`, softmax(q·k/√d)·v and then relu(W·y + what was found); of the pairs that were asked only.
+    As `PairAttention`, relu(W·y + context) with context = softmax(q·k/√d)·values, but of the given pairs only.
 
     Args:
-        hidden: Width H of the attention and of what is found.
+        hidden: Width H of the attention and of its output.
         heads: Attention heads; divides `hidden`.
     """
 
@@ -81,7 +98,7 @@ class QuestionAttention(keras.layers.Layer):
         self.own = keras.layers.Dense(hidden, name="own")
         self.mix = keras.layers.Dense(hidden, name="mix")
         for layer in (self.query, self.key, self.value):
-            layer.supports_masking = True  # their mask is heeded where the tokens are averaged
+            layer.supports_masking = True  # their mask is applied where the tokens are averaged
 
     def build(self, x_shape: Any, y_shape: Any) -> None:
         """Make the weights."""
@@ -90,15 +107,15 @@ class QuestionAttention(keras.layers.Layer):
         self.own.build((None, None, y_shape[-1]))
         self.mix.build((None, None, self.hidden))
 
-    def call(self, x: Any, y: Any, y_mask: Any, picture: Any, question: Any) -> tuple[Any, Any]:
-        """Return what the answers are read from, float [B, T, H], and the attention float [B, heads, T, M]."""
-        queries, own = rows(self.query(y), question), rows(self.own(y), question)
-        keys, values = rows(self.key(x), picture), rows(self.value(x), picture)  # [B, M, heads, d]
+    def call(self, x: Any, y: Any, y_mask: Any, image_index: Any, question_index: Any) -> tuple[Any, Any]:
+        """Return the features that the answers are computed from, [B, T, H], and the attention [B, heads, T, M]."""
+        queries, own = rows(self.query(y), question_index), rows(self.own(y), question_index)
+        keys, values = rows(self.key(x), image_index), rows(self.value(x), image_index)  # [B, M, heads, d]
         scores = ops.einsum("bthe,bmhe->bhtm", queries, keys) * (self.hidden // self.heads) ** -0.5
-        looks = ops.softmax(ops.cast(scores, "float32"), axis=-1)
-        found = ops.einsum("bhtm,bmhe->bthe", ops.cast(looks, values.dtype), values)
-        found = ops.reshape(found, (-1, found.shape[1], self.hidden))
-        return ops.relu(own + self.mix(found)), looks
+        attention = ops.softmax(ops.cast(scores, "float32"), axis=-1)
+        context = ops.einsum("bhtm,bmhe->bthe", ops.cast(attention, values.dtype), values)
+        context = ops.reshape(context, (-1, context.shape[1], self.hidden))
+        return ops.relu(own + self.mix(context)), attention
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the layer."""
@@ -110,19 +127,19 @@ INTERACTIONS: dict[str, type[keras.layers.Layer]] = {"film": FiLMInteraction, "c
 
 @keras.saving.register_keras_serializable("tfxfer")
 class VQAHead(keras.layers.Layer):
-    """Compute the logits [B, A] of B questions about pictures.
+    """Compute the logits [B, A] of B pairs of an image and a question.
 
-    f(X)·g(Y) is bilinear, of low rank (Kim et al. 2017): f(x) = relu(F·x), g_a(y) = P_a ⊙ G·relu(W·y) with a vector P_a
-    for each answer, so that its mean over the places is P_a·(mean f ⊙ G·relu(W·y)). The hidden layers, W here and one
-    behind the attention, let words work together: what "not" does depends on what is asked for.
+    f(X)·g(Y) is bilinear of low rank (Kim et al. 2017): f(x) = relu(F·x) and g_a(y) = P_a ⊙ G·relu(W·y) with a vector
+    P_a for each answer. Its mean over the positions is P_a·(mean f ⊙ G·relu(W·y)). The hidden layers, W here and one
+    after the attention, make the words of a question interact: the effect of "not" depends on the other words.
 
     Args:
         answers: Number of answers A.
         h: None, which leaves f·g alone; "film" or "cross_attention".
         dim: Width of f, g and h.
         heads: Attention heads of h="cross_attention".
-        dot: False leaves f·g out for good.
-        dropout: Share of the units that the answers are read from which training hides.
+        dot: False removes f·g.
+        dropout: Fraction of the units before the answers that is dropped in training.
 
     Raises:
         UserError: h is unknown, both terms are off, or there is no answer.
@@ -140,10 +157,7 @@ class VQAHead(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if h is not None and h not in INTERACTIONS:
-            raise UserError(f"h='{h}' is unknown; {suggest(h, INTERACTIONS)}")
-        if h is None and not dot:
-            raise UserError("dot=False and h=None leave nothing of K; switch one of them on")
+        check_terms(h, dot, INTERACTIONS)
         if answers < 1:
             raise UserError("there is no answer to give; name at least one")
         self.answers, self.h_name, self.dim, self.heads = int(answers), h, dim, heads
@@ -177,76 +191,81 @@ class VQAHead(keras.layers.Layer):
         x: Any,
         y: Any,
         y_mask: Any = None,
-        picture: Any = None,
-        question: Any = None,
+        image_index: Any = None,
+        question_index: Any = None,
         *,
         training: bool | None = None,
         without: str | None = None,
         return_terms: bool = False,
     ) -> Any:
-        """Return logits [B, A].
+        """Return the logits [B, A].
 
         Args:
-            x: Places of the pictures, float [P, M, D].
+            x: Feature maps of the images, M positions each, float [P, M, D].
             y: Tokens of the questions, float [U, T, E].
             y_mask: bool [U, T], False for padding.
-            picture: int [B], which picture each pair is about; None: pair i has row i of X.
-            question: int [B], which question each pair asks; None: pair i has row i of Y.
-            training: Whether units are hidden.
-            without: "dot" or "h": leave this term out, to see what the other one does.
+            image_index: int [B], the row of X of each pair; None: pair i has row i.
+            question_index: int [B], the row of Y of each pair; None: pair i has row i.
+            training: Whether dropout is on.
+            without: "dot" or "h": leave this term out, to see what the other one gives.
             return_terms: Return (f·g, h) instead of their sum, each [B, A]; a term that is off is zeros.
         """
-        if without not in (None, *TERMS):
-            raise UserError(f"without='{without}': there is no such term; {suggest(str(without), TERMS)}")
-        count = ops.shape(x if picture is None else picture)[0]
+        check_without(without)
+        count = ops.shape(x if image_index is None else image_index)[0]
         fg = h = ops.zeros((count, self.answers), self.compute_dtype)
         if self.dot and without != "dot":
-            fg = self._dot(x, y, y_mask, picture, question, training)  # f(X)·g(Y)
+            fg = self._dot(x, y, y_mask, image_index, question_index, training)  # f(X)·g(Y)
         if self.h is not None and self.h_answers is not None and without != "h":
-            found, _ = self.h(x, y, y_mask, picture, question)  # [B, M or T, H]
-            each = pooled(found, rows(y_mask, question) if self.h_hidden is not None else None)  # [B, H]
-            each = each if self.h_hidden is None else self.h_hidden(each)
-            h = self.h_answers(self.hide(each, training=training))  # h(X, Y), pooled
+            features, _ = self.h(x, y, y_mask, image_index, question_index)  # [B, M or T, H]
+            mean = pooled(features, rows(y_mask, question_index) if self.h_hidden is not None else None)  # [B, H]
+            mean = mean if self.h_hidden is None else self.h_hidden(mean)
+            h = self.h_answers(self.hide(mean, training=training))  # h(X, Y), its mean
         return (fg, h) if return_terms else fg + h
 
-    def looks(
-        self, x: Any, y: Any, y_mask: Any = None, picture: Any = None, question: Any = None, answer: Any = None
+    def attention_map(
+        self,
+        x: Any,
+        y: Any,
+        y_mask: Any = None,
+        image_index: Any = None,
+        question_index: Any = None,
+        answer: Any = None,
     ) -> Any:
-        """Return where each pair's answer comes from, float [B, M], at least 0 and of sum 1 (or all 0).
+        """Return the weight of each position in each pair's answer, float [B, M], at least 0 and of sum 1 (or all 0).
 
-        With cross-attention this is the attention, mean over heads and the question's tokens. Without, it is what
-        each place adds to K of the answer given, where it adds.
+        With cross-attention this is the attention, its mean over heads and the tokens of the question. Without it, it
+        is what each position adds to the logit of the given answer, where that is positive.
 
         Args:
             x: As for `call`; so the next four.
             y: See above.
             y_mask: See above.
-            picture: See above.
-            question: See above.
-            answer: int [B], the answers given; not needed with cross-attention.
+            image_index: See above.
+            question_index: See above.
+            answer: int [B], classes of the answers; not needed with cross-attention.
         """
         if self.h_name == "cross_attention":
-            _, attention = self.h(x, y, y_mask, picture, question)  # type: ignore[misc]
-            over = ops.mean(attention, axis=1)  # [B, T, M]
-            return pooled(over, rows(y_mask, question))
+            _, attention = self.h(x, y, y_mask, image_index, question_index)  # type: ignore[misc]
+            return pooled(ops.mean(attention, axis=1), rows(y_mask, question_index))  # [B, T, M] → [B, M]
         k = 0.0
         if self.f_projection is not None:
-            g = rows(self.g(y, y_mask), question)[:, None]  # [B, 1, dim]
-            k = ops.matmul(rows(self.f_projection(x), picture) * g, self.g_answers.kernel)  # type: ignore[union-attr]
+            g = rows(self.g(y, y_mask), question_index)[:, None]  # [B, 1, dim]
+            f = rows(self.f_projection(x), image_index)  # [B, M, dim]
+            k = ops.matmul(f * g, self.g_answers.kernel)  # type: ignore[union-attr]
         if self.h is not None and self.h_answers is not None:
-            k = k + self.h_answers(self.h(x, y, y_mask, picture, question)[0])  # [B, M, A]
-        adds = ops.relu(ops.take_along_axis(k, ops.reshape(answer, (-1, 1, 1)), axis=-1)[..., 0])
-        return adds / ops.maximum(ops.sum(adds, axis=-1, keepdims=True), 1e-9)
+            k = k + self.h_answers(self.h(x, y, y_mask, image_index, question_index)[0])  # [B, M, A]
+        positive = ops.relu(ops.take_along_axis(k, ops.reshape(answer, (-1, 1, 1)), axis=-1)[..., 0])
+        return positive / ops.maximum(ops.sum(positive, axis=-1, keepdims=True), 1e-9)
 
     def g(self, y: Any, y_mask: Any = None) -> Any:
         """Return G·relu(W·y) of questions [U, T, E], float [U, dim]; times P_a it is g_a(Y)."""
         assert self.g_hidden is not None and self.g_projection is not None  # `dot` is on
         return self.g_projection(self.g_hidden(pooled(y, y_mask)))
 
-    def _dot(self, x: Any, y: Any, y_mask: Any, picture: Any, question: Any, training: bool | None) -> Any:
+    def _dot(self, x: Any, y: Any, y_mask: Any, image_index: Any, question_index: Any, training: bool | None) -> Any:
         assert self.f_projection is not None and self.g_answers is not None
-        f = rows(pooled(self.f_projection(x)), picture)  # [B, dim]
-        return self.g_answers(self.hide(f * rows(self.g(y, y_mask), question), training=training))
+        f = rows(pooled(self.f_projection(x)), image_index)  # [B, dim]
+        return self.g_answers(self.hide(f * rows(self.g(y, y_mask), question_index), training=training))
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the layer."""
@@ -254,38 +273,6 @@ class VQAHead(keras.layers.Layer):
         return super().get_config() | {name: getattr(self, name) for name in names} | {"h": self.h_name}
 
 
-def rows(values: Any, at: Any) -> Any:
-    """Return rows [B, …] of values [N, …]; all of them where `at` is None, and None of None."""
-    return values if at is None or values is None else ops.take(values, at, axis=0)
-
-
-def terms_of(model: keras.Model) -> keras.Model:
-    """Return a saved model's terms: the same inputs → (f·g, h), each [B, A], whose sum are the logits."""
-    return _asking(model, lambda k, sides, _: k(*sides, return_terms=True), "terms")
-
-
-def looks_of(model: keras.Model) -> keras.Model:
-    """Return where a saved model's likeliest answers come from: the same inputs → float [B, M], M places by row."""
-    return _asking(model, lambda k, sides, answers: k.looks(*sides, answer=ops.argmax(answers, -1)), "looks")
-
-
-class _Ask(keras.layers.Layer):
-    """A question to K as a layer of [x, y, y_mask, probabilities], so that it can stand in a model; never saved."""
-
-    def __init__(self, knowledge: VQAHead, ask: Callable[..., Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.knowledge, self.ask = knowledge, ask
-        self.supports_masking = True  # the mask is one of its inputs
-
-    def compute_mask(self, given: Any, mask: Any = None) -> None:
-        """Return None: what was asked for has no mask."""
-
-    def call(self, given: Sequence[Any]) -> Any:
-        """Return what was asked for."""
-        *sides, probabilities = given
-        return self.ask(self.knowledge, sides, probabilities)
-
-
-def _asking(model: keras.Model, ask: Callable[..., Any], name: str) -> keras.Model:
-    layer = model.get_layer("K")
-    return keras.Model(model.input, _Ask(layer, ask, name=name)([*layer.input, model.output]), name=name)
+def rows(values: Any, index: Any) -> Any:
+    """Return rows [B, …] of values [N, …]; all of them where `index` is None, and None of None."""
+    return values if index is None or values is None else ops.take(values, index, axis=0)

@@ -1,4 +1,4 @@
-"""What a captioner is asked: captions by beam search, the likelihood of given ones, and where each word looks."""
+"""Captions by beam search, the likelihood of given captions, and the attention maps of their words."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,163 +8,173 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.errors import UserError
-from tfxfer.generate import Search, beam_search
-from tfxfer.models.decoder import blocks_of, stepper
+from tfxfer.generate import GenerationConfig, beam_search
+from tfxfer.models.decoder import decoder_blocks, incremental_decoder
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.transfer.knowledge.caption_model import image_word_logits_of
 from tfxfer.transfer.knowledge.image_word_logits import add_image_word_logits
 
-BATCH = 100  # pictures at a time at most: hundreds, as validation and test mostly are, leave no row over
+BATCH = 100  # images at a time at most: validation and test sets of hundreds leave no remainder
 
 
 class Captions(NamedTuple):
-    """What beam search found for N pictures, the best R captions each.
+    """The best R captions of each of N images.
 
     Attributes:
         texts: Captions [N][R].
-        scores: float [N, R]: mean log-probability a token, as the length penalty has it.
-        tokens: int32 [N, R, L].
+        scores: float [N, R]: log-probability divided by the length penalty, in nats a token.
+        token_ids: int32 [N, R, L].
     """
 
     texts: list[list[str]]
     scores: np.ndarray
-    tokens: np.ndarray
+    token_ids: np.ndarray
 
 
 class CaptionGenerator:
-    """A trained reader and its vocabulary.
+    """A caption model and its tokenizer.
 
     Args:
-        reader: A model of `caption_model`.
-        words: The decoder's vocabulary.
+        network: A model of `caption_model`.
+        tokenizer: Of the decoder.
     """
 
-    def __init__(self, reader: keras.Model, words: WordPieceTokenizer) -> None:
-        self.reader, self.words = reader, words
-        self.decoder, self.memory = reader.get_layer("causal_decoder"), reader.get_layer("memory")
-        self.evidence = image_word_logits_of(reader)
-        self._searches: dict[Search, Callable[[Any], Any]] = {}
-        self._gains: Callable[..., Any] | None = None
-        self._parts: Callable[..., Any] | None = None
+    def __init__(self, network: keras.Model, tokenizer: WordPieceTokenizer) -> None:
+        self.network, self.tokenizer = network, tokenizer
+        self.decoder, self.memory = network.get_layer("causal_decoder"), network.get_layer("memory")
+        self.image_word_logits = image_word_logits_of(network)
+        self._searches: dict[GenerationConfig, Callable[[Any], Any]] = {}
+        self._likelihood: Callable[..., Any] | None = None
+        self._terms: Callable[..., Any] | None = None
 
-    def tell(
-        self, grids: np.ndarray, *, num_beams: int = 4, max_length: int = 50, num_return: int = 1, **options: Any
+    def generate(
+        self,
+        maps: np.ndarray,
+        *,
+        num_beams: int = 4,
+        max_length: int = 50,
+        num_return_sequences: int = 1,
+        **options: Any,
     ) -> Captions:
-        """Return captions of grids [N, h, w, E] by beam search.
+        """Return captions of feature maps [N, h, w, E] by beam search.
 
         Args:
-            grids: The encoder's maps.
+            maps: The encoder's feature maps.
             num_beams: Hypotheses kept at each step.
             max_length: Longest caption in tokens, [CLS] and [SEP] among them.
-            num_return: Captions a picture, the best first.
-            options: Further settings of `tfxfer.generate.Search`, such as length_penalty and no_repeat_ngram.
+            num_return_sequences: Captions an image, the best first.
+            options: Further settings of `tfxfer.generate.GenerationConfig`, such as length_penalty and no_repeat_ngram_size.
 
         Raises:
-            UserError: The search cannot be, or a picture's logits are no numbers.
+            UserError: The search's settings do not fit, or an image's logits are not finite.
         """
-        words = self.words
-        search = Search(
-            words.start_id,
-            words.end_id,
-            words.pad_id,
+        tokenizer = self.tokenizer
+        search = GenerationConfig(
+            tokenizer.start_id,
+            tokenizer.end_id,
+            tokenizer.pad_id,
             num_beams=num_beams,
             max_length=max_length,
-            num_return=num_return,
+            num_return_sequences=num_return_sequences,
             **options,
         )
-        found = [self._search(search)(batch) for batch in _padded(grids)]
-        tokens = np.concatenate([one.tokens.numpy() for one in found] or [np.zeros((0, num_return, max_length), int)])
-        scores = np.concatenate([one.scores.numpy() for one in found] or [np.zeros((0, num_return))])
-        tokens, scores = tokens[: len(grids)], scores[: len(grids)]
+        found = [self._search(search)(batch) for batch in _padded(maps)]
+        tokens = np.concatenate(
+            [one.tokens.numpy() for one in found] or [np.zeros((0, num_return_sequences, max_length), int)]
+        )
+        scores = np.concatenate([one.scores.numpy() for one in found] or [np.zeros((0, num_return_sequences))])
+        tokens, scores = tokens[: len(maps)], scores[: len(maps)]
         lost = np.flatnonzero(np.isnan(scores).any(1))
         if len(lost):
             raise UserError(
-                f"picture {lost[0]} has no caption, and {len(lost) - 1} others: their logits are NaN or infinite; is "
-                "the picture's map finite, and did the training end well?"
+                f"image {lost[0]} has no caption, and {len(lost) - 1} others: their logits are NaN or infinite; is "
+                "the feature map finite, and did the training end well?"
             )
-        return Captions([words.decode(row) for row in tokens], scores, tokens)
+        return Captions([tokenizer.decode(row) for row in tokens], scores, tokens)
 
-    def log_likelihood(self, grids: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def log_likelihood(self, maps: np.ndarray, token_ids: np.ndarray) -> np.ndarray:
         """Return float [N]: mean log-probability of a caption's tokens, in nats a token, its end among them.
 
         Args:
-            grids: [N, h, w, E].
-            numbers: Token numbers of the captions, int32 [N, T].
+            maps: [N, h, w, E].
+            token_ids: Token ids of the captions, int32 [N, T].
         """
-        if self._gains is None:
-            self._gains = tf.function(self._tokens_gains, jit_compile=True)
-        return _by_batches(self._gains, grids, numbers)
+        if self._likelihood is None:
+            self._likelihood = tf.function(self._log_likelihoods, jit_compile=True)
+        return _by_batches(self._likelihood, maps, token_ids)
 
-    def terms(self, grids: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def terms(self, maps: np.ndarray, token_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (f·g, h), float32 [N, T − 1]: the parts of each token's logit from the second on; 0 for padding.
 
         Args:
-            grids: [N, h, w, E].
-            numbers: Token numbers of the captions, int32 [N, T].
+            maps: [N, h, w, E].
+            token_ids: Token ids of the captions, int32 [N, T].
         """
-        if self._parts is None:
-            self._parts = tf.function(self._tokens_parts, jit_compile=True)
-        both = _by_batches(self._parts, grids, numbers)  # [N, 2, T − 1]
+        if self._terms is None:
+            self._terms = tf.function(self._token_terms, jit_compile=True)
+        both = _by_batches(self._terms, maps, token_ids)  # [N, 2, T − 1]
         return both[:, 0], both[:, 1]
 
-    def looks(self, grid: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Return where each token of one caption was looking when it was chosen: attention [T − 1, h, w], sums of 1.
+    def attention_maps(self, feature_map: np.ndarray, token_ids: np.ndarray) -> np.ndarray:
+        """Return the cross-attention of each token of one caption when it was chosen, float [T − 1, h, w], each of sum 1.
 
         The mean over heads and blocks of cross-attention. Not for prefixes, which have none.
 
         Args:
-            grid: [h, w, E].
-            numbers: int32 [T].
+            feature_map: [h, w, E].
+            token_ids: int32 [T].
         """
-        shape, ids = grid.shape[:2], tf.constant(numbers[None, :-1])
-        memory = self.memory(tf.constant(grid[None]))
-        seen: list[Any] = []
+        shape, ids = feature_map.shape[:2], tf.constant(token_ids[None, :-1])
+        memory = self.memory(tf.constant(feature_map[None]))
+        attention: list[Any] = []
         x = _embedded(self.decoder, ids)
-        for block in blocks_of(self.decoder):
+        for block in decoder_blocks(self.decoder):
             found = _attended(block, x, memory)
-            seen.append(found)
+            attention.append(found)
             x = block(x, memory, training=False)
-        return np.mean(np.stack(seen), axis=(0, 1)).reshape(len(numbers) - 1, *shape)
+        return np.mean(np.stack(attention), axis=(0, 1)).reshape(len(token_ids) - 1, *shape)
 
-    def _there(self, numbers: Any) -> Any:
-        # Padding is what stands behind the last word; an untrained decoder may write a [PAD] among its words
-        return tf.cast(tf.cumsum(tf.cast(numbers != self.words.pad_id, tf.int32), 1, reverse=True) > 0, tf.int32)
+    def _present(self, token_ids: Any) -> Any:
+        # Padding stands after the last word; an untrained decoder may write a [PAD] among its words
+        return tf.cast(tf.cumsum(tf.cast(token_ids != self.tokenizer.pad_id, tf.int32), 1, reverse=True) > 0, tf.int32)
 
-    def _tokens_parts(self, grids: Any, numbers: Any) -> Any:
-        there = self._there(numbers)
-        words = {"token_ids": numbers, "padding_mask": there}
-        h = self.decoder({**words, "memory": self.memory(grids)}, training=False)  # [B, T, V]
-        fg = tf.zeros_like(h[:, :1]) if self.evidence is None else self.evidence(grids)  # [B, 1, V]
+    def _token_terms(self, maps: Any, token_ids: Any) -> Any:
+        present = self._present(token_ids)
+        words = {"token_ids": token_ids, "padding_mask": present}
+        h = self.decoder({**words, "memory": self.memory(maps)}, training=False)  # [B, T, V]
+        fg = tf.zeros_like(h[:, :1]) if self.image_word_logits is None else self.image_word_logits(maps)  # [B, 1, V]
         own = [
-            tf.gather(term, numbers[:, 1:], axis=2, batch_dims=2)
-            for term in (tf.repeat(fg, numbers.shape[1] - 1, axis=1), h[:, :-1])
+            tf.gather(term, token_ids[:, 1:], axis=2, batch_dims=2)
+            for term in (tf.repeat(fg, token_ids.shape[1] - 1, axis=1), h[:, :-1])
         ]
-        return tf.stack(own, 1) * tf.cast(there[:, None, 1:], tf.float32)  # [B, 2, T − 1]
+        return tf.stack(own, 1) * tf.cast(present[:, None, 1:], tf.float32)  # [B, 2, T − 1]
 
-    def _tokens_gains(self, grids: Any, numbers: Any) -> Any:
-        there = self._there(numbers)
-        logits = self.reader({"grid": grids, "token_ids": numbers, "padding_mask": there}, training=False)
-        gains = -tf.nn.sparse_softmax_cross_entropy_with_logits(numbers[:, 1:], logits[:, :-1])
-        weights = tf.cast(there[:, 1:], tf.float32)
+    def _log_likelihoods(self, maps: Any, token_ids: Any) -> Any:
+        present = self._present(token_ids)
+        logits = self.network({"feature_map": maps, "token_ids": token_ids, "padding_mask": present}, training=False)
+        gains = -tf.nn.sparse_softmax_cross_entropy_with_logits(token_ids[:, 1:], logits[:, :-1])
+        weights = tf.cast(present[:, 1:], tf.float32)
         return tf.reduce_sum(gains * weights, 1) / tf.maximum(1.0, tf.reduce_sum(weights, 1))
 
-    def _search(self, search: Search) -> Callable[[Any], Any]:
+    def _search(self, search: GenerationConfig) -> Callable[[Any], Any]:
         if search not in self._searches:
 
             @tf.function(autograph=False, jit_compile=True)  # without autograph an error keeps its own words
-            def found(grids: Any) -> Any:
-                memory = self.memory(grids)
-                step, cache, seen = stepper(self.decoder, memory, search.num_beams, search.max_length)
-                if self.evidence is not None:
-                    step, seen = add_image_word_logits(step, seen, self.evidence(grids))
-                return beam_search(step, cache, grids.shape[0], search, in_place=True, words_first=True, seen=seen)
+            def found(maps: Any) -> Any:
+                memory = self.memory(maps)
+                step, cache, context = incremental_decoder(self.decoder, memory, search.num_beams, search.max_length)
+                if self.image_word_logits is not None:
+                    step, context = add_image_word_logits(step, context, self.image_word_logits(maps))
+                return beam_search(
+                    step, cache, maps.shape[0], search, in_place=True, vocabulary_first=True, context=context
+                )
 
             self._searches[search] = found
         return self._searches[search]
 
 
 def _by_batches(of: Callable[..., Any], *rows: np.ndarray) -> np.ndarray:
-    """Return what a compiled function makes of rows, batch by batch."""
+    """Return a compiled function's results for rows, batch by batch."""
     found = [of(*batch).numpy() for batch in zip(*map(_padded, rows))]
     return np.concatenate(found)[: len(rows[0])]
 
@@ -172,7 +182,7 @@ def _by_batches(of: Callable[..., Any], *rows: np.ndarray) -> np.ndarray:
 def _padded(rows: np.ndarray) -> list[Any]:
     """Return batches of one size, the last filled up with its first row, so that one graph serves all.
 
-    Few rows make a batch of the next power of 2: one picture does not pay for a hundred, and the graphs stay few.
+    Few rows make a batch of the next power of 2: one image does not pay for a hundred, and the graphs stay few.
     """
     size = min(BATCH, 1 << max(0, len(rows) - 1).bit_length())
     batches = []

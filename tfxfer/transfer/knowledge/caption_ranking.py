@@ -1,9 +1,9 @@
-"""Rank what a decoder proposes by both terms of K: h(X, Y) + λ · f(X)·g(Y).
+"""Rank the candidates of a decoder by both terms of K: h(X, Y) + λ · f(X)·g(Y).
 
-    h      log p(caption | picture) a token, by which beam search has found the candidates           [N, R]
-    f·g    the cosine of the picture and of the caption as a whole, by `RidgeCaptionScorer`                  [N, R]
+    h      log p(caption | picture) a token, the score of beam search           [N, R]
+    f·g    the cosine of image and caption, by `RidgeCaptionScorer`                  [N, R]
 
-A decoder may write what is likely in its language and not on the picture. f·g knows no language that could tempt it.
+A decoder may prefer captions that are likely as language and wrong for the image. f·g has no language model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,33 +15,32 @@ from sklearn.preprocessing import normalize
 from tfxfer.errors import UserError
 from tfxfer.models.standardize import mean_and_deviation
 
-WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)  # λ that validation chooses from; 0 leaves the beams' own order
+WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)  # λ that validation chooses from; 0 keeps the order of beam search
 
 
 class RidgeCaptionScorer:
-    """f·g without a network: g is ridge regression from a caption's words to its picture's features.
+    """f·g without a network: g is ridge regression from a caption's words to its image's features.
 
-    f(X) are the picture's features, standardised, at length 1. g(Y) is what the words and pairs of words of Y (TF-IDF)
-    predict of them, at length 1. It is fitted in closed form, so it costs a second where two towers cost minutes.
-    `KnowledgeMatrix` is not used: g is no network, and a picture is compared with its own candidates alone.
+    f(X) are the image's features, standardised, at length 1. g(Y) is what the words and word pairs of Y (TF-IDF) predict
+    of them, at length 1. It is fitted in closed form, in a second, where two towers take minutes.
 
     Args:
-        strength: Of the ridge's L2 penalty.
+        strength: Weight of the L2 penalty.
     """
 
     def __init__(self, strength: float = 0.1) -> None:
         self.strength = strength
 
-    def fit(self, features: np.ndarray, captions: Sequence[Sequence[str]]) -> "CaptionMap":
-        """Fit g on N pictures' features [N, D] and their captions, all of a picture's.
+    def fit(self, features: np.ndarray, captions: Sequence[Sequence[str]]) -> "RidgeCaptionScorer":
+        """Fit g on N images' features [N, D] and all their captions.
 
         Raises:
-            UserError: There is no picture, or no caption has a word.
+            UserError: There is no image, or no caption has a word.
         """
         from sklearn.kernel_ridge import KernelRidge
 
         if not len(features) or not any(text.split() for each in captions for text in each):
-            raise UserError("there are no pictures with captions to learn f·g from")
+            raise UserError("there are no images with captions to fit f·g on")
         self.mean, self.deviation = mean_and_deviation(features)
         self.words = _word_pairs()
         rows = np.repeat(np.arange(len(captions)), [len(each) for each in captions])
@@ -59,7 +58,7 @@ class RidgeCaptionScorer:
         return normalize(self.words.transform(captions) @ self.weights)
 
     def terms(self, features: np.ndarray, candidates: Sequence[Sequence[str]]) -> np.ndarray:
-        """Return f(X)·g(Y), float [N, R], of each picture and its own R candidates."""
+        """Return f(X)·g(Y), float [N, R], of each image and its own R candidates."""
         flat = self.g([text for row in candidates for text in row])
         return np.einsum("nd,nrd->nr", self.f(features), flat.reshape(len(candidates), -1, flat.shape[1]))
 
@@ -70,7 +69,7 @@ class RidgeCaptionScorer:
         return {"known": np.array(known, dtype=np.str_), "idf": self.words.idf_, **numbers}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, np.ndarray]) -> "CaptionMap":
+    def from_state(cls, state: Mapping[str, np.ndarray]) -> "RidgeCaptionScorer":
         """Return the map that `state` was taken of."""
         made = cls()
         made.words = _word_pairs({str(gram): i for i, gram in enumerate(state["known"])})
@@ -86,17 +85,17 @@ def rerank(h: np.ndarray, fg: np.ndarray, weight: float) -> np.ndarray:
     [1]
     """
     if np.shape(h) != np.shape(fg):
-        raise UserError(f"h is {list(np.shape(h))} and f·g {list(np.shape(fg))}; both must be [pictures, candidates]")
+        raise UserError(f"h is {list(np.shape(h))} and f·g {list(np.shape(fg))}; both must be [images, candidates]")
     return np.argmax(np.asarray(h) + weight * np.asarray(fg), axis=1)
 
 
 def choose_weight(h: np.ndarray, fg: np.ndarray, worth: np.ndarray, weights: Sequence[float] = WEIGHTS) -> float:
-    """Return the λ whose choices are worth most on average, the smallest among equals.
+    """Return the λ whose choices have the greatest mean worth, the smallest among equals.
 
     Args:
         h: float [N, R].
         fg: float [N, R].
-        worth: What each candidate is worth, such as its CIDEr-D, float [N, R].
+        worth: A score of each candidate, such as its CIDEr-D, float [N, R].
         weights: The λ to choose from.
 
     >>> h, fg = np.array([[-1.0, -1.2]]), np.array([[0.2, 0.5]])

@@ -1,12 +1,12 @@
-"""Teaching a captioner by teacher forcing, so that it looks and does not only speak.
+"""Training a captioner by teacher forcing: examples, batches, the loss, and discriminative learning rates.
 
-A decoder that knows the language finds the next word without the picture, and training rewards it for that at once.
-What is said to help: let only the new weights train at first (the decoder is frozen and cannot adapt to its own
-image_ablation), at a rate of their own; hide words of the caption so far, which the picture must then give. All of it is
-here to be tried. What helped when we measured it is the term f·g beside h (`evidence`; benchmarks/looking.md).
+A pretrained decoder predicts the next word well without the image, so it can learn to ignore it. Remedies from the
+literature are here to be tried: train only the new weights at first, at a learning rate of their own, and hide words of
+the caption so far, so that the image has to supply them. Measured here, the term f·g beside h helped
+(`image_word_logits`; benchmarks/looking.md).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,52 +19,63 @@ from tfxfer.streams import prompt, shuffled
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """Pictures with their captions, as a reader takes them.
+class CaptionExamples:
+    """Images with their captions, as a caption model takes them.
 
     Attributes:
-        grids: float32 [N, h, w, E].
-        numbers: Token numbers of the captions, int32 [M, T].
-        picture: int [M]: which picture each caption belongs to; a picture may have several.
+        images: Feature maps float32 [N, h, w, E]; images [N, H, W, C] where the encoder trains too.
+        token_ids: Token ids of the captions, int32 [M, T].
+        image_index: int [M]: which image each caption belongs to; an image may have several.
     """
 
-    grids: np.ndarray
-    numbers: np.ndarray
-    picture: np.ndarray
+    images: np.ndarray
+    token_ids: np.ndarray
+    image_index: np.ndarray
 
     @classmethod
-    def of(cls, grids: np.ndarray, captions: Sequence[Sequence[str]], words: WordPieceTokenizer, length: int) -> "Lessons":
-        """Return lessons from N grids and N lists of captions."""
-        picture = np.repeat(np.arange(len(captions)), [len(each) for each in captions])
-        numbers, _ = words.encode([text for each in captions for text in each], length)
-        return cls(grids, numbers, picture)
+    def of(
+        cls, images: np.ndarray, captions: Sequence[Sequence[str]], tokenizer: WordPieceTokenizer, length: int
+    ) -> "CaptionExamples":
+        """Return the examples of N images (or maps) and N lists of captions."""
+        image_index = np.repeat(np.arange(len(captions)), [len(each) for each in captions])
+        token_ids, _ = tokenizer.encode([text for each in captions for text in each], length)
+        return cls(images, token_ids, image_index)
 
 
 @keras.saving.register_keras_serializable("tfxfer")
 class DiscriminativeAdam(keras.optimizers.Adam):
-    """Adam with a rate of its own for the weights that a language model brought: `learning_rate` times `carried`.
+    """Adam with discriminative learning rates: pretrained weights learn at a fraction of the rate of new ones.
+
+    After Howard and Ruder 2018, with two groups: new weights, and those of the language model.
 
     Args:
-        new: Paths of the weights that learn at the whole rate.
-        shares: Path -> share of the rate, for weights that are neither new nor the language model's.
+        new: Paths of the weights that learn at the full rate.
+        scales: Path -> fraction of the rate, for weights that are neither new nor the language model's.
+
+    Attributes:
+        pretrained_scale: Fraction of the rate at which all other weights learn; 0 freezes them.
     """
 
     def __init__(
-        self, *args: Any, new: Sequence[str] = (), shares: Mapping[str, float] | None = None, **kwargs: Any
+        self, *args: Any, new: Sequence[str] = (), scales: Mapping[str, float] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.new, self.shares = frozenset(new), dict(shares or {})
-        self.carried = self.add_variable((), initializer="ones", name="carried")
+        self.new, self.scales = frozenset(new), dict(scales or {})
+        self.pretrained_scale = self.add_variable((), initializer="ones", name="pretrained_scale")
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Change one variable."""
+        """Update one variable."""
         path = self._trainable_variables[self._get_variable_index(variable)].path
-        share = 1.0 if path in self.new else keras.ops.cast(self.shares.get(path, self.carried), learning_rate.dtype)
-        super().update_step(gradient, variable, learning_rate * share)
+        scale = (
+            1.0
+            if path in self.new
+            else keras.ops.cast(self.scales.get(path, self.pretrained_scale), learning_rate.dtype)
+        )
+        super().update_step(gradient, variable, learning_rate * scale)
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the optimizer."""
-        return super().get_config() | {"new": sorted(self.new), "shares": self.shares}
+        return super().get_config() | {"new": sorted(self.new), "scales": self.scales}
 
 
 @keras.saving.register_keras_serializable("tfxfer")
@@ -91,67 +102,59 @@ class SmoothedCrossEntropy(keras.losses.Loss):
         return {"smoothing": self.smoothing}
 
 
-def batches(
-    lessons: Lessons, words: WordPieceTokenizer, size: int, *, seed: int, word_dropout: float = 0.0, updates: int | None = None
+def caption_batches(
+    examples: CaptionExamples,
+    tokenizer: WordPieceTokenizer,
+    batch_size: int,
+    *,
+    seed: int,
+    word_dropout: float = 0.0,
+    steps: int | None = None,
+    name: str = "feature_map",
 ) -> tf.data.Dataset:
     """Return batches of (inputs, next tokens, weights) for `fit`, the same for the same seed.
 
     Args:
-        lessons: What is to be learned.
-        words: The vocabulary.
-        size: Captions a batch.
+        examples: What is learned.
+        tokenizer: Of the decoder.
+        batch_size: Captions a batch.
         seed: Seed of the order and of the hidden words.
-        word_dropout: Share of the caption's tokens that the decoder reads as [MASK].
-        updates: Number of batches of exactly `size`, in new orders again and again; None: one pass without hiding.
+        word_dropout: Fraction of the caption's tokens that the decoder gets as [MASK].
+        steps: Number of batches of exactly `batch_size`, in new orders again and again; None: one pass, nothing hidden.
+        name: The model's image input: "feature_map", or "image" where the encoder trains too.
     """
-    grids, count = tf.constant(lessons.grids), len(lessons.numbers)
-    rows = tf.data.Dataset.from_tensor_slices((lessons.picture.astype(np.int64), lessons.numbers))
-    if updates is not None:
+    images, count = tf.constant(examples.images), len(examples.token_ids)
+    rows = tf.data.Dataset.from_tensor_slices((examples.image_index.astype(np.int64), examples.token_ids))
+    if steps is not None:
         rows = shuffled(rows, count, seed).repeat()
-    rows = rows.batch(min(size, count) if updates is not None else size, drop_remainder=updates is not None)
+    rows = rows.batch(min(batch_size, count) if steps is not None else batch_size, drop_remainder=steps is not None)
 
     def inputs(place: Any, batch: Any) -> tuple[dict[str, Any], Any, Any]:
-        picture, numbers = batch
-        there = tf.cast(numbers != words.pad_id, tf.int32)
-        read = numbers
-        if updates is not None and word_dropout:
-            luck = tf.random.stateless_uniform(tf.shape(numbers), tf.stack([seed, tf.cast(place, tf.int32)]))
-            usual = (numbers != words.pad_id) & (numbers != words.start_id) & (numbers != words.end_id)
-            read = tf.where(usual & (luck < word_dropout), words.mask_id, numbers)
-        given = {"grid": tf.gather(grids, picture), "token_ids": read[:, :-1], "padding_mask": there[:, :-1]}
-        return given, numbers[:, 1:], tf.cast(there[:, 1:], tf.float32)
+        image_index, token_ids = batch
+        present = tf.cast(token_ids != tokenizer.pad_id, tf.int32)
+        given = token_ids
+        if steps is not None and word_dropout:
+            drawn = tf.random.stateless_uniform(tf.shape(token_ids), tf.stack([seed, tf.cast(place, tf.int32)]))
+            special = (tokenizer.pad_id, tokenizer.start_id, tokenizer.end_id)
+            usual = tf.reduce_all([token_ids != one for one in special], 0)
+            given = tf.where(usual & (drawn < word_dropout), tokenizer.mask_id, token_ids)
+        sides = {name: tf.gather(images, image_index), "token_ids": given[:, :-1], "padding_mask": present[:, :-1]}
+        return sides, token_ids[:, 1:], tf.cast(present[:, 1:], tf.float32)
 
     found = rows.enumerate().map(inputs, num_parallel_calls=tf.data.AUTOTUNE)
-    return prompt((found.take(updates) if updates is not None else found).prefetch(tf.data.AUTOTUNE))
+    return prompt((found.take(steps) if steps is not None else found).prefetch(tf.data.AUTOTUNE))
 
 
-def compiled(
-    reader: keras.Model,
+def compile_caption_model(
+    model: keras.Model,
     new: Sequence[str],
     *,
     smoothing: float,
     jit: bool = True,
-    shares: Mapping[str, float] | None = None,
+    scales: Mapping[str, float] | None = None,
 ) -> DiscriminativeAdam:
-    """Compile a reader for teaching; return its optimizer, whose `carried` says how much the rest learns."""
-    optimizer = DiscriminativeAdam(global_clipnorm=1.0, new=new, shares=shares)
-    reader.compile(optimizer, SmoothedCrossEntropy(smoothing), jit_compile=jit)
-    optimizer.build(reader.trainable_variables)
+    """Compile a caption model; return its optimizer, whose `pretrained_scale` slows the language model's weights."""
+    optimizer = DiscriminativeAdam(global_clipnorm=1.0, new=new, scales=scales)
+    model.compile(optimizer, SmoothedCrossEntropy(smoothing), jit_compile=jit)
+    optimizer.build(model.trainable_variables)
     return optimizer
-
-
-def slower(optimizer: DiscriminativeAdam, carried: float, frozen: int, rate: Callable[[int], float]) -> Callable[[int], float]:
-    """Return a schedule step -> learning rate that also says what the carried weights get of it.
-
-    Args:
-        optimizer: The reader's.
-        carried: Their share of the rate.
-        frozen: Steps at the start in which they get nothing.
-        rate: The schedule of the new weights.
-    """
-
-    def scheduled(step: int) -> float:
-        optimizer.carried.assign(0.0 if step < frozen else carried)
-        return rate(step)
-
-    return scheduled

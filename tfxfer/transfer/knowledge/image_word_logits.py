@@ -1,11 +1,11 @@
-"""What a picture as a whole says for each word: the term f(X)·g(y) inside a decoder, beside h.
+"""A logit for each word from the image as a whole: the term f(X)·g(y) inside a decoder, beside h.
 
-    f(X)   the mean of the picture's map, through one linear map                    [B, E] → [B, D]
+    f(X)   the mean of the image's feature map, through one linear map                    [B, E] → [B, D]
     g(y)   the word embedding that the language model came with; it does not train            [V, D]
-    K      logits = f(X)·g(y) + h(X, y so far, y), the same evidence at every place of the caption
+    K      logits = f(X)·g(y) + h(X, y so far, y), f·g is the same at every position of the caption
 
-Cross-attention has to learn what to look for, step by step, and until then a decoder speaks well and does not look. f
-alone is a convex problem: the log-linear model of a caption's words as a bag, with g given. `fit` solves it in seconds,
+Cross-attention learns slowly, and until then a decoder writes fluent captions that ignore the image. f alone is a convex
+problem: the log-linear model of a caption's words as a bag, with g given. `fit_image_word_logits` solves it in seconds,
 and training goes on from there.
 """
 
@@ -25,10 +25,10 @@ ITERATIONS = 30
 
 @keras.saving.register_keras_serializable("tfxfer")
 class ImageWordLogits(keras.layers.Layer):
-    """Turn maps [B, h, w, E] into f(X)·g(y) for every word, [B, 1, V]. At first f is zero and says nothing.
+    """Turn maps [B, h, w, E] into f(X)·g(y) for every word, [B, 1, V]. f starts at zero.
 
-    `KnowledgeMatrix` is not used: it pairs two batches of examples and learns g, here g is a table of all words, kept
-    as a weight that does not train, and what is wanted is a logit for each word and no cosine of pairs.
+    g is a table of all words, kept as a weight that does not train; see docs/knowledge.md for the relation to
+    `KnowledgeMatrix`.
 
     Args:
         vocabulary_size: Words V.
@@ -44,9 +44,9 @@ class ImageWordLogits(keras.layers.Layer):
         self.f = self.add_weight(name="f", shape=(shape[-1], self.dim), initializer="zeros")
         self.g = self.add_weight(name="g", shape=(self.vocabulary_size, self.dim), trainable=False)
 
-    def call(self, grid: Any) -> Any:
-        """Return the evidence of a picture for each word."""
-        mean = keras.ops.mean(grid, (1, 2))
+    def call(self, maps: Any) -> Any:
+        """Return f(X)·g(y) of each image and word."""
+        mean = keras.ops.mean(maps, (1, 2))
         return keras.ops.matmul(keras.ops.matmul(mean, self.f), keras.ops.transpose(self.g))[:, None]
 
     def get_config(self) -> dict[str, Any]:
@@ -54,26 +54,26 @@ class ImageWordLogits(keras.layers.Layer):
         return super().get_config() | {"vocabulary_size": self.vocabulary_size, "dim": self.dim}
 
 
-def fit(g: np.ndarray, means: np.ndarray, bags: Any, strength: float = STRENGTH) -> np.ndarray:
-    """Return f, float32 [E, D], that makes each picture's words likely: softmax(b + f(X)·g), by L-BFGS.
+def fit_image_word_logits(g: np.ndarray, means: np.ndarray, bags: Any, strength: float = STRENGTH) -> np.ndarray:
+    """Return f, float32 [E, D], that makes the words of each image's captions likely: softmax(b + f(X)·g), by L-BFGS.
 
-    Captions are worked through in blocks, so that what is dense of [N, V] at a time stays some tens of MiB.
+    Captions are processed in blocks, so that what is dense of [N, V] at a time stays some tens of MiB.
 
     Args:
         g: Word embeddings [V, D].
-        means: Mean features of N captions' pictures [N, E].
-        bags: How often each caption has each word, [N, V], sparse or dense.
+        means: Mean features of N captions' images [N, E].
+        bags: How often each word occurs in each caption, [N, V], sparse or dense.
         strength: Of the penalty |f|², against the nats of all words together.
 
     Raises:
-        UserError: There is no word to learn from, or a feature is no number.
+        UserError: There is no word to learn from, or a feature is not finite.
     """
     from scipy.optimize import minimize
     from scipy.sparse import csr_array
 
     bags = csr_array(bags)
     if not bags.sum() or not np.isfinite(means).all():
-        why = "a feature is no number" if bags.sum() else "no caption has a word"
+        why = "a feature is not finite" if bags.sum() else "no caption has a word"
         raise UserError(f"f·g cannot be learned: {why}")
     rows = max(1, ELEMENTS // bags.shape[1])
     blocks = [slice(start, start + rows) for start in range(0, len(means), rows)]
@@ -105,24 +105,24 @@ def _loss_and_slope(f: Any, x: Any, bags: Any, words: Any, counts: Any, total: A
     return loss, tape.gradient(loss, f)
 
 
-def bags_of_words(numbers: np.ndarray, vocabulary_size: int, ignore: Sequence[int]) -> Any:
-    """Return how often each row of token numbers [N, T] has each word, sparse float32 [N, V], some left out.
+def bags_of_words(token_ids: np.ndarray, vocabulary_size: int, ignore: Sequence[int]) -> Any:
+    """Return how often each word occurs in each row of token ids [N, T], sparse float32 [N, V], some left out.
 
     >>> bags_of_words(np.array([[1, 3, 3, 2]]), 4, ignore=(1, 2)).toarray().tolist()
     [[0.0, 0.0, 0.0, 2.0]]
     """
     from scipy.sparse import csr_array
 
-    kept = ~np.isin(numbers, ignore)
+    kept = ~np.isin(token_ids, ignore)
     ones = np.ones(int(kept.sum()), np.float32)
-    return csr_array((ones, (np.nonzero(kept)[0], numbers[kept])), shape=(len(numbers), vocabulary_size))
+    return csr_array((ones, (np.nonzero(kept)[0], token_ids[kept])), shape=(len(token_ids), vocabulary_size))
 
 
-def add_image_word_logits(step: Callable[..., Any], seen: Any, fg: Any) -> tuple[Callable[..., Any], Any]:
-    """Return a decoder's step whose logits [V, B, K] are h plus f·g [B, 1, V], and what it then calls `seen`."""
+def add_image_word_logits(step: Callable[..., Any], context: Any, fg: Any) -> tuple[Callable[..., Any], Any]:
+    """Return a decoder's step whose logits [V, B, K] are h plus f·g [B, 1, V], and the context that it then takes."""
 
-    def both(tokens: Any, position: Any, cache: Any, seen: Any, places: Any = None) -> tuple[Any, Any]:
-        logits, cache = step(tokens, position, cache, seen[0], places)
-        return logits + tf.transpose(seen[1], [2, 0, 1]), cache
+    def both(tokens: Any, position: Any, cache: Any, context: Any, beam_indices: Any = None) -> tuple[Any, Any]:
+        logits, cache = step(tokens, position, cache, context[0], beam_indices)
+        return logits + tf.transpose(context[1], [2, 0, 1]), cache
 
-    return both, (seen, fg)
+    return both, (context, fg)

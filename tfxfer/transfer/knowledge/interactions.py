@@ -1,7 +1,7 @@
-"""h(X, Y): what only shows when the two sides of a pair are looked at together.
+"""h(X, Y): the term of K that is computed from both sides of a pair together.
 
-A pair costs memory for its hidden units, so many columns are worked through in blocks; in training a block's hidden
-units are computed again for the gradient instead of being kept.
+The hidden units of all pairs together may not fit in memory, so the columns of K are computed in blocks. In training,
+the hidden units of a block are computed again for the gradient instead of being kept (rematerialisation).
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from keras import ops
 
 from tfxfer.errors import UserError
 
-ELEMENTS = 2**23  # hidden numbers of one block, 32 MiB in float32
+ELEMENTS = 2**23  # hidden values of one block, 32 MiB in float32
 
 
 def pooled(features: Any, mask: Any = None) -> Any:
@@ -32,7 +32,7 @@ def in_blocks(pair: Callable[..., Any], x: tuple[Any, ...], y: tuple[Any, ...], 
         pair: Function (x, y) -> [B, c] of all of X and c rows of Y, of these arguments alone.
         x: Tensors [B, …].
         y: Tensors [C, …].
-        elements: Numbers that `pair` makes on the way for one row of Y.
+        elements: Hidden values that `pair` needs for one row of Y.
     """
     count, rows = ops.shape(y[0])[0], ELEMENTS // ops.maximum(elements, 1)
     rows = ops.maximum(rows, 1)
@@ -92,10 +92,10 @@ class PairNetwork(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfxfer")
 class PairAttention(keras.layers.Layer):
-    """h(x, y): each token of y looks at the tokens of x and finds what belongs to it; v·(mean over y's tokens).
+    """h(x, y) by cross-attention from the tokens of y to those of x: v·(mean over y's tokens of relu(W·y + context)).
 
-    softmax(q·k/√d)·v as in Vaswani et al. 2017, then relu(W·y + what was found) and a mean over the tokens. Rows
-    without tokens, [B, D], are sequences of one: attention then has nothing to choose, and h is as "mlp".
+    The context of a token is softmax(q·k/√d)·values, as in Vaswani et al. 2017. Rows without tokens, [B, D], are
+    sequences of one: attention then has one token to choose from, and h is as "mlp".
 
     Args:
         hidden: Width of the attention and of the hidden layer.
@@ -113,7 +113,7 @@ class PairAttention(keras.layers.Layer):
         )
         self.own = keras.layers.Dense(hidden, name="own")
         for layer in (self.query, self.key, self.value):
-            layer.supports_masking = True  # their masks are heeded in `call`
+            layer.supports_masking = True  # their masks are applied in `call`
 
     def build(self, x_shape: Any, y_shape: Any) -> None:
         """Make the weights."""
@@ -150,8 +150,8 @@ def _attend(x: tuple[Any, ...], y: tuple[Any, ...]) -> Any:
     scores = ops.cast(scores, "float32") + 1e9 * (x_mask - 1)
     powers = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True)) * x_mask
     weights = powers / ops.maximum(ops.sum(powers, axis=-1, keepdims=True), 1e-9)  # nothing but padding: all 0
-    found = ops.einsum("bcuht,bthm->bcum", ops.cast(weights, values.dtype), values)
-    hidden = ops.relu(own[None] + found)  # [B, c, U, H]
+    context = ops.einsum("bcuht,bthm->bcum", ops.cast(weights, values.dtype), values)
+    hidden = ops.relu(own[None] + context)  # [B, c, U, H]
     each = ops.matmul(hidden, v) * ops.cast(y_mask, hidden.dtype)[None]  # [B, c, U]
     return ops.sum(each, -1) / ops.maximum(ops.sum(ops.cast(y_mask, each.dtype), -1), 1)[None]
 

@@ -1,13 +1,16 @@
-"""K = f(X)·g(Y) + h(X, Y): how well each of B examples goes with each of C others, as one matrix.
+"""K = f(X)·g(Y) + h(X, Y): how well each of B examples matches each of C others, as one matrix.
 
-    f(X)·g(Y)   each side becomes a vector by itself; one product compares all pairs          [B, C]
-    h(X, Y)     each pair is looked at together, by a small network or by attention over X    [B, C]
+    f(X)·g(Y)   each side is encoded to a vector by itself; one matrix product compares all pairs     [B, C]
+    h(X, Y)     each pair is encoded together, by a small network or by cross-attention               [B, C]
 
-f·g is cheap: the vectors of each side can be kept and searched. h sees more, and costs B·C calls. K over all pairs
-is retrieval (`DualEncoder`); K pooled over a picture's places is visual question answering.
+f·g is cheap: the vectors of each side can be kept and searched. h can use both sides of a pair at once, and costs B·C
+evaluations. Where f, g and h are in each model of knowledge transfer: docs/knowledge.md.
 """
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,7 +19,7 @@ from keras import ops
 from tfxfer.errors import UserError, suggest
 from tfxfer.transfer.knowledge.interactions import INTERACTIONS, pooled
 
-COLDEST = 0.01  # a temperature below it lets one pair decide the loss (Radford et al. 2021 stop there too)
+MIN_TEMPERATURE = 0.01  # below it one pair decides the loss (Radford et al. 2021 have the same limit)
 TERMS = ("dot", "h")
 
 
@@ -25,12 +28,12 @@ class KnowledgeMatrix(keras.layers.Layer):
     """Compute K [B, C] of X [B, …] and Y [C, …], which are features or token sequences.
 
     f(X)·g(Y) is the cosine of both sides divided by a learned temperature: f(X) = X·F and g(Y) = Y·G, scaled to
-    length 1. Sequences are averaged over their tokens first. h is added where it is asked for.
+    length 1. Sequences are averaged over their tokens first. h is optional.
 
     Args:
         f_dim: Width of X, float [B, f_dim] or [B, T, f_dim].
         g_dim: Width of Y, float [C, g_dim] or [C, U, g_dim].
-        h: None; "mlp", a network over each pair; "cross_attention", in which the tokens of Y look at those of X; or
+        h: None; "mlp", a network over each pair; "cross_attention", from the tokens of Y to those of X; or
             a Keras layer (x, y, x_mask, y_mask) -> [B, C].
         dim: Width of f(X) and g(Y). None leaves X as it is, f(X) = X, and only g is learned: X·G·Y is bilinear.
         temperature: Where the learned temperature starts; it stays above 0.01. None divides by nothing.
@@ -44,8 +47,8 @@ class KnowledgeMatrix(keras.layers.Layer):
 
     Example:
         >>> K = KnowledgeMatrix(128, 64, h="mlp")                       # doctest: +SKIP
-        >>> K(pictures, texts)                                          # doctest: +SKIP
-        >>> fg, h = K(pictures, texts, return_terms=True)               # doctest: +SKIP
+        >>> K(images, texts)                                            # doctest: +SKIP
+        >>> fg, h = K(images, texts, return_terms=True)                 # doctest: +SKIP
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class KnowledgeMatrix(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check(h, dot, temperature)
+        check_terms(h, dot, INTERACTIONS)
+        if temperature is not None and temperature < MIN_TEMPERATURE:
+            raise UserError(f"temperature {temperature:g}: must be at least {MIN_TEMPERATURE}, or None")
         self.f_dim, self.g_dim, self.dim = int(f_dim), int(g_dim), dim
         self.temperature, self.normalise, self.dot = temperature, normalise, dot
         self.h_name, self.h_dim, self.heads = h, h_dim, heads
@@ -104,21 +109,20 @@ class KnowledgeMatrix(keras.layers.Layer):
             y: Y, float [C, g_dim] or [C, U, g_dim].
             x_mask: bool [B, T], False for padding.
             y_mask: bool [C, U].
-            without: "dot" or "h": leave this term out, to see what the other one does.
+            without: "dot" or "h": leave this term out, to see what the other one gives.
             return_terms: Return (f·g, h) instead of their sum, each [B, C]; a term that is off is zeros.
         """
-        if without not in (None, *TERMS):
-            raise UserError(f"without='{without}': there is no such term; {suggest(str(without), TERMS)}")
+        check_without(without)
         count = (ops.shape(x)[0], ops.shape(y)[0])
-        fg = h = ops.zeros(count, self._exact)
+        fg = h = ops.zeros(count, self._float_type)
         if self.dot and without != "dot":
             fg = ops.matmul(self.f(x, x_mask), ops.transpose(self.g(y, y_mask))) * self.scale()  # f(X)·g(Y)
         if self.h is not None and without != "h":
-            h = ops.cast(self.h(x, y, x_mask=x_mask, y_mask=y_mask), self._exact)  # h(X, Y)
+            h = ops.cast(self.h(x, y, x_mask=x_mask, y_mask=y_mask), self._float_type)  # h(X, Y)
         return (fg, h) if return_terms else fg + h
 
     def f(self, x: Any, mask: Any = None) -> Any:
-        """Return f(X), float [B, dim]: vectors that can be kept and compared with any g(Y)."""
+        """Return f(X), float [B, dim]."""
         features = pooled(x, mask)
         return self._vectors(features if self.f_projection is None else self.f_projection(features))
 
@@ -128,18 +132,18 @@ class KnowledgeMatrix(keras.layers.Layer):
         return self._vectors(self.g_projection(pooled(y, mask)))
 
     def scale(self) -> Any:
-        """Return what cosines are multiplied with, 1/temperature, at most 100."""
+        """Return the factor of the cosines, 1/temperature, at most 100."""
         if self.temperature is None:
-            return ops.cast(1.0, self._exact)
-        return ops.cast(ops.minimum(ops.exp(-self.log_temperature), 1 / COLDEST), self._exact)
+            return ops.cast(1.0, self._float_type)
+        return ops.cast(ops.minimum(ops.exp(-self.log_temperature), 1 / MIN_TEMPERATURE), self._float_type)
 
     @property
-    def _exact(self) -> str:
-        """Number type of K: sums of squares and logits are not for half precision."""
+    def _float_type(self) -> str:
+        """Type of K: sums of squares and logits are not computed in half precision."""
         return keras.backend.result_type(self.compute_dtype, "float32")
 
     def _vectors(self, features: Any) -> Any:
-        vectors = ops.cast(features, self._exact)
+        vectors = ops.cast(features, self._float_type)
         if not self.normalise:
             return vectors
         squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
@@ -164,10 +168,40 @@ class KnowledgeMatrix(keras.layers.Layer):
         return cls(**config)
 
 
-def _check(h: Any, dot: bool, temperature: float | None) -> None:
-    if isinstance(h, str) and h not in INTERACTIONS:
-        raise UserError(f"h='{h}' is unknown; {suggest(h, INTERACTIONS)}")
+def check_terms(h: Any, dot: bool, interactions: Mapping[str, Any]) -> None:
+    """Raise `UserError` when h is none of the interactions, or K has no term."""
+    if isinstance(h, str) and h not in interactions:
+        raise UserError(f"h='{h}' is unknown; {suggest(h, interactions)}")
     if h is None and not dot:
         raise UserError("dot=False and h=None leave nothing of K; switch one of them on")
-    if temperature is not None and temperature < COLDEST:
-        raise UserError(f"temperature {temperature:g}: must be at least {COLDEST}, or None")
+
+
+def check_without(without: str | None) -> None:
+    """Raise `UserError` when K has no such term to leave out."""
+    if without not in (None, *TERMS):
+        raise UserError(f"without='{without}': there is no such term; {suggest(str(without), TERMS)}")
+
+
+@contextmanager
+def rebuilding(path: str | Path, model: keras.Model) -> Iterator[None]:
+    """Rebuild a network around a saved layer "K": in K's precision, and errors name the folder.
+
+    Args:
+        path: The folder, for an error.
+        model: What was loaded from it.
+
+    Raises:
+        UserError: A part is missing or has another shape.
+    """
+    policy = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(model.get_layer("K").dtype_policy)
+        yield
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: model.json and model.keras do not belong together ({error}); save the model again"
+        ) from error
+    finally:
+        keras.config.set_dtype_policy(policy)

@@ -1,64 +1,101 @@
-"""Batches of questions about pictures, in which each picture and each question's words stand once; what is read."""
+"""Questions about images as arrays: each image and each question is encoded once, however many pairs it is in."""
 
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tfxfer.errors import UserError
 from tfxfer.streams import prompt
 
 BATCH = 256  # pairs answered at a time
-ROUND = 32  # the number of pictures in a batch is a multiple of it
+ROUND = 32  # the number of images in a batch is a multiple of it
+
+
+class TruncationWarning(UserWarning):
+    """Texts are longer than a model reads.
+
+    A caller that counts such texts itself, with `truncated_and_unknown`, turns the warning off:
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TruncationWarning)
+            qa.fit(batch)
+    """
 
 
 class QuestionBatch(NamedTuple):
-    """Questions about pictures, each picture and each question's words once.
+    """Q questions about P images, with U different questions among them.
 
     Attributes:
-        sight: Grids float32 [P, h, w, E]; pictures uint8 [P, H, W, C] where the encoder trains.
-        numbers: Token numbers of the U different questions, int32 [U, T].
-        picture: int [Q], which picture each of Q pairs is about.
-        question: int [Q], which question it asks.
-        labels: int [Q], the answer's class; −1 for one that is not among them, which is never learned from.
+        images: Feature maps float32 [P, h, w, E]; images uint8 [P, H, W, C] where the encoder trains.
+        token_ids: Token ids of the different questions, int32 [U, T].
+        image_index: int32 [Q], the row of `images` that each question is about.
+        question_index: int32 [Q], the row of `token_ids` that each question is.
+        labels: int32 [Q], the class of the answer; −1 for an answer that is no class, which is never trained on.
     """
 
-    sight: np.ndarray
-    numbers: np.ndarray
-    picture: np.ndarray
-    question: np.ndarray
+    images: np.ndarray
+    token_ids: np.ndarray
+    image_index: np.ndarray
+    question_index: np.ndarray
     labels: np.ndarray
 
 
-def question_order(picture: np.ndarray, wanted: int, seed: int) -> np.ndarray:
-    """Return `wanted` of Q row numbers: all pictures in one random order after the other, their questions together."""
+def checked_index(
+    image_index: Sequence[int] | np.ndarray | None, images: int, texts: int, what: str = "texts"
+) -> np.ndarray:
+    """Return which image each text is about, int32 [N]; by default text i is about image i.
+
+    Args:
+        image_index: int [N], or None.
+        images: Number of images.
+        texts: Number of texts N.
+        what: What the texts are, for an error.
+
+    Raises:
+        UserError: There is not one entry for each text, or one is no row of the images.
+    """
+    index = np.arange(images) if image_index is None else np.asarray(image_index)
+    if len(index) != texts and image_index is None:
+        raise UserError(f"{images} images and {texts} {what} are no pairs; say by image_index which belong together")
+    if len(index) != texts:
+        raise UserError(f"{texts} {what} and {len(index)} entries of image_index; give one for each")
+    if index.min() < 0 or index.max() >= images:
+        raise UserError(f"image_index has {index.min()} to {index.max()}; the {images} images are 0 to {images - 1}")
+    return index.astype(np.int32)
+
+
+def question_order(image_index: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return `count` of Q row numbers: epoch after epoch in random order, the questions about an image together."""
     rng = np.random.default_rng(seed)
     orders = []
-    for _ in range(-(-wanted // len(picture))):
-        place = rng.permutation(int(picture.max()) + 1)
-        orders.append(np.lexsort((rng.random(len(picture)), place[picture])))
-    return np.concatenate(orders)[:wanted]
+    for _ in range(-(-count // len(image_index))):
+        place = rng.permutation(int(image_index.max()) + 1)
+        orders.append(np.lexsort((rng.random(len(image_index)), place[image_index])))
+    return np.concatenate(orders)[:count]
 
 
-def batches(asked: QuestionBatch, rows: np.ndarray) -> tf.data.Dataset:
-    """Return batches of one shape from row numbers [steps, B].
+def batches(batch: QuestionBatch, rows: np.ndarray) -> tf.data.Dataset:
+    """Return training batches of one shape from row numbers [steps, B].
 
-    The shape depends on sizes and hardly on the order, so that a training step compiled once serves all trainings.
-    Pictures and questions that fill a batch up are in no pair.
+    The shape depends on the sizes and hardly on the order, so a training step that is compiled once serves every
+    training. Images and questions that fill a batch up are in no pair.
     """
     size = rows.shape[1]
-    seen, which = _each_once(asked.picture[rows], min(size, len(asked.sight)), ROUND)
-    said, what = _each_once(asked.question[rows], min(size, len(asked.numbers)), size)
-    sight, numbers = tf.constant(asked.sight), tf.constant(asked.numbers)
-    plan = tf.data.Dataset.from_tensor_slices((seen, said, which, what, asked.labels[rows]))
+    image_rows, image_index = _each_once(batch.image_index[rows], min(size, len(batch.images)), ROUND)
+    question_rows, question_index = _each_once(batch.question_index[rows], min(size, len(batch.token_ids)), size)
+    images, token_ids = tf.constant(batch.images), tf.constant(batch.token_ids)
+    indices = (image_rows, question_rows, image_index, question_index, batch.labels[rows])
 
-    def batch(seen: Any, said: Any, picture: Any, question: Any, labels: Any) -> Any:
-        sides = {"sight": tf.gather(sight, seen), "tokens": tf.gather(numbers, said)}
-        return {**sides, "picture": picture, "question": question}, labels
+    def gather(image_rows: Any, question_rows: Any, image_index: Any, question_index: Any, labels: Any) -> Any:
+        inputs = {"images": tf.gather(images, image_rows), "token_ids": tf.gather(token_ids, question_rows)}
+        return {**inputs, "image_index": image_index, "question_index": question_index}, labels
 
-    return prompt(plan.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
+    steps = tf.data.Dataset.from_tensor_slices(indices).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+    return prompt(steps.prefetch(tf.data.AUTOTUNE))
 
 
 def _each_once(values: np.ndarray, most: int, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,53 +114,56 @@ def _each_once(values: np.ndarray, most: int, step: int) -> tuple[np.ndarray, np
     return np.stack(filled).astype(np.int32), np.stack([place for _, place in found]).astype(np.int32)
 
 
-def parts(asked: QuestionBatch) -> Iterator[tuple[Any, Any, Any, Any]]:
-    """Yield (sight, tokens, picture, question) of `BATCH` pairs at a time."""
-    for start in range(0, len(asked.picture), BATCH):
-        seen, picture = np.unique(asked.picture[start : start + BATCH], return_inverse=True)
-        said, question = np.unique(asked.question[start : start + BATCH], return_inverse=True)
-        sides = tf.constant(asked.sight[seen]), tf.constant(asked.numbers[said])
-        yield *sides, tf.constant(picture, tf.int32), tf.constant(question, tf.int32)
+def parts(batch: QuestionBatch) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """Yield (images, token_ids, image_index, question_index) of `BATCH` pairs at a time."""
+    for start in range(0, len(batch.image_index), BATCH):
+        image_rows, image_index = np.unique(batch.image_index[start : start + BATCH], return_inverse=True)
+        question_rows, question_index = np.unique(batch.question_index[start : start + BATCH], return_inverse=True)
+        inputs = tf.constant(batch.images[image_rows]), tf.constant(batch.token_ids[question_rows])
+        yield *inputs, tf.constant(image_index, tf.int32), tf.constant(question_index, tf.int32)
 
 
-def truncated_and_unknown(tokens: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return bool [N] twice: which texts are longer than a tower's `tokens` read, and in which they know no word.
+def truncated_and_unknown(tokenizer: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return bool [N] twice: which texts have more tokens than are read, and which have no known token.
 
     Args:
-        tokens: `WordPieces` or `TextTokens`.
+        tokenizer: Of a text tower: `WordPieces` or `TextTokens`.
         texts: N texts.
     """
     different, place = np.unique(np.array(texts, dtype=np.str_), return_inverse=True)
     encoded = tf.constant([one.encode("utf-8", "replace") for one in different])
-    roomy = type(tokens).from_config(tokens.get_config() | {"length": tokens.length + 1, "name": "roomy"})
-    longer = np.asarray(roomy(encoded))[:, -1] != 0
-    return longer[place], (_known(tokens, np.asarray(tokens(encoded))) == 0)[place]
+    longer = np.asarray(_one_token_longer(tokenizer)(encoded))[:, -1] != 0
+    return longer[place], (_count_known(tokenizer, np.asarray(tokenizer(encoded))) == 0)[place]
 
 
-def warn_truncated(cut: Callable[[], int], count: int, what: str, length: int, remedy: str) -> None:
-    """Warn whoever calls `tfxfer.transfer` that texts are cut; the commands of tfxfer count them for a whole data set.
+def warn_truncated(truncated: int, count: int, what: str, length: int, remedy: str, stacklevel: int = 2) -> None:
+    """Give a `TruncationWarning` where texts are truncated.
 
     Args:
-        cut: Returns how many texts are longer than `length`; asked only where a warning is wanted.
+        truncated: How many texts are longer than `length`.
         count: Texts in all.
-        what: What they are.
+        what: What they are, for the message.
         length: Tokens that are read.
         remedy: What to do.
+        stacklevel: Whose line the warning names, as in `warnings.warn`: 1 is the line of this call, 2 the caller of the
+            function that it stands in.
     """
-    level, caller = 1, sys._getframe()
-    while caller.f_back is not None and str(caller.f_globals.get("__name__")).startswith("tfxfer.transfer."):
-        level, caller = level + 1, caller.f_back
-    if str(caller.f_globals.get("__name__")).startswith("tfxfer."):
-        return
-    if found := cut():
-        message = f"{found:,} of {count:,} {what} are longer than {length} tokens; what follows is not read: {remedy}"
-        warnings.warn(message, UserWarning, stacklevel=level)
+    if truncated:
+        message = f"{truncated:,} of {count:,} {what} are longer than {length} tokens; the rest is not read: {remedy}"
+        warnings.warn(message, TruncationWarning, stacklevel=stacklevel + 1)
 
 
-def _known(tokens: Any, numbers: np.ndarray) -> np.ndarray:
-    """Return int [N]: how many of a text's tokens int [N, T] stand for a word or piece that is known."""
-    pieces = getattr(tokens, "tokenizer", None)
+@lru_cache(maxsize=4)  # a vocabulary of 30,000 word pieces takes 0.1 s
+def _one_token_longer(tokenizer: Any) -> Any:
+    """Return the same tokenizer with one more token: only texts that are truncated fill it."""
+    config = tokenizer.get_config() | {"length": tokenizer.length + 1, "name": "one_token_longer"}
+    return type(tokenizer).from_config(config)
+
+
+def _count_known(tokenizer: Any, token_ids: np.ndarray) -> np.ndarray:
+    """Return int [N]: how many token ids of each row of [N, T] stand for a word or piece that is known."""
+    pieces = getattr(tokenizer, "tokenizer", None)
     if pieces is None:
-        return (numbers > 1).sum(1)  # `TextTokens`: 0 is padding, 1 any unknown word
+        return (token_ids > 1).sum(1)  # `TextTokens`: 0 is padding, 1 any unknown word
     special = [pieces.cls_token_id, pieces.sep_token_id, pieces.pad_token_id, pieces.token_to_id("[UNK]")]
-    return (~np.isin(numbers, special)).sum(1)
+    return (~np.isin(token_ids, special)).sum(1)

@@ -1,7 +1,8 @@
-"""Text towers: from raw strings to one vector a text, with the tokenizer inside.
+"""Text towers: from strings to one vector each, with the tokenizer inside.
 
-A tower is two parts, so that texts are cut into tokens once and not again in every epoch: `tokens` makes numbers
-[B, T] of strings, `body` makes vectors [B, D] of these numbers. `model` is both in one.
+A tower has parts, so that texts are tokenized once and not again in every epoch: the `tokenizer` turns strings into
+token ids [B, T], `sequence` turns these into features of the tokens [B, T, D], and `body` averages them to a vector
+[B, D]. `model` is all in one.
 """
 
 from collections.abc import Sequence
@@ -16,10 +17,10 @@ import tensorflow as tf
 from tfxfer.errors import UserError
 from tfxfer.transfer.bridges.tokens import TextTokens
 from tfxfer.transfer.knowledge.interactions import pooled
-from tfxfer.transfer.knowledge.question_batches import warn_truncated, truncated_and_unknown
+from tfxfer.transfer.knowledge.question_batches import truncated_and_unknown, warn_truncated
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-BATCH = 1024  # texts that are cut into tokens at a time
+BATCH = 1024  # texts that are tokenized at a time
 
 
 @dataclass(frozen=True)
@@ -27,26 +28,37 @@ class TextTower:
     """A text encoder.
 
     Attributes:
-        tokens: Layer from strings [B] to token numbers int32 [B, T], 0 for padding, with a setting `length` T.
-        body: Model from token numbers int32 [B, T] to vectors [B, D]; this part trains.
+        tokenizer: Layer from strings [B] to token ids int32 [B, T], 0 for padding, with an attribute `length` T.
+        sequence: Model from token ids int32 [B, T] to features of the tokens [B, T, D]; this part is trained.
     """
 
-    tokens: keras.layers.Layer
-    body: keras.Model
+    tokenizer: keras.layers.Layer
+    sequence: keras.Model
+
+    @cached_property
+    def body(self) -> keras.Model:
+        """Model from token ids int32 [B, T] to vectors [B, D], the mean of `sequence` over the tokens."""
+        token_ids = keras.Input((self.tokenizer.length,), dtype="int32", name="token_ids")
+        vectors = MeanOfKnown(name="mean")(self.sequence(token_ids), mask=token_ids != 0)
+        return keras.Model(token_ids, vectors, name="body")
 
     @cached_property
     def model(self) -> keras.Model:
         """The whole tower: strings [B] -> vectors [B, D]."""
         texts = keras.Input((), dtype="string", name="text")
-        return keras.Model(texts, self.body(self.tokens(texts)), name="text_tower")
+        return keras.Model(texts, self.body(self.tokenizer(texts)), name="text_tower")
 
     @property
     def dim(self) -> int:
         """Width D of a text's vector."""
-        return int(self.body.output.shape[-1])
+        return int(self.sequence.output.shape[-1])
 
-    def numbers(self, texts: Sequence[str]) -> np.ndarray:
-        """Return token numbers int32 [N, T].
+    def encode(self, texts: Sequence[str], stacklevel: int = 1) -> np.ndarray:
+        """Return the token ids of texts, int32 [N, T], and warn of texts that are longer than T tokens.
+
+        Args:
+            texts: N strings.
+            stacklevel: Whose line the `TruncationWarning` names, as in `warnings.warn`: 1 is the line of this call.
 
         Raises:
             UserError: There is no text, or one is empty (its row is named).
@@ -55,31 +67,25 @@ class TextTower:
             raise UserError("there are no texts to encode")
         empty = next((row for row, text in enumerate(texts) if not str(text).strip()), None)
         if empty is not None:
-            raise UserError(f"text {empty} is empty; leave it out, and the picture it belongs to")
+            raise UserError(f"text {empty} is empty; leave it out, and the image it belongs to")
         encoded = [str(text).encode("utf-8", "replace") for text in texts]
-        parts = [self.tokens(tf.constant(encoded[i : i + BATCH])) for i in range(0, len(encoded), BATCH)]
-        return np.concatenate([np.asarray(part) for part in parts])
-
-    def read(self, texts: Sequence[str]) -> np.ndarray:
-        """Return token numbers int32 [N, T] as `numbers`, and warn of texts that are longer than T tokens."""
-        numbers = self.numbers(texts)
-
-        def cut() -> int:
-            full = [str(text) for text, row in zip(texts, numbers) if row[-1]]  # the only ones that can be
-            return int(truncated_and_unknown(self.tokens, full)[0].sum()) if full else 0
-
-        warn_truncated(cut, len(texts), "texts", self.tokens.length, "make the text tower with a greater `length`")
-        return numbers
+        parts = [self.tokenizer(tf.constant(encoded[i : i + BATCH])) for i in range(0, len(encoded), BATCH)]
+        token_ids = np.concatenate([np.asarray(part) for part in parts])
+        full = [str(text) for text, row in zip(texts, token_ids) if row[-1]]  # the only ones that can be longer
+        truncated = int(truncated_and_unknown(self.tokenizer, full)[0].sum()) if full else 0
+        remedy = "make the text tower with a greater `length`"
+        warn_truncated(truncated, len(texts), "texts", self.tokenizer.length, remedy, stacklevel + 1)
+        return token_ids
 
 
 @keras.saving.register_keras_serializable("tfxfer")
 class WordPieces(keras.layers.Layer):
-    """Turn strings [B] into word pieces as a BERT reads them, int32 [B, length]: [CLS] pieces [SEP] [PAD] …
+    """Turn strings [B] into the token ids of BERT's word pieces, int32 [B, length]: [CLS] pieces [SEP] [PAD] …
 
-    Texts that are longer are cut before [SEP]. The vocabulary is saved with the model.
+    Longer texts are truncated before [SEP]. The vocabulary is saved with the model.
 
     Args:
-        vocabulary: Word pieces in the order of their numbers; "[PAD]" is the first.
+        vocabulary: Word pieces in the order of their ids; "[PAD]" is the first.
         length: Number of tokens T.
         lowercase: Whether the vocabulary is lower case.
 
@@ -119,7 +125,7 @@ class WordPieces(keras.layers.Layer):
         """Do nothing: the vocabulary is known from the start."""
 
     def call(self, texts: Any) -> tf.Tensor:
-        """Return token numbers int32 [B, length]."""
+        """Return token ids int32 [B, length]."""
         texts = tf.strings.unicode_transcode(tf.convert_to_tensor(texts), "UTF-8", "UTF-8", errors="replace")
         packed = self.packer(self.tokenizer(texts))
         return tf.ensure_shape(tf.cast(packed, tf.int32), (None, self.length))
@@ -143,7 +149,7 @@ class MeanOfKnown(keras.layers.Layer):
         self.supports_masking = True
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
-        """Return None: there are no tokens any more."""
+        """Return None: the output has no tokens."""
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Return the mean."""
@@ -168,22 +174,18 @@ def bert_tower(backbone: keras.Model, vocabulary: Sequence[str], length: int = 2
     longest = getattr(backbone, "max_sequence_length", length)
     if length > longest:
         raise UserError(f"the backbone takes at most {longest} tokens, not {length}")
-    numbers = keras.Input((length,), dtype="int32", name="tokens")
-    known_places = numbers != 0  # [B, T]
-    inputs = {"token_ids": numbers, "segment_ids": keras.ops.zeros_like(numbers), "padding_mask": known_places}
-    # without the pooled output, whose weights no text would train
-    body = keras.Model(backbone.input, backbone.output["sequence_output"], name="blocks")
-    sequence = body(inputs)  # [B, T, D]
-    vectors = keras.layers.GlobalAveragePooling1D(name="mean")(sequence, mask=known_places)
-    return TextTower(
-        WordPieces(vocabulary, length, lowercase, name="pieces"), keras.Model(numbers, vectors, name="bert")
-    )
+    token_ids = keras.Input((length,), dtype="int32", name="token_ids")
+    inputs = {"token_ids": token_ids, "segment_ids": keras.ops.zeros_like(token_ids), "padding_mask": token_ids != 0}
+    # without the pooled output, whose weights would get no gradient
+    blocks = keras.Model(backbone.input, backbone.output["sequence_output"], name="blocks")
+    tokenizer = WordPieces(vocabulary, length, lowercase, name="tokenizer")
+    return TextTower(tokenizer, keras.Model(token_ids, blocks(inputs), name="text_encoder"))
 
 
 def small_tower(vocabulary: Sequence[str], length: int = 16, unit: str = "words", dim: int = 128) -> TextTower:
     """Return a small tower, not trained: embeddings of words (or characters), a hidden layer, their mean.
 
-    A text without any word, such as "!!!", becomes zeros: it goes with nothing.
+    A text without any word, such as "!!!", becomes zeros, and its K with every image is 0.
 
     Args:
         vocabulary: Known words or characters; see `tfxfer.transfer.bridges.tokens.learn_vocabulary`.
@@ -191,9 +193,8 @@ def small_tower(vocabulary: Sequence[str], length: int = 16, unit: str = "words"
         unit: "words" or "characters".
         dim: Width D.
     """
-    tokens = TextTokens(length, unit, vocabulary, name="tokens")
-    numbers = keras.Input((length,), dtype="int32", name="tokens")
-    embedded = keras.layers.Embedding(tokens.size, dim, mask_zero=True, name="embedding")(numbers)
+    tokenizer = TextTokens(length, unit, vocabulary, name="tokenizer")
+    token_ids = keras.Input((length,), dtype="int32", name="token_ids")
+    embedded = keras.layers.Embedding(tokenizer.size, dim, mask_zero=True, name="embedding")(token_ids)
     hidden = keras.layers.Dense(dim, activation="gelu", name="hidden")(embedded)
-    vectors = MeanOfKnown(name="mean")(hidden)
-    return TextTower(tokens, keras.Model(numbers, vectors, name="small"))
+    return TextTower(tokenizer, keras.Model(token_ids, hidden, name="text_encoder"))

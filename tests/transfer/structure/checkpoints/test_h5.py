@@ -5,14 +5,14 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
-from houses import HEADS, INNER, LENGTH, WIDTH, WORDS, bert
+from architectures import HEADS, INNER, LENGTH, WIDTH, WORDS, bert
 from written import folder, unchanged, weights_of
 
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.transfer.structure import KerasSource, plan
 from tfxfer.transfer.structure.checkpoints import ModelFolder, WeightsH5, open_source
 from tfxfer.transfer.structure.checkpoints.choosing import table_rules
-from tfxfer.transfer.structure.weight_map.tensors import tensors_of
+from tfxfer.transfer.structure.weight_map.sources import tensors_of
 
 pytestmark = pytest.mark.tensorflow
 layers = keras.layers
@@ -78,7 +78,7 @@ def test_a_kerashub_backbone_is_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_number_types_are_kept(tmp_path, dtype):
+def test_dtypes_are_kept(tmp_path, dtype):
     inputs = keras.Input((4,))
     model = keras.Model(inputs, layers.Dense(3, dtype=dtype, name="d")(inputs))
     model.save_weights(tmp_path / "x.weights.h5")
@@ -87,7 +87,7 @@ def test_number_types_are_kept(tmp_path, dtype):
     np.testing.assert_array_equal(source.read("d/kernel"), keras.ops.convert_to_numpy(model.variables[0]))
 
 
-def test_what_cannot_be_named_is_said_with_a_way_out(tmp_path):
+def test_tensors_without_a_name_are_reported_with_a_remedy(tmp_path):
     trained = network(scale=False, seed=1)
     path = saved(tmp_path, trained, "weights")
     source = WeightsH5(path)
@@ -155,13 +155,13 @@ def _empty(file):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (_nameless, "keeps no names of layers.*call load_weights on it"),
+        (_nameless, "contains no names of layers.*call load_weights on it"),
         (_soft, "'layers/dense' is a link, which Keras never writes"),
         (_external, "'layers/dense' is a link, which Keras never writes"),
-        (_elsewhere, "tensor 'dense_.*/kernel' stands in another file"),
-        (_unwritten, r"tensor 'dense_.*' is said to have shape \[1048576, 1048576\], and its numbers are not there"),
-        (_text, "has the number type .*, which cannot be read here"),
-        (_empty, "holds no weights of Keras"),
+        (_elsewhere, "tensor 'dense_.*/kernel' is stored in another file"),
+        (_unwritten, r"tensor 'dense_.*' should have shape \[1048576, 1048576\], but its values are missing"),
+        (_text, "has the dtype .*, which cannot be read here"),
+        (_empty, "contains no weights of Keras"),
     ],
 )
 def test_files_that_keras_would_not_write_are_refused(tmp_path, change, problem):
@@ -191,10 +191,10 @@ def test_legacy_files_that_lack_what_they_list_are_refused(tmp_path, change, pro
 
 
 @pytest.mark.parametrize("cut", [0, 10, 1000])
-def test_a_file_cut_short_is_refused(tmp_path, cut):
+def test_a_truncated_file_is_refused(tmp_path, cut):
     path = saved(tmp_path, small(), "weights")
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(UserError, match=r"x.weights.h5: is no whole h5 file .*save or download it again"):
+    with pytest.raises(UserError, match=r"x.weights.h5: is not a complete h5 file .*save or download it again"):
         WeightsH5(path)
 
 
@@ -209,7 +209,7 @@ def test_a_file_written_again_is_not_read(tmp_path):
 # Specs.
 
 
-def test_specs_open_what_they_say(tmp_path):
+def test_specs_open_the_right_source(tmp_path):
     model = small()
     saved(tmp_path, model, "keras")
     (tmp_path / "run").mkdir()
@@ -232,7 +232,7 @@ def test_pickles_are_refused_with_the_reason(tmp_path, name):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / name).write_bytes(b"\x80\x02}q\x00.")
     for spec in (f"{tmp_path / name}", f"file:{tmp_path / name}", f"hf:{tmp_path}"):
-        with pytest.raises(UserError, match=f"{name}: is a pickled checkpoint, .*runs whatever code.*safetensors"):
+        with pytest.raises(UserError, match=f"{name}: is a pickled checkpoint, .*can run any code.*safetensors"):
             plan(spec, small())
 
 
@@ -240,12 +240,12 @@ def test_pickles_are_refused_with_the_reason(tmp_path, name):
     ("spec", "problem"),
     [
         ("hf:{0}/absent", "the folder .*absent does not exist; did you mean"),
-        ("hf:{0}/empty", "holds no model.safetensors; download"),
-        ("hf:{0}/bare", "has no config.json, which says what model it is"),
+        ("hf:{0}/empty", "contains no model.safetensors; download"),
+        ("hf:{0}/bare", "has no config.json, which states the architecture"),
         ("hf:{0}/several", "and 2 others: a.safetensors, b.safetensors; name one"),
-        ("hf:{0}/list", "config.json: holds a list and no dictionary"),
-        ("{0}/bare", "is a folder; say of what kind: 'hf:"),
-        ("{0}/x.onnx", "is no source of weights; give 'hf:DIR'"),
+        ("hf:{0}/list", "config.json: contains a list and not a dictionary"),
+        ("{0}/bare", "is a folder; state its kind: 'hf:"),
+        ("{0}/x.onnx", "is not a source of weights; give 'hf:DIR'"),
         ("{0}/absent.h5", "absent.h5: does not exist"),
         ("{0}/absent.keras", "absent.keras does not exist"),
     ],

@@ -1,4 +1,4 @@
-"""Reading safetensors without PyTorch: true files as the format's own library reads them, lying ones refused."""
+"""Reading safetensors without PyTorch: compared with the format's own library; inconsistent files are refused."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from written import folder, said, write_raw
+from written import entry, folder, write_raw
 
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.transfer.structure.checkpoints import Safetensors, ShardedSafetensors
@@ -27,7 +27,7 @@ def arrays(*names, shape=(2, 3)):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_every_number_type_is_read_as_it_was_written(tmp_path, dtype):
+def test_every_dtype_is_read_as_it_was_written(tmp_path, dtype):
     kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
     value = (np.arange(12).reshape(3, 4) % 2).astype(kind)
     save_file({"a.weight": value, "one": np.asarray(value[0, 1]), "none": value[:0]}, tmp_path / "x.safetensors")
@@ -36,7 +36,7 @@ def test_every_number_type_is_read_as_it_was_written(tmp_path, dtype):
         read = source.read(name)
         assert (source.dtype(name), source.shape(name)) == (dtype, expected.shape) == (str(read.dtype), read.shape)
         np.testing.assert_array_equal(read, expected)
-        assert read.flags.writeable == (read.size == 0)  # nobody changes the file by accident
+        assert read.flags.writeable == (read.size == 0)  # the file cannot be changed by accident
 
 
 @settings(max_examples=40, deadline=None)
@@ -84,42 +84,50 @@ def test_damaged_files_are_refused_as_the_formats_library_refuses_them(tmp_path_
     except UserError as error:
         ours = None
         assert str(path) in str(error)
-    assert ours is None or theirs is not None  # never more trusting than the library
+    assert ours is None or theirs is not None  # accepts no file that the library refuses
     if ours is not None:
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
             np.testing.assert_array_equal(value, theirs[name])
 
 
-TRUE = {"a": said(), "b": said(start=8)}
+TRUE = {"a": entry(), "b": entry(start=8)}
 BAD_HEADERS = {
-    "overlap": ({"a": said(), "b": said(start=4)}, 12, "tensors 'a' and 'b' overlap"),
-    "same place": ({"a": said(), "b": said()}, 8, "tensors 'a' and 'b' overlap"),
-    "gap": ({"a": said(), "b": said(start=12)}, 20, "4 bytes before tensor 'b' belong to no tensor"),
-    "too far": (TRUE, 12, "tensor 'b': is said to stand at bytes 8 to 16, and there are 12"),
+    "overlap": ({"a": entry(), "b": entry(start=4)}, 12, "tensors 'a' and 'b' overlap"),
+    "same place": ({"a": entry(), "b": entry()}, 8, "tensors 'a' and 'b' overlap"),
+    "gap": ({"a": entry(), "b": entry(start=12)}, 20, "4 bytes before tensor 'b' belong to no tensor"),
+    "too far": (TRUE, 12, "tensor 'b': should be at bytes 8 to 16, and there are 12"),
     "rest": (TRUE, 20, "the last 4 bytes belong to no tensor"),
-    "backwards": ({"a": {**said(), "data_offsets": [8, 0]}}, 8, "tensor 'a': is said to stand at bytes 8 to 0"),
-    "below 0": ({"a": {**said(), "data_offsets": [-8, 0]}}, 8, "tensor 'a': .* no lists of whole numbers"),
-    "size": ({"a": said((3,), stop=8)}, 8, r"tensor 'a': F32 \[3\] takes 12 bytes, and the header gives it 8"),
-    "shape": ({"a": said((-1, -2), stop=8)}, 8, "tensor 'a': shape .* no lists of whole numbers"),
-    "true as a number": ({"a": {**said((2,)), "shape": [True, 2]}}, 8, "no lists of whole numbers"),
-    "overflow": ({"a": said((2**40, 2**40), stop=8)}, 8, "tensor 'a': .* takes"),
-    "type": ({"a": said(dtype="F8_E4M3", stop=2)}, 2, "tensor 'a': has the number type 'F8_E4M3'.*Convert the file"),
-    "no type": ({"a": said(dtype=7)}, 8, "tensor 'a': has the number type 7"),
-    "fields": ({"a": {**said(), "more": 1}}, 8, "tensor 'a': the header must give dtype, shape and data_offsets"),
+    "backwards": ({"a": {**entry(), "data_offsets": [8, 0]}}, 8, "tensor 'a': should be at bytes 8 to 0"),
+    "below 0": (
+        {"a": {**entry(), "data_offsets": [-8, 0]}},
+        8,
+        "tensor 'a': .* not lists of non-negative integers",
+    ),
+    "size": ({"a": entry((3,), stop=8)}, 8, r"tensor 'a': F32 \[3\] takes 12 bytes, and the header gives it 8"),
+    "shape": ({"a": entry((-1, -2), stop=8)}, 8, "tensor 'a': shape .* not lists of non-negative integers"),
+    "true as a number": ({"a": {**entry((2,)), "shape": [True, 2]}}, 8, "not lists of non-negative integers"),
+    "overflow": ({"a": entry((2**40, 2**40), stop=8)}, 8, "tensor 'a': .* takes"),
+    "type": ({"a": entry(dtype="F8_E4M3", stop=2)}, 2, "tensor 'a': has the dtype 'F8_E4M3'.*Convert the file"),
+    "no type": ({"a": entry(dtype=7)}, 8, "tensor 'a': has the dtype 7"),
+    "fields": (
+        {"a": {**entry(), "more": 1}},
+        8,
+        "tensor 'a': the header must give dtype, shape and data_offsets",
+    ),
     "no fields": ({"a": 3}, 8, "tensor 'a': the header must give"),
-    "metadata": ({"__metadata__": {"a": 1}}, 0, "'__metadata__' in the header must hold texts only"),
-    "twice": (b'{"a":%s,"a":%s}' % ((json.dumps(said()).encode(),) * 2), 8, "tensor 'a': the name occurs twice"),
+    "metadata": ({"__metadata__": {"a": 1}}, 0, "'__metadata__' in the header may contain strings only"),
+    "twice": (b'{"a":%s,"a":%s}' % ((json.dumps(entry()).encode(),) * 2), 8, "'a' occurs twice in one object"),
     "list": (b"[]", 0, "the header does not begin with '{'"),
     "space": (b' {"a":1}', 0, "the header does not begin with '{'"),
-    "no JSON": (b"{nothing}", 0, "the header is no JSON"),
-    "no text": (b'{"\xff\xfe":1}', 0, "the header is no JSON"),
-    "deep": (b'{"a":' + b"[" * 100_000, 0, "the header is no JSON"),
+    "no JSON": (b"{nothing}", 0, "the header is not JSON"),
+    "no text": (b'{"\xff\xfe":1}', 0, "the header is not JSON"),
+    "deep": (b'{"a":' + b"[" * 100_000, 0, "the header is not JSON"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_HEADERS)
-def test_lying_headers_are_refused_with_tensor_and_remedy(tmp_path, case):
+def test_inconsistent_headers_are_refused_with_tensor_and_remedy(tmp_path, case):
     header, body, problem = BAD_HEADERS[case]
     path = write_raw(tmp_path / "x.safetensors", header, bytes(body))
     with pytest.raises(UserError, match=problem) as error:
@@ -133,21 +141,21 @@ def test_lying_headers_are_refused_with_tensor_and_remedy(tmp_path, case):
     [
         (b"", "has 0 bytes, too few"),
         (b"1234567", "has 7 bytes, too few"),
-        (b"\xff" * 8, "18,446,744,073,709,551,615 bytes; 100,000,000 is the most"),
-        ((100_000_001).to_bytes(8, "little") + b"{}", "100,000,001 bytes; 100,000,000 is the most"),
+        (b"\xff" * 8, "18,446,744,073,709,551,615 bytes; 100,000,000 is the maximum"),
+        ((100_000_001).to_bytes(8, "little") + b"{}", "100,000,001 bytes; 100,000,000 is the maximum"),
         ((50_000_000).to_bytes(8, "little") + b"{}", "the header should have 50,000,000 bytes and the file has 10"),
         (b"PK\x03\x04" + bytes(60), "a pickle of PyTorch under another name"),
         (b"\x80\x02}q\x00." + bytes(60), "a pickle of PyTorch under another name"),
     ],
 )
-def test_files_that_are_no_safetensors_are_refused(tmp_path, content, problem):
+def test_files_that_are_not_safetensors_are_refused(tmp_path, content, problem):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(UserError, match=problem):
         Safetensors(path)
 
 
-def test_missing_files_and_tensors_are_named_with_the_nearest(tmp_path):
+def test_missing_files_and_tensors_are_reported_with_a_suggestion(tmp_path):
     save_file(arrays("a.weight"), tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=r"did you mean 'model.safetensors'\?"):
         Safetensors(tmp_path / "modell.safetensors")
@@ -198,19 +206,19 @@ def index(tmp_path, weight_map, **files):
         ({"a": "/etc/x.safetensors"}, "leads out of the folder"),
         ({"a": "..\\x.safetensors"}, "leads out of the folder"),
         ({"a": "C:\\x.safetensors"}, "leads out of the folder"),
-        ({"a": "one.bin"}, "tensor 'a' is said to be in 'one.bin', which is no safetensors file"),
+        ({"a": "one.bin"}, "tensor 'a' should be in 'one.bin', which is not a safetensors file"),
         ({"a": "absent.safetensors"}, "absent.safetensors: cannot be read"),
-        ({"z": "one.safetensors"}, "tensor 'z' is said to be in one.safetensors, and is not"),
-        ({"a": "two.safetensors", "c": "two.safetensors"}, "tensor 'a' is said to be in two.safetensors, and is not"),
-        ({"a": "one.safetensors", "b": "three.safetensors"}, "tensor 'a' stands in one.safetensors and in three"),
+        ({"z": "one.safetensors"}, "tensor 'z' should be in one.safetensors, but is not"),
+        ({"a": "two.safetensors", "c": "two.safetensors"}, "tensor 'a' should be in two.safetensors, but is not"),
+        ({"a": "one.safetensors", "b": "three.safetensors"}, "tensor 'a' is in one.safetensors and in three"),
         ({"a": 3}, "has no 'weight_map' from tensors to files"),
         ({}, "has no 'weight_map'"),
         ('{"weight_map": {"a": "one.safetensors", "a": "two.safetensors"}}', "'a' occurs twice"),
-        ("[]", "holds a list and no dictionary"),
-        ("{", "is no JSON"),
+        ("[]", "contains a list and not a dictionary"),
+        ("{", "is not JSON"),
     ],
 )
-def test_lying_indexes_are_refused(tmp_path, weight_map, problem):
+def test_inconsistent_indexes_are_refused(tmp_path, weight_map, problem):
     path = index(tmp_path, weight_map, one=["a", "b"], two=["c"], three=["a"])
     with pytest.raises(UserError, match=problem) as error:
         ShardedSafetensors(path)

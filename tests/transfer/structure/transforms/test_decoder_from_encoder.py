@@ -1,4 +1,4 @@
-"""BERT → decoder (Rothe et al. 2020): everything copied but cross-attention, and no decoder that cannot look."""
+"""BERT → decoder (Rothe et al. 2020): everything is copied except cross-attention; visual input is required."""
 
 import os
 from pathlib import Path
@@ -29,14 +29,14 @@ def logits(decoder, memory):
 
 
 def silence_cross_attention(decoder):
-    """Make cross-attention add nothing and its norm pass on what is normalised already."""
+    """Make cross-attention add zero and its norm the identity on normalised values."""
     for variable in decoder.variables:
         if "/cross_attention/attention_output/" in variable.path:
             variable.assign(keras.ops.zeros_like(variable))
 
 
 def of_one_block(language_model):
-    """Return the language model cut down to its first block."""
+    """Return the language model with its first block only."""
     backbone = small_bert(60, num_layers=1, hidden_dim=16, num_heads=2, max_sequence_length=20)
     for target in backbone.variables:
         if "seed_generator" not in target.path:
@@ -46,9 +46,9 @@ def of_one_block(language_model):
     return made
 
 
-def test_without_the_memory_the_last_token_sees_what_bert_sees(language_model):
-    """At the last place the causal mask hides nothing; with silent cross-attention a block is BERT's but for one more
-    norm, which changes nothing where scale is 1 and offset 0."""
+def test_without_the_memory_the_last_token_has_berts_output(language_model):
+    """At the last position the causal mask hides nothing. If cross-attention adds zero, a block is BERT's plus one more
+    norm, which is the identity for scale 1 and offset 0."""
     backbone = language_model.backbone
     for variable in backbone.variables:
         if variable.path.endswith("self_attention_layer_norm/gamma"):
@@ -65,7 +65,7 @@ def test_without_the_memory_the_last_token_sees_what_bert_sees(language_model):
 
 
 def test_a_prefix_of_words_is_read_as_bert_reads_them(language_model):
-    """At the last place nothing is hidden, so a decoder whose prefix are word embeddings computes what BERT does."""
+    """At the last position nothing is hidden, so a decoder with a prefix of word embeddings computes the same as BERT."""
     source = of_one_block(language_model)
     decoder = encoder_to_decoder(source, prefix_length=3).apply()
     inputs = {"token_ids": TOKENS, "segment_ids": 0 * TOKENS, "padding_mask": ONES}
@@ -76,7 +76,7 @@ def test_a_prefix_of_words_is_read_as_bert_reads_them(language_model):
     assert decoder.get_layer("head_norm").epsilon == source.masked_lm_head.layer_norm_epsilon
 
 
-def test_all_is_copied_but_cross_attention(language_model):
+def test_all_is_copied_except_cross_attention(language_model):
     weight_map = encoder_to_decoder(language_model, memory_dim=12)
     assert weight_map.unmatched == {"target": [], "source": ["pooled_dense/kernel", "pooled_dense/bias"]}
     fresh = {row.target.path for row in weight_map.rows if not row.origins}
@@ -100,7 +100,7 @@ def test_cross_attention_may_be_copied_from_self_attention(language_model):
     other.apply()
 
 
-def test_it_looks_at_the_memory_and_a_backbone_alone_will_do(language_model):
+def test_outputs_depend_on_the_memory_and_a_backbone_alone_is_enough(language_model):
     decoder = encoder_to_decoder(language_model.backbone, memory_dim=12, seed=3).apply()
     rng = np.random.default_rng(1)
     a, b = (logits(decoder, rng.normal(size=(2, 3, 12)).astype(np.float32)) for _ in range(2))
@@ -108,7 +108,7 @@ def test_it_looks_at_the_memory_and_a_backbone_alone_will_do(language_model):
     assert not any("head_dense" in v.path for v in decoder.variables)
 
 
-def test_fresh_cross_attention_follows_the_seed(language_model):
+def test_new_cross_attention_depends_on_the_seed(language_model):
     paths = "decoder_layer_0/cross_attention/query/kernel", "decoder_layer_1/cross_attention/query/kernel"
     drawn = []
     for seed in (1, 1, 2):
@@ -118,17 +118,17 @@ def test_fresh_cross_attention_follows_the_seed(language_model):
     assert not np.allclose(drawn[0], drawn[2]) and not np.allclose(drawn[0][0], drawn[0][1])
 
 
-def test_a_target_that_cannot_look_is_refused(language_model):
-    """transformers#4680: a decoder without cross-attention trains, and never sees the picture."""
+def test_a_target_without_visual_input_is_refused(language_model):
+    """transformers#4680: a decoder without cross-attention trains, and never reads the image."""
     tokens = keras.Input((None,), dtype="int32", name="token_ids")
     x = keras.layers.Embedding(60, 16, name="token_embedding")(tokens)
     x = keras_hub.layers.TransformerDecoder(32, 2, name="decoder_layer_0")(x)
     blind = keras.Model({"token_ids": tokens}, x, name="blind")
-    with pytest.raises(UserError, match="blind cannot look at a picture: 'decoder_layer_0' has no cross-attention"):
+    with pytest.raises(UserError, match="blind has no visual input: 'decoder_layer_0' has no cross-attention"):
         encoder_to_decoder(language_model, target=blind)
 
 
-def test_a_decoder_of_ones_own_is_filled(language_model):
+def test_a_user_decoder_is_filled(language_model):
     sizes = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 64, "max_sequence_length": 20}
     mine = causal_decoder(60, memory_dim=5, **sizes)
     weight_map = encoder_to_decoder(language_model, target=mine)
@@ -139,7 +139,7 @@ def test_a_decoder_of_ones_own_is_filled(language_model):
     ("arguments", "problem"),
     [({"cross_attention": "none"}, "cross_attention='none' is unknown"), ({"encoder": "cnn"}, "text encoder")],
 )
-def test_what_cannot_be_is_refused(language_model, arguments, problem):
+def test_invalid_arguments_are_refused(language_model, arguments, problem):
     encoder = language_model
     if arguments.pop("encoder", None):
         encoder = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -1,4 +1,4 @@
-"""Deeper models compute the same, and their new layers can learn."""
+"""Deeper models have the same outputs, and their new layers can be trained."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ sizes, seeds = st.integers(1, 4), st.integers(0, 99)
 
 
 def kept(model, after, how="layer", seed=0, inputs=None, **options):
-    """Deepen a model with random weights; check that it computes the same, and that the map says on which condition."""
+    """Deepen a model with random weights; check its outputs, and the condition that the map states."""
     randomise(model, seed)
     weight_map = deepen(model, after, how, **options)
     deep = weight_map.apply()
@@ -88,7 +88,7 @@ def test_sequences_activations_and_causal_convolutions():
     assert deep.get_layer("act_new").units == 5
 
 
-def test_names_are_never_taken_twice():
+def test_names_are_unique():
     once, _ = kept(nested(), ["inner/conv1", "inner/hidden"])
     twice, _ = kept(once, ["inner/conv1", "inner/conv1_new"])
     names = [layer.name for layer in twice.get_layer("inner").layers]
@@ -96,14 +96,14 @@ def test_names_are_never_taken_twice():
 
 
 def test_the_projects_own_cnn_is_deepened():
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, 8, 12, 1)).astype(np.float32)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 12, 1)).astype(np.float32)
     model = glyph_cnn(3, filters=(2, 3, 4, 5))
-    kept(keras.Model(model.input, model.get_layer("norm_pool").output), ["relu1", "relu4"], norm=True, inputs=pictures)
+    kept(keras.Model(model.input, model.get_layer("norm_pool").output), ["relu1", "relu4"], norm=True, inputs=images)
 
 
 @pytest.mark.parametrize(("build", "after", "how"), [(cnn, "conv1", "residual"), (transformer, "norm2", "block")])
 def test_layers_that_add_zero_can_learn(build, after, how):
-    """The zero layers are reached by a gradient at once, and the others after one step."""
+    """The zero layers have a gradient at once, and the others after one step."""
     import tensorflow as tf
 
     model = randomise(build())
@@ -167,6 +167,6 @@ def leaky():
         (bert, "transformer_layer_0", {"how": "block"}, "'transformer_layer_0' normalises last"),
     ],
 )
-def test_what_cannot_be_done_is_an_error_that_names_the_layer(model, after, options, message):
+def test_unsupported_models_and_options_are_errors_that_name_the_layer(model, after, options, message):
     with pytest.raises(UserError, match=message):
         deepen(model(), after, **options)

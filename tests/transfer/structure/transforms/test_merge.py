@@ -1,4 +1,4 @@
-"""Two models become one: against sums done by hand, and refusals."""
+"""Merging two models: compared with sums by hand, and refusals."""
 
 import keras
 import numpy as np
@@ -116,13 +116,13 @@ def longer():
 @pytest.mark.parametrize(
     ("first", "second", "options", "message"),
     [
-        (cnn, lambda: cnn(hidden=6), {}, "second is of another architecture.*'hidden' is Dense with weights"),
-        (cnn, residual_cnn, {}, "second is of another architecture than first: 'stem'"),
-        (other_activation, without_activation, {}, "second is of another architecture than first: 'b'"),
-        (without_activation, longer, {}, "second is of another architecture.*3 calls of layers, not 2"),
-        (cnn, cnn, {"base": lambda: cnn(first=4)}, "base is of another architecture"),
-        (cnn, cnn, {"weight": "half"}, "'half' is no weight or scale"),
-        (cnn, cnn, {"weight": float("nan")}, "nan is no weight or scale"),
+        (cnn, lambda: cnn(hidden=6), {}, "second has another architecture.*'hidden' is Dense with weights"),
+        (cnn, residual_cnn, {}, "second has another architecture than first: 'stem'"),
+        (other_activation, without_activation, {}, "second has another architecture than first: 'b'"),
+        (without_activation, longer, {}, "second has another architecture.*3 calls of layers, not 2"),
+        (cnn, cnn, {"base": lambda: cnn(first=4)}, "base has another architecture"),
+        (cnn, cnn, {"weight": "half"}, "'half' is not a weight or scale"),
+        (cnn, cnn, {"weight": float("nan")}, "nan is not a weight or scale"),
         (cnn, cnn, {"scale": 0.5}, "scale is for task vectors over a base"),
         (cnn, cnn, {"base": cnn, "weight": 0.3}, "weight is for the line between two models"),
         (cnn, cnn, {"base": cnn, "scale": (1, 2, 3)}, "scale has 3 numbers"),

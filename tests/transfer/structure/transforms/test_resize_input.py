@@ -1,4 +1,4 @@
-"""Picture models at other sizes: exact at the same size, and in step with resized pictures at others."""
+"""Image models at other sizes: exact at the same size, and consistent with resized images at others."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ layers = keras.layers
 sides, seeds = st.integers(2, 7), st.integers(0, 99)
 
 
-def pictures(model, n=3, seed=0, sides=None):
+def random_images(model, n=3, seed=0, sides=None):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, *(sides or model.input_shape[1:3]), model.input_shape[3])).astype(np.float32)
 
@@ -29,7 +29,7 @@ def resized(images, sides):
 
 
 def head(height, width, norm=False, dropout=False):
-    """A picture laid flat and read by a dense layer, and nothing else."""
+    """A dense layer on a flattened image."""
     inputs = keras.Input((height, width, 2))
     x = layers.Flatten()(inputs) if not dropout else layers.Dropout(0.5)(layers.Reshape((height * width * 2,))(inputs))
     x = layers.BatchNormalization(name="norm")(x) if norm else x
@@ -72,7 +72,7 @@ SAME_SIZE = {
 @pytest.mark.parametrize("kind", SAME_SIZE)
 @given(st.integers(1, 5), st.integers(2, 6), st.integers(1, 5), seeds)
 @properties
-def test_whatever_its_sizes_nothing_is_interpolated_at_the_same_size(kind, width, side, more, seed):
+def test_for_random_sizes_nothing_is_interpolated_at_the_same_size(kind, width, side, more, seed):
     model = randomise(SAME_SIZE[kind](width, side, more), seed)
     weight_map = resize_input(model, model.input_shape[1:])
     copy = weight_map.apply()
@@ -82,20 +82,20 @@ def test_whatever_its_sizes_nothing_is_interpolated_at_the_same_size(kind, width
 
 @given(sides, sides, st.integers(0, 5), st.integers(0, 5), st.booleans(), seeds)
 @properties
-def test_a_flat_head_reads_grown_pictures_as_it_did_the_small_ones(height, width, taller, wider, dropout, seed):
+def test_a_flat_head_gives_equal_outputs_on_enlarged_images(height, width, taller, wider, dropout, seed):
     model = randomise(head(height, width, dropout=dropout), seed)
     new = (height + taller, width + wider)
     weight_map = resize_input(model, new)
     large = weight_map.apply()
-    images = pictures(model, seed=seed)
+    images = random_images(model, seed=seed)
     ours, theirs = np.asarray(large(resized(images, new))), np.asarray(model(images))
     assert np.abs(ours - theirs).max() <= 1e-5 * max(1, np.abs(theirs).max())
     assert weight_map.verify(resized(images, new), source_inputs=images).kept
     assert weight_map.preserves == ("yes" if not taller + wider else f"if patches are resized to {list(new)}, linear")
 
 
-def test_a_flat_head_on_shrunk_pictures_is_the_nearest_there_is():
-    """Least squares: no other kernel gives less difference, summed over pictures with independent pixels."""
+def test_a_flat_head_on_shrunk_images_is_the_least_squares_solution():
+    """Least squares: no other kernel gives a smaller difference, summed over images with independent pixels."""
     model = randomise(head(5, 6))
     weight_map = resize_input(model, (3, 4))
     small = weight_map.apply()
@@ -106,7 +106,7 @@ def test_a_flat_head_on_shrunk_pictures_is_the_nearest_there_is():
     np.testing.assert_allclose(small.get_layer("dense").kernel, best, atol=1e-4)
 
 
-def test_a_map_that_is_turned_is_resized_though_shapes_stay():
+def test_a_transposed_map_is_resized_although_shapes_are_equal():
     model = randomise(head(2, 4))
     turned = resize_input(model, (4, 2)).apply()
     assert turned.get_layer("dense").kernel.shape == model.get_layer("dense").kernel.shape
@@ -138,7 +138,7 @@ def test_positions_are_interpolated_over_the_grid_of_patches(rows, columns, new_
     np.testing.assert_array_equal(other.get_layer("patches").kernel, model.get_layer("patches").kernel)
 
 
-def test_keras_hubs_picture_transformer_is_resized():
+def test_keras_hubs_vision_transformer_is_resized():
     import keras_hub
 
     model = keras_hub.models.ViTBackbone((4, 6, 3), 2, 1, 2, 4, 8, use_patch_bias=False)
@@ -147,15 +147,15 @@ def test_keras_hubs_picture_transformer_is_resized():
             variable.assign(np.random.default_rng(0).normal(size=variable.shape))
     weight_map = resize_input(model, (4, 6))
     weight_map.apply()
-    assert weight_map.verify(pictures(model)).absolute == 0
+    assert weight_map.verify(random_images(model)).absolute == 0
     other = resize_input(model, (8, 6, 3)).apply()
     (old,), (new,) = ([v.numpy() for v in one.variables if "position" in v.path] for one in (model, other))
     np.testing.assert_array_equal(new[0], old[0])
     np.testing.assert_allclose(new[1:], resized(old[1:].reshape(1, 2, 3, 4), (4, 3)).reshape(-1, 4), atol=1e-6)
-    assert other(pictures(other)).shape == (3, 13, 4)
+    assert other(random_images(other)).shape == (3, 13, 4)
 
 
-def test_text_bodies_that_read_pictures_are_resized():
+def test_text_bodies_that_read_images_are_resized():
     from tfxfer.models.bert import small_bert
     from tfxfer.transfer.bridges.tokens import image_to_text_body
 
@@ -182,15 +182,15 @@ def test_a_fully_convolutional_model_is_reused_at_another_width(sides):
     same(model, narrow, np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)).astype(np.float32))
 
 
-def test_a_padded_picture_of_constant_maps_gives_the_same_features():
-    """The article's CNN with a flat head: a picture of one colour has the same maps away from the edges."""
+def test_a_padded_image_of_constant_maps_gives_the_same_features():
+    """The article's CNN with a flat head: an image of one colour has the same maps away from the edges."""
     model = article_cnn(3, (8, 8, 1), (2, 3), 4)
     weight_map = resize_input(model, (16, 24))
     large = weight_map.apply()
     assert large.get_layer("hidden").kernel.shape == (4 * 6 * 3, 4)
     before = np.asarray(model.get_layer("hidden").kernel).reshape(4, 3, 4).sum(0)
     after = np.asarray(large.get_layer("hidden").kernel).reshape(24, 3, 4).sum(0)
-    np.testing.assert_allclose(after, before, atol=1e-5)  # what a constant map gives
+    np.testing.assert_allclose(after, before, atol=1e-5)  # the output for a constant map
 
 
 @pytest.mark.slow
@@ -199,9 +199,9 @@ def test_models_of_keras_applications_are_resized(name):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3), classes=7)
     weight_map = resize_input(model, (64, 64))
     weight_map.apply()
-    assert weight_map.verify(pictures(model)).absolute == 0
+    assert weight_map.verify(random_images(model)).absolute == 0
     other = resize_input(model, (96, 160)).apply()
-    assert other(pictures(other, 2)).shape == (2, 7)
+    assert other(random_images(other, 2)).shape == (2, 7)
     assert all(np.array_equal(ours, theirs) for ours, theirs in zip(other.get_weights(), model.get_weights()))
 
 
@@ -242,23 +242,23 @@ def spatial():
 @pytest.mark.parametrize(
     ("model", "sides", "message"),
     [
-        (cnn, (8, 8, 3), "takes pictures of 2 channels, not 3"),
+        (cnn, (8, 8, 3), "has images of 2 channels, not 3"),
         (cnn, (8,), "give .height, width. in pixels"),
         (cnn, 8, "give .height, width. in pixels"),
         (cnn, (8, 0), "give .height, width. in pixels"),
         (cnn, (8, 8.0), "give .height, width. in pixels"),
         (cnn, (None, None), "layer 'hidden' .Dense. cannot take"),
-        (line, (8, 8), "line does not take pictures"),
-        (two, (8, 8), "two does not take pictures"),
+        (line, (8, 8), "line does not have images"),
+        (two, (8, 8), "two does not have images"),
         (lambda: branches(side=6), (2, 2), "layer 'left' .Conv2D. cannot take .None, 2, 2, 2."),
-        (reshaped, (6, 6), "Reshape 'odd' lays .4, 4, 2. into .2, 16."),
+        (reshaped, (6, 6), "Reshape 'odd' reshapes .4, 4, 2. to .2, 16.; the shape for .6, 6, 2. is ambiguous"),
         (spatial, (6, 6), "'slopes/alpha' is .4, 4, 2., and .6, 6, 2. at the new size"),
-        (hub, (5, 6), "patches of .2, 2. do not tile pictures of .5, 6."),
-        (lambda: branches(side=(4, 6)), (6, 4), "'classes/kernel' is .*what lies on its places is not known"),
-        (branches, (8, 8), "'classes/kernel' is .*what lies on its places is not known"),
+        (hub, (5, 6), "patches of .2, 2. do not tile images of .5, 6."),
+        (lambda: branches(side=(4, 6)), (6, 4), "'classes/kernel' is .*the layout of its axes is unknown"),
+        (branches, (8, 8), "'classes/kernel' is .*the layout of its axes is unknown"),
     ],
 )
-def test_what_cannot_be_done_is_an_error_that_names_the_layer(model, sides, message):
+def test_unsupported_models_and_options_are_errors_that_name_the_layer(model, sides, message):
     with pytest.raises(UserError, match=message):
         resize_input(model(), sides)
 

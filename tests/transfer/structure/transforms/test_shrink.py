@@ -1,11 +1,11 @@
-"""Narrower models: which units stay, that all readers follow, and that shrinking undoes widening."""
+"""Narrower models: which units stay, that all layers are adapted, and that shrinking reverses widening."""
 
 import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import batch, branches, cnn, gated, narrow, nested, randomise, residual_cnn, same, transformer
+from small_models import batch, branches, cnn, gated, nested, randomise, residual_cnn, same, transformer, units_of
 
 from tfxfer.errors import UserError
 from tfxfer.transfer.structure import WeightMap
@@ -27,7 +27,7 @@ NETS = {
 
 @given(st.sampled_from(sorted(NETS)), st.sampled_from(HOW), st.integers(1, 3), st.integers(0, 99))
 @settings(max_examples=12, deadline=None, derandomize=True)
-def test_shrinking_undoes_widening(name, how, more, seed):
+def test_shrinking_reverses_widening(name, how, more, seed):
     build, units = NETS[name]
     source = randomise(build(), seed)
     times = {path: 2 * size if path == "embed" else size + more for path, size in units.items()}
@@ -43,8 +43,8 @@ def test_shrinking_undoes_widening(name, how, more, seed):
     ("how", "stay"),
     [("uniform", [0, 1, 3]), ("consecutive", [0, 1, 2]), ("norm", [1, 2, 4])],
 )
-def test_the_units_that_stay_are_those_the_rule_says(how, stay):
-    """Against a reckoning by hand: unit i of 5 has the L1 norm (3, 9, 7, 1, 8)[i]."""
+def test_the_units_that_stay_are_those_of_the_rule(how, stay):
+    """Compared with values by hand: unit i of 5 has the L1 norm (3, 9, 7, 1, 8)[i]."""
     model = randomise(cnn(hidden=5))
     hidden = model.get_layer("hidden")
     kernel = hidden.kernel.numpy()
@@ -61,11 +61,11 @@ def test_the_units_that_stay_are_those_the_rule_says(how, stay):
 
 @pytest.mark.parametrize("how", HOW)
 def test_the_whole_graph_follows(how):
-    """The narrow model is the one that zeroing the dropped channels of the wide one gives."""
+    """The narrow model computes the same as the wide one with the removed channels set to zero."""
     model = randomise(residual_cnn(stem=5, inner=4))
     weight_map = shrink(model, {"stem": 3, "a": 2}, how=how)
     small = weight_map.apply()
-    assert narrow(small, "stem") == narrow(small, "b") == 3 and narrow(small, "a") == 2
+    assert units_of(small, "stem") == units_of(small, "b") == 3 and units_of(small, "a") == 2
     zeroed = keras.models.clone_model(model)
     zeroed.set_weights(model.get_weights())
     for kernel, axis, name in (("a", 2, "stem"), ("b", 2, "a"), ("classes", 0, "stem")):
@@ -86,7 +86,7 @@ def test_norms_of_layers_that_share_units_add_up():
     assert shrink(model, {"b": 2}, "norm").unit_maps["stem"].indices.tolist() == [0, 2]
 
 
-def test_copies_go_before_units_that_differ():
+def test_copies_are_removed_before_distinct_units():
     model = randomise(cnn(hidden=4))
     hidden = model.get_layer("hidden")
     for variable in hidden.variables:
@@ -100,7 +100,7 @@ def test_copies_go_before_units_that_differ():
 def test_a_softmax_may_lose_units():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, layers.Dense(2)(layers.Dense(4, activation="softmax", name="hidden")(inputs)))
-    assert narrow(shrink(model, {"hidden": 2}).apply(), "hidden") == 2
+    assert units_of(shrink(model, {"hidden": 2}).apply(), "hidden") == 2
 
 
 def test_the_plan_can_be_saved_and_read():
@@ -115,13 +115,13 @@ def test_the_plan_can_be_saved_and_read():
 @pytest.mark.parametrize(
     ("units", "how", "message"),
     [
-        ({"conv1": 5}, "uniform", "'conv1' has 3 units, and shrink can only drop some, not make them 5; use widen"),
-        ({"conv1": 0}, "uniform", "0 is no number of units"),
+        ({"conv1": 5}, "uniform", "'conv1' has 3 units, and shrink can only remove units, 5 are more; use widen"),
+        ({"conv1": 0}, "uniform", "0 is not a number of units"),
         ({"conv3": 2}, "uniform", "did you mean 'conv"),
         ({"classes": 2}, "uniform", "they are the model's outputs"),
         ({"conv1": 2}, "nrom", "how='nrom' is unknown; did you mean 'norm'"),
     ],
 )
-def test_what_cannot_be_done_is_an_error(units, how, message):
+def test_unsupported_models_and_options_are_errors(units, how, message):
     with pytest.raises(UserError, match=message):
         shrink(cnn(), units, how)

@@ -1,4 +1,4 @@
-"""A picture CNN on lines: what its kernels know along the width is kept, exactly where the docstring says so."""
+"""An image CNN in 1-D: outputs are preserved exactly where the docstring states it."""
 
 import keras
 import numpy as np
@@ -24,14 +24,14 @@ def to_text(model, **options):
 
 
 def on_line(text_model, lines):
-    """Return the features of lines [B, W, C] that stand where pixels did, without embedding and head."""
+    """Return the features of sequences [B, W, C] in place of pixels, without embedding and head."""
     start, end = text_model.get_layer("channels").output, text_model.get_layer("classes").input
     return np.asarray(keras.Model(start, end)(lines))
 
 
-def features(model, pictures):
+def features(model, images):
     last = model.layers[-1]
-    return np.asarray(keras.Model(model.input, last.input)(pictures))
+    return np.asarray(keras.Model(model.input, last.input)(images))
 
 
 def alike(ours, theirs, tolerance=1e-5):
@@ -40,7 +40,7 @@ def alike(ours, theirs, tolerance=1e-5):
 
 
 def valid(height, width, first, window, stride, depth, flat, gate):
-    """Layers without padding, in the ways that the hypothesis draws."""
+    """Return layers without padding, with the options drawn by hypothesis."""
     x = inputs = keras.Input((height, width, 2), name="image")
     x = layers.Conv2D(first, window, strides=(1, stride), activation="relu", name="conv")(x)
     x = layers.BatchNormalization(axis=3, name="norm")(x)
@@ -61,7 +61,7 @@ def valid(height, width, first, window, stride, depth, flat, gate):
     st.integers(1, 2), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 99),
 )  # fmt: skip
 @settings(max_examples=12, deadline=None, derandomize=True)
-def test_rows_that_are_alike_give_what_one_of_them_gives(h, w, first, window, stride, depth, flat, gate, seed):
+def test_an_image_of_equal_rows_gives_the_features_of_one_row(h, w, first, window, stride, depth, flat, gate, seed):
     model = randomise(valid(h, w, first, window, stride, depth, flat, gate), seed)
     text = to_text(model, length=w, kernels="sum").apply()
     lines = np.random.default_rng(seed).normal(size=(3, w, 2)).astype(np.float32)
@@ -70,7 +70,7 @@ def test_rows_that_are_alike_give_what_one_of_them_gives(h, w, first, window, st
 
 @given(st.integers(9, 40), st.integers(0, 99))
 @settings(max_examples=5, deadline=None, derandomize=True)
-def test_pictures_of_one_row_give_what_the_row_gives_with_padding_too(width, seed):
+def test_an_image_of_one_row_gives_the_features_of_the_row_with_padding_too(width, seed):
     model = randomise(glyph_cnn(4, filters=(2, 3, 4, 5)), seed)
     text = to_text(model, length=width, kernels="centre").apply()
     row = np.random.default_rng(seed).uniform(0, 255, (2, 1, width, 1)).astype(np.float32)
@@ -78,7 +78,7 @@ def test_pictures_of_one_row_give_what_the_row_gives_with_padding_too(width, see
     alike(on_line(text, ink), features(model, row))
 
 
-def test_a_residual_cnn_is_carried():
+def test_a_residual_cnn_is_converted():
     model = randomise(residual_cnn(side=7))
     text = to_text(model, length=7, kernels="centre").apply()
     one_row = randomise(residual_cnn(side=None))
@@ -86,8 +86,8 @@ def test_a_residual_cnn_is_carried():
     alike(on_line(text, lines), features(one_row, lines[:, None]))
 
 
-def test_a_text_shorter_or_longer_than_the_picture_resizes_the_flat_head():
-    """A map that is the same at all places gives the same, however many places there are."""
+def test_a_text_shorter_or_longer_than_the_image_resizes_the_flat_head():
+    """A map that is constant over positions gives the same outputs for any number of positions."""
     model = randomise(article_cnn(3, (8, 8, 2), (2,), 4))
     for length in (8, 20):
         weight_map = to_text(model, length=length)
@@ -99,7 +99,7 @@ def test_a_text_shorter_or_longer_than_the_picture_resizes_the_flat_head():
 
 
 @pytest.mark.parametrize("kernels", ["sum", "mean", "centre"])
-def test_the_height_goes_as_asked(kernels):
+def test_the_height_is_reduced_as_given(kernels):
     model = randomise(cnn(side=8))
     text = to_text(model, length=8, kernels=kernels).apply()
     kernel = model.get_layer("conv2").kernel.numpy()
@@ -110,14 +110,14 @@ def test_the_height_goes_as_asked(kernels):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_first_layer_is_fresh_where_embeddings_are_no_channels_of_pictures():
+def test_the_first_layer_is_new_where_embeddings_have_other_channels_than_images():
     model = randomise(glyph_cnn(4, filters=(2, 3, 4, 5)))
     before = [value.copy() for value in model.get_weights()]
-    weight_map = to_text(model, first="fresh", embedding_dim=1)  # as many as the picture has channels
+    weight_map = to_text(model, first="fresh", embedding_dim=1)  # as many as the image has channels
     text = weight_map.apply()
     fresh = {row.target.path for row in weight_map.rows if row.steps[0].name == "fresh"}
     assert fresh == {"embedding/embeddings", "conv1/kernel", "classes/kernel", "classes/bias"}
-    assert "embeddings are no channels of pictures" in weight_map.explain("conv1/kernel")
+    assert "embeddings have other channels than images" in weight_map.explain("conv1/kernel")
     assert not any(row.keeps for row in weight_map.rows) and weight_map.preserves == "no"
     assert {origin.path for origin in weight_map.unread} == {"conv1/kernel", "classes/kernel", "classes/bias"}
     assert text(TEXTS).shape == (4, 3)
@@ -135,7 +135,7 @@ def test_a_fully_convolutional_cnn_reads_texts_of_any_length():
     assert all(map(np.array_equal, short.get_weights(), long.get_weights()))
 
 
-def test_a_cnn_in_a_cnn_and_one_without_a_head_are_carried():
+def test_a_nested_cnn_and_one_without_a_head_are_converted():
     assert to_text(nested(), length=6).apply()(TEXTS).shape == (4, 3)
     model = cnn()
     body = keras.Model(model.input, model.get_layer("conv2").output)
@@ -174,14 +174,14 @@ def test_the_plan_can_be_saved_and_read():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50", "EfficientNetB0"])
-def test_models_of_keras_applications_are_carried(name):
+def test_models_of_keras_applications_are_converted(name):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3), classes=7)
     weight_map = to_text(model, length=64, first="fresh")
     assert weight_map.coverage > 0.95
     assert np.isfinite(weight_map.apply()(TEXTS)).all()
 
 
-def picture(middle, name="picture"):
+def image(middle, name="image"):
     inputs = keras.Input((8, 8, 2), name="image")
     return keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(middle(inputs))), name=name)
 
@@ -196,40 +196,44 @@ def line():
     [
         (cnn, {"kernels": "max"}, "kernels='max' is unknown"),
         (cnn, {"first": "frehs"}, "first='frehs' is unknown; did you mean 'fresh'"),
-        (cnn, {"num_classes": 1}, "num_classes=1: give a whole number from 2"),
-        (cnn, {"length": 0}, "length=0: give a whole number from 1"),
+        (cnn, {"num_classes": 1}, "num_classes=1: give an integer from 2"),
+        (cnn, {"length": 0}, "length=0: give an integer from 1"),
         (cnn, {"embedding_dim": 2.5}, "embedding_dim=2.5"),
         (cnn, {"unit": "chars"}, "unit 'chars' is unknown"),
-        (line, {}, "line does not take pictures"),
+        (line, {}, "line does not have images"),
         (lambda: article_cnn(3, (16, 16, 1), (2, 2, 2)), {"length": 4}, "layer 'pool3' .MaxPooling1D. cannot take"),
-        (lambda: picture(layers.Permute((2, 1, 3), name="turn")), {}, "'turn' is a Permute, which is not known"),
-        (lambda: picture(lambda x: keras.ops.flip(x, 1)), {}, "is a Flip, which is not known"),
-        (lambda: picture(layers.PReLU(name="slopes")), {}, "'slopes' is a PReLU, which is not known"),
         (
-            lambda: picture(lambda x: layers.Concatenate(axis=1, name="tall")([x, x])),
+            lambda: image(layers.Permute((2, 1, 3), name="turn")),
             {},
-            "'tall' works along the height of pictures",
+            "'turn' is a Permute, which has no 1-D",
+        ),
+        (lambda: image(lambda x: keras.ops.flip(x, 1)), {}, "is a Flip, which has no 1-D counterpart"),
+        (lambda: image(layers.PReLU(name="slopes")), {}, "'slopes' is a PReLU, which has no 1-D counterpart"),
+        (
+            lambda: image(lambda x: layers.Concatenate(axis=1, name="tall")([x, x])),
+            {},
+            "'tall' works along the height of images",
         ),
         (
-            lambda: picture(layers.DepthwiseConv2D(3, name="deep")),
+            lambda: image(layers.DepthwiseConv2D(3, name="deep")),
             {"first": "fresh"},
-            "'deep' reads the picture and is",
+            "'deep' reads the image and is",
         ),
-        (lambda: picture(layers.UpSampling2D(interpolation="bilinear", name="up")), {}, "'up' interpolates between"),
-        (lambda: picture(layers.Lambda(lambda x: x, name="mine")), {}, "'mine' is a Lambda"),
+        (lambda: image(layers.UpSampling2D(interpolation="bilinear", name="up")), {}, "'up' interpolates between"),
+        (lambda: image(layers.Lambda(lambda x: x, name="mine")), {}, "'mine' is a Lambda"),
         (lambda: "cnn", {}, "give a Keras model"),
     ],
 )
-def test_what_cannot_be_done_is_an_error_that_names_the_layer(model, options, message):
+def test_unsupported_models_and_options_are_errors_that_name_the_layer(model, options, message):
     with pytest.raises(UserError, match=message):
         to_text(model(), **options)
 
 
-def test_gates_and_other_convolutions_are_carried():
+def test_gates_and_other_convolutions_are_converted():
     assert "get_item" in {layer.name.rstrip("_0123456789") for layer in gated().operations}
-    with pytest.raises(UserError, match="is a GetItem, which is not known"):
+    with pytest.raises(UserError, match="is a GetItem, which has no 1-D counterpart"):
         to_text(gated(), length=8)
-    model = randomise(picture(layers.Conv2DTranspose(3, (1, 2), strides=(1, 2), name="up")))
+    model = randomise(image(layers.Conv2DTranspose(3, (1, 2), strides=(1, 2), name="up")))
     text = to_text(model, length=8).apply()
     lines = batch(model)[:, 0]
     alike(on_line(text, lines), features(model, np.repeat(lines[:, None], 8, 1)))

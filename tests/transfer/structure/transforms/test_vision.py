@@ -1,4 +1,4 @@
-"""A language model's body as an image encoder, and back: the blocks compute what they did, and the ledger says so."""
+"""A language model's blocks as an image encoder, and back: the blocks compute the same, and the ledger lists them."""
 
 import keras
 import keras_hub
@@ -11,7 +11,7 @@ from tfxfer.models.bert import small_bert
 from tfxfer.transfer.bridges.patches import encoder_blocks
 from tfxfer.transfer.structure.transforms.vision import encoder_to_vision, vision_to_encoder
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1)).astype(np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,12 @@ def vit():
     return randomise(keras_hub.models.ViTBackbone(image_shape=(16, 16, 3), patch_size=4, **sizes))
 
 
-def test_blocks_compute_what_they_did_on_the_same_embeddings(bert):
+def test_blocks_compute_the_same_on_the_same_embeddings(bert):
     vision = encoder_to_vision(bert, (16, 16, 1), 4, pooling=None).apply()
     inside = keras.Model(vision.input, vision.get_layer("body").output)
-    embeddings = keras.Model(vision.input, vision.get_layer("embeddings").output)(PICTURES)
-    np.testing.assert_allclose(inside(PICTURES), encoder_blocks(bert, 16)(embeddings), atol=1e-5)
-    np.testing.assert_allclose(vision(PICTURES), inside(PICTURES), atol=1e-6)
+    embeddings = keras.Model(vision.input, vision.get_layer("embeddings").output)(IMAGES)
+    np.testing.assert_allclose(inside(IMAGES), encoder_blocks(bert, 16)(embeddings), atol=1e-5)
+    np.testing.assert_allclose(vision(IMAGES), inside(IMAGES), atol=1e-6)
 
 
 def test_the_same_as_the_tokens_bridge_with_the_same_projection(bert):
@@ -38,10 +38,10 @@ def test_the_same_as_the_tokens_bridge_with_the_same_projection(bert):
 
     ours, bridge = encoder_to_vision(bert, (16, 16, 1), 4).apply(), image_features(bert, (16, 16, 1), 4)
     bridge.get_layer("patches").set_weights(ours.get_layer("patches").get_weights())
-    np.testing.assert_allclose(ours(PICTURES), bridge(PICTURES), atol=1e-5)
+    np.testing.assert_allclose(ours(IMAGES), bridge(IMAGES), atol=1e-5)
 
 
-def test_the_ledger_says_what_crosses_what_is_fresh_and_what_stays_behind(bert):
+def test_the_ledger_lists_copied_new_and_unused_tensors(bert):
     weight_map = encoder_to_vision(bert, (16, 16, 1), 4, num_classes=3)
     text = str(weight_map)
     assert weight_map.unmatched["target"] == []
@@ -56,7 +56,7 @@ def test_the_ledger_says_what_crosses_what_is_fresh_and_what_stays_behind(bert):
     assert "made without a source" in text and 0.9 < weight_map.coverage < 1
 
 
-def test_the_source_is_never_touched_and_the_target_is_random_before(bert):
+def test_the_source_is_unchanged_and_the_target_is_random_before(bert):
     before = bert.get_weights()
     weight_map = encoder_to_vision(bert, (16, 16, 1), 4, trainable="all")
     kernel = "transformer_layer_0/self_attention_layer/query/kernel"
@@ -71,7 +71,7 @@ def test_the_source_is_never_touched_and_the_target_is_random_before(bert):
         np.testing.assert_array_equal(old, new)
 
 
-def test_fresh_parts_follow_the_seed(bert):
+def test_new_weights_depend_on_the_seed(bert):
     first, again, other = (encoder_to_vision(bert, (16, 16, 1), 4, 3, seed=seed).apply() for seed in (1, 1, 2))
     for name in ("patches", "classes"):
         a, b, c = (model.get_layer(name).get_weights()[0] for model in (first, again, other))
@@ -91,7 +91,7 @@ def test_more_patches_than_positions_interpolate_the_positions(bert):
 
 
 @pytest.mark.parametrize(("trainable", "names"), [("none", {"classes"}), ("norms", {"classes", "body"})])
-def test_what_trains_is_what_was_asked_for(bert, trainable, names):
+def test_the_requested_weights_train(bert, trainable, names):
     model = encoder_to_vision(bert, (16, 16, 1), 4, 3, trainable=trainable).apply()
     assert {layer.name for layer in model.layers if layer.trainable_weights} == names
     whole = encoder_to_vision(bert, (16, 16, 1), 4, 3, trainable="all").apply()
@@ -103,10 +103,10 @@ def test_what_trains_is_what_was_asked_for(bert, trainable, names):
 def test_the_target_is_saved_and_read_as_one_file(bert, tmp_path):
     model = encoder_to_vision(bert, (16, 16, 1), 4, 3).apply()
     model.save(tmp_path / "m.keras")
-    np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras")(PICTURES), model(PICTURES), atol=1e-6)
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras")(IMAGES), model(IMAGES), atol=1e-6)
 
 
-def test_there_and_back_again_every_block_is_in_its_place(bert):
+def test_after_both_directions_every_block_is_in_its_place(bert):
     vision = encoder_to_vision(bert, (16, 16, 1), 4).apply()
     back = vision_to_encoder(vision, like=bert)
     model = back.apply()
@@ -121,8 +121,8 @@ def test_there_and_back_again_every_block_is_in_its_place(bert):
     assert model(inputs | {"padding_mask": np.ones((2, 20), int)})["sequence_output"].shape == (2, 20, 16)
 
 
-def test_a_vit_body_reads_tokens_as_it_reads_patches(vit):
-    """Fed with the ViT's own patch embeddings without the class token, the text encoder's blocks give what ViT's do."""
+def test_vit_blocks_compute_the_same_on_tokens_as_on_patches(vit):
+    """On the ViT's patch embeddings without the class token, the text encoder's blocks compute the same as ViT's."""
     text = vision_to_encoder(vit, vocabulary_size=40).apply()
     embeddings = np.random.default_rng(0).normal(size=(2, 16, 16)).astype(np.float32)
     x = keras.Input((16, 16))
@@ -153,11 +153,11 @@ def test_padding_does_not_change_the_other_tokens_of_a_text_encoder_made_of_a_vi
         (lambda b, v: encoder_to_vision(b, (16, 16, 1), 4, 3, pooling=None), "needs pooled tokens"),
         (lambda b, v: encoder_to_vision(b, (16, 16, 1), 4, pooling="median"), "pooling='median' is unknown"),
         (lambda b, v: encoder_to_vision(b, (16, 16, 1), 4, trainable="some"), "trainable='some' is unknown"),
-        (lambda b, v: encoder_to_vision(v, (16, 16, 1), 4), "pictures enter a KerasHub text encoder"),
+        (lambda b, v: encoder_to_vision(v, (16, 16, 1), 4), "images enter a KerasHub text encoder"),
         (lambda b, v: vision_to_encoder(v), "needs a vocabulary"),
-        (lambda b, v: vision_to_encoder(b, 40), "made of a target of encoder_to_vision or of a KerasHub ViTBackbone"),
+        (lambda b, v: vision_to_encoder(b, 40), "made from a target of encoder_to_vision or a KerasHub ViTBackbone"),
     ],
 )
-def test_what_cannot_be_is_refused(bert, vit, call, problem):
+def test_invalid_arguments_are_refused(bert, vit, call, problem):
     with pytest.raises(UserError, match=problem):
         call(bert, vit)

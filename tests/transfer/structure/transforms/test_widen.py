@@ -1,11 +1,11 @@
-"""Wider models compute the same: over random shapes, however units are put together, and for known models."""
+"""Wider models have the same outputs: for random shapes, for units combined in many ways, and for known models."""
 
 import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import batch, branches, cnn, gated, narrow, nested, randomise, residual_cnn, same, transformer
+from small_models import batch, branches, cnn, gated, nested, randomise, residual_cnn, same, transformer, units_of
 
 from tfxfer.errors import UserError
 from tfxfer.models.cnn import article_cnn, glyph_cnn
@@ -20,7 +20,7 @@ seeds = st.integers(0, 99)
 
 
 def kept(model, units, seed=0, inputs=None, **options):
-    """Widen a model with random weights; check that it is as wide as asked for, computes the same, and says so."""
+    """Widen a model with random weights; check its widths, its outputs, and what the map states."""
     randomise(model, seed)
     before = [value.numpy().copy() for value in model.weights]
     weight_map = widen(model, units, seed=seed, **options)
@@ -42,7 +42,7 @@ def test_a_wider_cnn_computes_the_same(first, second, hidden, more1, more2, more
         {"conv1": first + more1, "conv2": second + more2, "hidden": hidden + more3},
         seed,
     )
-    assert [narrow(wide, name) for name in ("conv1", "conv2", "hidden")] == [
+    assert [units_of(wide, name) for name in ("conv1", "conv2", "hidden")] == [
         first + more1,
         second + more2,
         hidden + more3,
@@ -53,7 +53,7 @@ def test_a_wider_cnn_computes_the_same(first, second, hidden, more1, more2, more
 @properties
 def test_a_residual_block_widens_together(stem, inner, more1, more2, named, seed):
     wide, _ = kept(residual_cnn(stem, inner), {named: stem + more1, "a": inner + more2}, seed)
-    assert narrow(wide, "stem") == narrow(wide, "b") == stem + more1 and narrow(wide, "a") == inner + more2
+    assert units_of(wide, "stem") == units_of(wide, "b") == stem + more1 and units_of(wide, "a") == inner + more2
 
 
 @given(st.integers(2, 4), st.integers(1, 3), sizes, st.integers(1, 3), more, more, seeds)
@@ -61,7 +61,7 @@ def test_a_residual_block_widens_together(stem, inner, more1, more2, named, seed
 def test_a_wider_transformer_computes_the_same(dim, heads, inner, times, more_heads, more_inner, seed):
     units = {"embed": dim * times, "attention": heads + more_heads, "up": inner + more_inner}
     wide, _ = kept(transformer(dim, heads, inner=inner), units, seed)
-    assert narrow(wide, "attention") == heads + more_heads and narrow(wide, "down") == dim * times
+    assert units_of(wide, "attention") == heads + more_heads and units_of(wide, "down") == dim * times
 
 
 @given(sizes, sizes, more, more, seeds)
@@ -74,12 +74,12 @@ def test_joined_and_flattened_channels_are_followed(left, right, more1, more2, s
 @properties
 def test_gates_and_depthwise_convolutions_are_followed(first, more1, more2, more3, seed):
     wide, _ = kept(gated(first), {"first": first + more1, "separable": 4 + more2, "up": 5 + more3}, seed)
-    assert narrow(wide, "gate") == first + more1
+    assert units_of(wide, "gate") == first + more1
 
 
 def test_a_layer_in_a_nested_model_is_named_by_its_path():
     wide, _ = kept(nested(), {"inner/conv1": 5, "hidden": 7, "inner/classes": 4})
-    assert narrow(wide.get_layer("inner"), "conv1") == 5 and narrow(wide.get_layer("inner"), "classes") == 4
+    assert units_of(wide.get_layer("inner"), "conv1") == 5 and units_of(wide.get_layer("inner"), "classes") == 4
 
 
 def test_words_sequences_and_reshapes_are_followed():
@@ -89,10 +89,10 @@ def test_words_sequences_and_reshapes_are_followed():
     x = layers.Reshape((20,))(layers.Reshape((5, 4))(x))
     model = keras.Model(tokens, layers.Dense(2)(x))
     wide, _ = kept(model, {"conv": 7}, inputs=np.arange(10).reshape(2, 5) % 9)
-    assert narrow(wide, "words") == 7
+    assert units_of(wide, "words") == 7
 
 
-def test_places_may_be_averaged_softmaxed_normalised_and_laid_flat():
+def test_positions_may_be_averaged_softmaxed_normalised_and_flattened():
     inputs = keras.Input((5, 3))
     x = layers.Conv1D(4, 2, name="conv")(inputs)
     weights = layers.Softmax(axis=1)(layers.Dense(4, name="scores")(x))  # over places, as attention pooling does
@@ -100,7 +100,7 @@ def test_places_may_be_averaged_softmaxed_normalised_and_laid_flat():
     flat = layers.BatchNormalization(name="flat_norm")(layers.Flatten()(x))
     model = keras.Model(inputs, layers.Dense(2)(layers.Concatenate()([pooled, flat])))
     wide, _ = kept(model, {"conv": np.int64(7)})
-    assert narrow(wide, "scores") == 7 and wide.get_layer("flat_norm").gamma.shape == (28,)
+    assert units_of(wide, "scores") == 7 and wide.get_layer("flat_norm").gamma.shape == (28,)
 
 
 def test_a_wide_model_is_saved_and_loaded(tmp_path):
@@ -112,8 +112,8 @@ def test_a_wide_model_is_saved_and_loaded(tmp_path):
 
 def test_a_nested_model_for_any_size_stays_one():
     body = glyph_cnn(3, filters=(2, 3, 4, 5))
-    picture = keras.Input((16, 8, 1))
-    wide = widen(keras.Model(picture, layers.Dense(2)(body(picture))), {"conv2": 5}).target.model
+    image = keras.Input((16, 8, 1))
+    wide = widen(keras.Model(image, layers.Dense(2)(body(image))), {"conv2": 5}).target.model
     assert wide.get_layer("glyph_cnn").input_shape == (None, None, None, 1)
 
 
@@ -130,18 +130,18 @@ def test_feed_forward_of_keras_hub_blocks_is_widened():
     weight_map = widen(randomise(small_bert(50, 2, 8, 2, 6)), {"transformer_layer_1": 40})
     weight_map.apply()
     assert weight_map.preserves == "yes" and weight_map.verify(inputs).kept
-    with pytest.raises(UserError, match="TransformerEncoder 'transformer_layer_0' cuts its heads from them"):
+    with pytest.raises(UserError, match="TransformerEncoder 'transformer_layer_0' splits them into heads"):
         widen(small_bert(50, 1, 8, 2, 6), {"token_embedding": 16})
 
 
 @pytest.mark.parametrize("window", [(8, 8), (8, 20)])
 def test_the_projects_own_cnns_are_widened(window):
     model = glyph_cnn(3, filters=(4, 5, 6, 7))
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, *window, 1)).astype(np.float32)
-    kept(keras.Model(model.input, model.get_layer("norm_pool").output), {"conv1": 6, "conv3": 11}, inputs=pictures)
+    images = np.random.default_rng(0).uniform(0, 255, (2, *window, 1)).astype(np.float32)
+    kept(keras.Model(model.input, model.get_layer("norm_pool").output), {"conv1": 6, "conv3": 11}, inputs=images)
     model = article_cnn(3, (*window, 1), (2, 3), 5)
     model.get_layer("classes").activation = keras.activations.linear
-    kept(model, {"conv2": 5, "hidden": 9}, inputs=pictures)
+    kept(model, {"conv2": 5, "hidden": 9}, inputs=images)
 
 
 @pytest.mark.slow
@@ -158,7 +158,7 @@ def test_models_of_keras_applications_are_widened(name, units):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3), pooling="avg", include_top=False)
     rng = np.random.default_rng(0)
     for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):  # statistics as after training, so that outputs are no noise
+        if isinstance(layer, layers.BatchNormalization):  # statistics as after training, for outputs of a normal scale
             layer.set_weights([value + 0.1 * rng.random(value.shape) for value in layer.get_weights()])
     weight_map = widen(model, units)
     weight_map.apply()
@@ -180,7 +180,7 @@ def test_equal_seeds_give_equal_models():
     assert all(map(np.array_equal, first, second)) and not all(map(np.array_equal, first, third))
 
 
-def test_noise_parts_the_copies_and_nothing_is_promised():
+def test_noise_makes_copies_differ_and_nothing_is_promised():
     model = randomise(cnn())
     weight_map = widen(model, {"hidden": 9}, noise=0.01)
     wide = weight_map.apply()
@@ -192,7 +192,7 @@ def test_noise_parts_the_copies_and_nothing_is_promised():
     assert np.array_equal(new[:, :5], old) and not np.any(new[:, 5:] == old[:, copied])
 
 
-def test_what_trained_does_train_and_what_did_not_does_not():
+def test_trainable_flags_are_preserved():
     model = cnn()
     model.get_layer("conv1").trainable = False
     wide = widen(model, {"conv1": 5}).target.model
@@ -225,27 +225,39 @@ class Subclassed(keras.Model):
     [
         (cnn, {"cnov1": 5}, "layer 'cnov1' does not exist in cnn; did you mean 'conv1'"),
         (cnn, {"norm1": 5}, "layer 'norm1' .BatchNormalization. makes no units of its own"),
-        (cnn, {"conv1": 2}, "'conv1' has 3 units, and widen can only add to them.*use shrink"),
-        (cnn, {"conv1": 4.5}, "4.5 is no number of units"),
-        (cnn, {"conv1": True}, "True is no number of units"),
+        (cnn, {"conv1": 2}, "'conv1' has 3 units, and widen can only add units, 2 are fewer; use shrink"),
+        (cnn, {"conv1": 4.5}, "4.5 is not a number of units"),
+        (cnn, {"conv1": True}, "True is not a number of units"),
         (cnn, {}, "give a dictionary"),
         (cnn, {"classes": 5}, "'classes' .3. cannot change: they are the model's outputs"),
-        (residual_cnn, {"stem": 5, "b": 6}, "'stem' and 'b' have the same units.*not 5 and 6"),
+        (residual_cnn, {"stem": 5, "b": 6}, "'stem' and 'b' share their units.*not 5 and 6"),
         (transformer, {"embed": 6}, "'norm0' takes mean and variance over the units of 'embed' .4..*such as 8"),
         (lambda: net(shared), {"twice": 5}, "'twice' is called 2 times .a shared layer."),
         (lambda: net(shared), {"hidden": 5}, "'twice' is called 2 times .a shared layer."),
-        (lambda: net(layers.Softmax(name="s")), {"hidden": 5}, "Softmax 's' weighs them against each other"),
-        (lambda: net(layers.Activation("softmax", name="s")), {"hidden": 5}, "'softmax' of 's' does not treat each"),
-        (lambda: net(layers.LSTM(3, name="lstm"), (5, 6)), {"hidden": 5}, "LSTM 'lstm' is not one that units are"),
-        (lambda: net(lambda x: keras.ops.mean(x, -1, keepdims=True)), {"hidden": 5}, "Mean 'mean.*' is not one that"),
+        (lambda: net(layers.Softmax(name="s")), {"hidden": 5}, "Softmax 's' normalises over them"),
+        (lambda: net(layers.Activation("softmax", name="s")), {"hidden": 5}, "'softmax' of 's' is not elementwise"),
+        (
+            lambda: net(layers.LSTM(3, name="lstm"), (5, 6)),
+            {"hidden": 5},
+            "no rule .* through LSTM 'lstm'",
+        ),
+        (
+            lambda: net(lambda x: keras.ops.mean(x, -1, keepdims=True)),
+            {"hidden": 5},
+            "no rule .* through Mean 'mean",
+        ),
         (lambda: net(layers.Lambda(lambda x: x, name="mine")), {"hidden": 5}, "'mine' is a Lambda"),
-        (lambda: net(layers.UnitNormalization(name="unit")), {"hidden": 5}, "UnitNormalization 'unit' is not one"),
-        (lambda: net(unlike), {"hidden": 5}, "'sum' puts units in different orders together"),
+        (
+            lambda: net(layers.UnitNormalization(name="unit")),
+            {"hidden": 5},
+            "no rule .* through UnitNormalization 'unit'",
+        ),
+        (lambda: net(unlike), {"hidden": 5}, "'sum' combines units in different orders"),
         (Subclassed, {"hidden": 5}, "not from a Subclassed"),
         (lambda: "cnn", {"hidden": 5}, "give a Keras model, not a str"),
     ],
 )
-def test_what_cannot_be_done_is_an_error_that_names_the_layer(model, units, message):
+def test_unsupported_models_and_options_are_errors_that_name_the_layer(model, units, message):
     with pytest.raises(UserError, match=message):
         widen(model(), units)
 

@@ -1,4 +1,4 @@
-"""apply: strict, all or nothing, one tensor at a time; and what is refused before it begins."""
+"""apply: strict, all or nothing, one tensor at a time; and errors before it begins."""
 
 import sys
 import weakref
@@ -19,7 +19,7 @@ layers = keras.layers
 
 
 class Failing:
-    """A source that fails at its third tensor, in one way or another."""
+    """A source that fails at its third tensor, in a given way."""
 
     title = "failing"
 
@@ -55,7 +55,7 @@ def four(value=1.0):
 
 
 FAILURES = {
-    "unreadable": (throw(OSError("I/O error")), TfxferError, "OSError: I/O error; the target is as it was"),
+    "unreadable": (throw(OSError("I/O error")), TfxferError, "OSError: I/O error; the target is unchanged"),
     "gone": (throw(KeyError("c")), TfxferError, "KeyError"),
     "out of memory": (throw(MemoryError("no room")), TfxferError, "MemoryError"),
     "interrupted": (throw(KeyboardInterrupt()), KeyboardInterrupt, None),
@@ -64,7 +64,7 @@ FAILURES = {
     "another shape": (
         lambda array: array[:1],
         TfxferError,
-        r"'m/c' was to be float32 \[2, 2\] and is float32 \[1, 2\]",
+        r"'m/c' was float32 \[2, 2\] and is now float32 \[1, 2\]",
     ),
     "another type": (lambda array: array.astype(np.float64), TfxferError, "has changed since the plan was made"),
 }
@@ -72,7 +72,7 @@ FAILURES = {
 
 @pytest.fixture(params=["whole", "in pieces"])
 def at_a_time(request, monkeypatch):
-    """Tensors as they are, or each taken for a large one, a row at a time."""
+    """Assign tensors whole, or each as a large one, one row at a time."""
     if request.param == "in pieces":
         monkeypatch.setattr(large, "LARGE", 1)
         monkeypatch.setattr(large, "PIECE", 8)
@@ -80,7 +80,7 @@ def at_a_time(request, monkeypatch):
 
 @pytest.mark.parametrize("in_memory", [2**20, 20, 0], ids=["memory", "memory and file", "file"])
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_failure_half_way_leaves_the_target_as_it_was(failure, in_memory, at_a_time, monkeypatch):
+def test_a_failure_during_apply_leaves_the_target_unchanged(failure, in_memory, at_a_time, monkeypatch):
     monkeypatch.setattr(applying, "IN_MEMORY", in_memory)
     how, error, message = FAILURES[failure]
     target = randomise(holder(a=(2, 2), b=(2, 2), c=(2, 2), d=(2, 2)))
@@ -98,7 +98,7 @@ def test_a_failure_half_way_leaves_the_target_as_it_was(failure, in_memory, at_a
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32"])
-def test_old_values_of_any_type_come_back(dtype, at_a_time, monkeypatch):
+def test_old_values_of_any_dtype_are_restored(dtype, at_a_time, monkeypatch):
     monkeypatch.setattr(applying, "IN_MEMORY", 0)
     target = holder(dtype, a=(2, 3), b=(), c=(0, 2), d=(2, 2))
     for i, variable in enumerate(target.variables):
@@ -131,7 +131,7 @@ def test_a_model_computes_the_same_however_its_tensors_were_assigned(at_a_time):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
-def test_no_room_for_the_old_values_changes_nothing(monkeypatch):
+def test_without_disk_space_for_the_old_values_nothing_changes(monkeypatch):
     import resource
 
     monkeypatch.setattr(applying, "IN_MEMORY", 0)
@@ -141,7 +141,7 @@ def test_no_room_for_the_old_values_changes_nothing(monkeypatch):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, limits[1]))
     try:
-        with pytest.raises(TfxferError, match=r"old value of 'm/b' cannot be kept in .*nothing was changed.*TMPDIR"):
+        with pytest.raises(TfxferError, match=r"old value of 'm/b' cannot be saved in .*nothing was changed.*TMPDIR"):
             weight_map.apply()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -150,7 +150,7 @@ def test_no_room_for_the_old_values_changes_nothing(monkeypatch):
 
 
 def test_one_tensor_is_in_memory_at_a_time(monkeypatch):
-    """Sixteen tensors: never more than two that were read are alive beside the target.
+    """Sixteen tensors: never more than two that were read are in memory beside the target.
 
     Counted, not weighed: an array that happens to be aligned becomes the variable's own memory without a copy.
     """
@@ -175,7 +175,7 @@ def test_one_tensor_is_in_memory_at_a_time(monkeypatch):
     assert all((v.numpy() == 1).all() for v in target.variables)
 
 
-def test_what_would_stay_random_is_refused_unless_it_is_named():
+def test_tensors_that_would_stay_random_are_refused_unless_named():
     source, target = randomise(cnn(classes=3)), randomise(cnn(classes=7), 1)
     weight_map = plan(source, target)
     before = target.get_weights()
@@ -214,7 +214,7 @@ def test_what_would_stay_random_is_refused_unless_it_is_named():
         ("float32", "int32", False),
     ],
 )
-def test_numbers_are_widened_silently_and_narrowed_only_when_asked(have, want, fits):
+def test_dtypes_are_widened_silently_and_narrowed_only_with_cast(have, want, fits):
     values = np.array([[1, 2], [3, -4]]).astype(ml_dtypes.bfloat16 if have == "bfloat16" else have)
     target = holder(want, x=(2, 2))
     if fits:
@@ -232,22 +232,22 @@ def test_numbers_are_widened_silently_and_narrowed_only_when_asked(have, want, f
     assert target.variables[0].numpy().astype(float).tolist() == [[1, 2], [3, -4]]
 
 
-def test_numbers_too_great_for_the_target_are_refused():
+def test_numbers_too_large_for_the_target_are_refused():
     target = holder("float16", x=(2,))
     with pytest.raises(TfxferError, match="not finite.*float16 can hold it"):
         plan({"m/x": np.array([1, 1e6], np.float32)}, target, cast=True).apply()
     assert not target.variables[0].numpy().any()
 
 
-def test_whole_numbers_only_move():
+def test_integers_are_only_moved():
     target = holder("int32", count=(3,))
     assert plan({"m/count": np.arange(3, dtype=np.int32)}, target).apply().variables[0].numpy().tolist() == [0, 1, 2]
-    with pytest.raises(UserError, match="operations that reckon give fractions"):
+    with pytest.raises(UserError, match="operations that compute give fractions"):
         plan({"s": np.arange(3, dtype=np.int32)}, target, [("s", "m/count", "average")])
 
 
 def test_a_source_of_an_unknown_type_is_refused_with_the_tensor():
-    with pytest.raises(UserError, match="'m/x' has the number type complex64"):
+    with pytest.raises(UserError, match="'m/x' has the dtype complex64"):
         plan({"m/x": np.zeros(2, np.complex64)}, holder(x=(2,)))
 
 
@@ -282,7 +282,7 @@ def test_models_that_are_not_built_are_refused():
             plan(built, bad)
     with pytest.raises(UserError, match="there is no source"):
         plan({}, built)
-    with pytest.raises(UserError, match="source 'b' is a list and no array"):
+    with pytest.raises(UserError, match="source 'b' is a list and not an array"):
         plan({"a": np.zeros(2), "b": [1, 2]}, built)
     with pytest.raises(UserError, match="'target' cannot name a source"):
         plan({"target": built}, built)
@@ -311,7 +311,7 @@ def test_paths_that_occur_twice_are_refused():
     model = keras.Model(inputs, Twins()(inputs), name="model")
     for one, other in ((model, chain_of(2)), (chain_of(2), model)):
         with pytest.raises(
-            UserError, match="model: 2 weights share their path.*'twins/same/kernel'.*names of their own"
+            UserError, match="model: 2 weights share their path.*'twins/same/kernel'.*a name of its own"
         ):
             plan(one, other)
 
@@ -323,7 +323,7 @@ def test_paths_that_occur_twice_are_refused():
         plan(Doubled({"a": np.zeros(2)}, None), chain_of(2))
 
 
-def test_a_layer_shared_with_the_source_is_not_changed_by_the_way():
+def test_a_layer_shared_with_the_source_is_not_changed():
     source = randomise(chain_of(2, 2))
     shared = keras.Model(source.inputs, layers.Dense(2, name="head")(source.layers[0].output))
     allowed = plan(source, shared, allow="head/*")
@@ -346,7 +346,7 @@ def test_a_model_is_read_by_its_spec(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_generators_of_dropout_are_left_alone_and_shown():
+def test_generators_of_dropout_are_unchanged_and_shown():
     def net():
         return keras.Sequential([keras.Input((2,)), layers.Dense(2, name="d"), layers.Dropout(0.5, seed=1)], name="n")
 
@@ -360,5 +360,5 @@ def test_generators_of_dropout_are_left_alone_and_shown():
     assert list(weight_map.skipped.values()) == ["state of a random generator"]
 
 
-def test_weights_that_are_no_model_can_be_a_target():
+def test_a_layer_can_be_a_target():
     assert plan({"m/x": np.ones((2,), np.float32)}, Weights({"x": (2,)}, name="m")).apply().variables[0].numpy().all()

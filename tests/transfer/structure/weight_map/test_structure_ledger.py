@@ -1,4 +1,4 @@
-"""What people read: the ledger, the explanation of a row, and the sentence of a proof."""
+"""Output for readers: the ledger, the explanation of a row, and the sentence of a proof."""
 
 import io
 
@@ -29,7 +29,7 @@ def blocks(count):
     return keras.Model(inputs, layers.Dense(2, name="top")(x), name=f"blocks{count}")
 
 
-def test_the_ledger_says_what_came_from_where():
+def test_the_ledger_shows_sources_operations_and_sizes():
     arrays = {"a": np.ones((2, 3), np.float32), "unused": np.ones(7, np.float32)}
     target = holder(moved=(3, 2), made=(2,), random=(2,))
     weight_map = plan(arrays, target, [("a", "m/moved", "transpose"), (None, "m/made", "zero")])
@@ -47,7 +47,7 @@ def test_the_ledger_says_what_came_from_where():
     assert weight_map.unmatched == {"target": ["m/random"], "source": ["unused"]}
 
 
-def test_equal_blocks_are_one_line_unless_asked_otherwise():
+def test_equal_blocks_are_one_line_by_default():
     weight_map = plan(blocks(3), blocks(3))
     assert "block_*/kernel ×3" in printed(weight_map) and "block_1/kernel" not in printed(weight_map)
     assert "block_1/kernel" in printed(weight_map, group=False) and "block_1/kernel" in str(weight_map)
@@ -58,23 +58,23 @@ def test_equal_blocks_are_one_line_unless_asked_otherwise():
         assert sum(entry["tensors"] for entry in found) == 8
 
 
-def test_narrow_terminals_lose_nothing():
+def test_narrow_terminals_show_everything():
     text = printed(plan(blocks(1), blocks(1)), width=60).replace(" ", "").replace("\n", "")
     assert "copy" in text and "100.0%" in text
 
 
 def test_names_are_printed_as_they_are():
-    """Square brackets are markup to rich; a name with them must not vanish."""
+    """Square brackets are markup to rich; a name with them must be printed."""
     weight_map = plan({"[red]w": np.ones(2, np.float32)}, holder(x=(2,)), [("[red]w", "m/x", "copy")])
     assert "[red]w" in printed(weight_map)
 
 
-def test_a_row_explains_itself():
+def test_a_row_is_explained():
     weight_map = plan(randomise(cnn(classes=2)), cnn(classes=3))
     told = weight_map.explain("conv1/kernel")
     assert told.startswith("conv1/kernel: float32 [3, 3, 2, 3], 54 parameters")
-    assert "reads source:conv1/kernel" in told and "copy: Take the tensor as it is." in told
-    assert "why: same path" in told and "keeps the function by itself: yes" in told
+    assert "reads source:conv1/kernel" in told and "copy: Copy the tensor unchanged." in told
+    assert "why: same path" in told and "preserves the outputs by itself: yes" in told
     assert "not allowed: apply() refuses" in weight_map.explain("classes/bias")
     with pytest.raises(UserError, match="no tensor 'conv1/kernl'; did you mean 'conv1/kernel'"):
         weight_map.explain("conv1/kernl")
@@ -83,7 +83,7 @@ def test_a_row_explains_itself():
 # Proof
 
 
-def test_a_proof_tells_equal_from_different():
+def test_a_proof_distinguishes_equal_from_different():
     source, target = randomise(cnn()), cnn()
     weight_map = plan(source, target)
     before = weight_map.verify(batch(target))
@@ -121,13 +121,13 @@ def test_a_promise_with_a_condition_names_it():
     weight_map = plan(source, target, [("conv1/kernel", "conv1/kernel", "channels")])
     weight_map.apply()
     grey = batch(target)
-    assert weight_map.preserves == "if all channels of a picture are equal"
+    assert weight_map.preserves == "if all channels of an image are equal"
     assert weight_map.verify(grey, source_inputs=np.repeat(grey, 3, -1)).kept
     coloured = weight_map.verify(grey, source_inputs=batch(source))
-    assert "(the map promises it only if all channels of a picture are equal)" in coloured.sentence
+    assert "(the map promises it only if all channels of an image are equal)" in coloured.sentence
 
 
-def test_files_of_weights_are_proven_against_a_reference():
+def test_files_of_weights_are_verified_against_a_reference():
     source, target = randomise(cnn()), cnn()
     arrays = {v.path: v.numpy() for v in source.variables}
     weight_map = plan(arrays, target)
@@ -140,7 +140,7 @@ def test_files_of_weights_are_proven_against_a_reference():
     assert not weight_map.verify(x, reference=np.zeros((4, 3))).kept
 
 
-def test_models_with_several_inputs_and_outputs_are_compared_where_they_meet():
+def test_models_with_several_outputs_are_compared_on_common_outputs():
     def net(also):
         a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
         joined = layers.Dense(2, name="join")(layers.Concatenate()([a, b]))

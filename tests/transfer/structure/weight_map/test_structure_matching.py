@@ -1,4 +1,4 @@
-"""Which tensor belongs to which: by names, by counting what Keras numbered, and never by shape alone."""
+"""Matching of tensors: by names, by counting automatic names, and never by shape alone."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ def pairs(weight_map):
 
 
 def chain(widths, names=None, features=4):
-    """Dense layers of these widths, named by Keras or by us."""
+    """Dense layers of these widths, named by Keras or by the caller."""
     x = inputs = keras.Input((features,))
     for i, width in enumerate(widths):
         x = layers.Dense(width, name=names[i] if names else None)(x)
@@ -44,7 +44,7 @@ def test_a_kerashub_bert_matches_its_masked_language_model():
     weight_map = plan(source, target, allow="mlm_head/*")
     assert not weight_map.unmatched["source"]
     assert all(path.startswith("mlm_head/") for path in weight_map.unmatched["target"])
-    assert len(weight_map.skipped) == 7  # generators of dropout: seen and left alone
+    assert len(weight_map.skipped) == 7  # generators of dropout
     weight_map.apply(allow="mlm_head/**")
     for row in weight_map.rows:
         if row.origins:
@@ -58,8 +58,8 @@ def test_a_kerashub_bert_matches_its_masked_language_model():
     np.testing.assert_array_equal(given, np.asarray(source(inputs)["sequence_output"]))
 
 
-def test_numbers_that_keras_gave_are_counted_and_not_compared():
-    """`dense_1` of one model and `dense_1` of another are not the same layer: the counter went on between them."""
+def test_automatic_numbers_are_counted_and_not_compared():
+    """`dense_1` of one model and `dense_1` of another are not the same layer: Keras continued to count."""
     layers.Dense(1)  # moves Keras' counter, so that names overlap but mean something else
     source, target = chain([4, 4, 4]), chain([4, 4, 4])
     made = [layer.name for model in (source, target) for layer in model.layers[1:]]
@@ -70,7 +70,7 @@ def test_numbers_that_keras_gave_are_counted_and_not_compared():
     assert "number 2 of 3 of this shape" in plan(source, target).row(f"{target.layers[2].name}/bias").why
 
 
-def test_overlapping_numbers_do_not_mislead():
+def test_overlapping_numbers_are_matched_in_order():
     first, second = chain([4, 4], ["dense_1", "dense_2"]), chain([4, 4], ["dense_2", "dense_3"])
     assert pairs(plan(first, second))["dense_2/kernel"] == ["dense_1/kernel"]
 
@@ -85,12 +85,12 @@ def test_kernel_and_bias_stay_together():
     assert found[f"{target.layers[3].name}/bias"] == [f"{source.layers[1].name}/bias"]
 
 
-def test_names_that_people_gave_beat_the_order():
+def test_given_names_take_precedence_over_the_order():
     source, target = chain([4, 4], ["a", "b"]), chain([4, 4], ["b", "a"])
     assert pairs(plan(source, target))["a/kernel"] == ["a/kernel"]
 
 
-def test_a_model_inside_another_is_found_by_the_end_of_the_path():
+def test_a_nested_model_is_matched_by_the_end_of_the_path():
     body = Weights({"kernel": (2, 2)}, name="stem")
     inside = keras.Sequential(
         [keras.Input((4,)), layers.Dense(4, name="one"), layers.Dense(4, name="two")], name="body"
@@ -140,16 +140,16 @@ def test_heads_that_are_joined_on_one_side_are_split():
     assert weight_map.row("attention/key/bias").operation == "reshape"
 
 
-def test_equal_shapes_are_no_evidence_but_a_hint():
+def test_equal_shapes_are_a_hint_and_not_evidence():
     weight_map = plan(chain([4], ["pooler"]), chain([4], ["head"]))
     assert pairs(weight_map) == {"head/kernel": [], "head/bias": []}
-    assert "'pooler/kernel' is of the same kind and shape, which is no proof" in weight_map.explain("head/kernel")
-    assert "('pooler/kernel', 'head/kernel', 'copy')" in weight_map.explain("head/kernel")
+    hint = "'pooler/kernel' has the same kind and shape; if it is the source, write"
+    assert f"{hint} ('pooler/kernel', 'head/kernel', 'copy')" in weight_map.explain("head/kernel")
     rule = ("pooler/*", "head/*", "copy")
     assert pairs(plan(chain([4], ["pooler"]), chain([4], ["head"]), [rule]))["head/bias"] == ["pooler/bias"]
 
 
-def test_another_shape_under_the_same_name_says_what_to_do():
+def test_another_shape_under_the_same_name_is_reported_with_a_remedy():
     weight_map = plan(chain([4, 3], ["a", "b"]), chain([4, 7], ["a", "b"]))
     assert weight_map.unmatched == {"target": ["b/kernel", "b/bias"], "source": ["b/kernel", "b/bias"]}
     assert "'b/kernel' matches by name, but is [4, 3]" in weight_map.explain("b/kernel")
@@ -161,7 +161,7 @@ def holder_named(name, **shapes):
     return Weights(shapes, name=name)
 
 
-def test_layers_that_keras_numbered_are_ambiguous_when_there_are_more_of_them():
+def test_numbered_layers_are_ambiguous_when_their_counts_differ():
     source, target = chain([4, 4, 4]), chain([4, 4])
     with pytest.raises(UserError, match="1 matches are ambiguous") as caught:
         plan(source, target)
@@ -187,7 +187,7 @@ def twin_towers():
     return keras.Model(inputs, layers.Add()([tower(inputs) for tower in towers]))
 
 
-def test_a_rule_settles_what_is_ambiguous():
+def test_a_rule_resolves_an_ambiguous_match():
     twins = {
         f"{tower}/x/{w}": np.ones(s, np.float32)
         for tower in ("left", "right")
@@ -202,12 +202,12 @@ def test_a_rule_settles_what_is_ambiguous():
     assert one_for_both.coverage == 1
 
 
-def test_by_position_is_for_renamed_copies_and_must_be_asked_for():
+def test_by_position_is_for_renamed_copies_and_must_be_requested():
     source, target = chain([4, 3], ["a", "b"]), chain([4, 3], ["c", "d"])
     assert plan(source, target).coverage == 0
     weight_map = plan(source, target, match="position")
     assert pairs(weight_map)["d/bias"] == ["b/bias"]
-    assert "by position alone, as asked for: tensor 4 of 4" in weight_map.explain("d/bias")
+    assert "by position alone (match='position'): tensor 4 of 4" in weight_map.explain("d/bias")
     with pytest.raises(UserError, match=r"tensor 3 is 'b/kernel' \[4, 3\], and the target's is 'd/kernel' \[4, 5\]"):
         plan(source, chain([4, 5], ["c", "d"]), match="position")
     with pytest.raises(UserError, match="4 tensors, and the target has 2"):
@@ -216,7 +216,7 @@ def test_by_position_is_for_renamed_copies_and_must_be_asked_for():
         plan(source, target, match="positions")
 
 
-def test_several_sources_take_turns_or_are_combined():
+def test_several_sources_are_matched_separately_or_combined():
     left, right, target = chain([4], ["a"]), chain([4], ["b"]), chain([4, 4], ["a", "b"])
     found = pairs(plan({"left": left, "right": right}, target))
     assert found["a/kernel"] == ["a/kernel"] and found["b/kernel"] == ["b/kernel"]

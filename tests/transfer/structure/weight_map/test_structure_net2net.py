@@ -1,4 +1,4 @@
-"""Wider, deeper and narrower models, on random inputs: does the function stay?"""
+"""Wider, deeper and narrower models: are outputs on random inputs preserved?"""
 
 import keras
 import numpy as np
@@ -112,7 +112,7 @@ def test_a_wider_transformer_computes_the_same(dim, heads, inner, times, more_he
     assert weight_map.preserves == "yes" and proof.kept and proof.relative < 1e-5, proof
 
 
-def test_layer_norm_keeps_the_function_under_uniform_maps_only():
+def test_layer_norm_preserves_outputs_under_uniform_maps_only():
     maps = (UnitMap("stream", 4, 6), UnitMap("heads", 2, 2, "first"), UnitMap("inner", 6, 6, "first"))
     proof, weight_map = proven(transformer(4), transformer(6), transformer_rules(*maps))
     assert weight_map.row("norm1/gamma").preserves == "no"
@@ -120,7 +120,7 @@ def test_layer_norm_keeps_the_function_under_uniform_maps_only():
     assert proof.expected == "agree" and proof.kept is None and proof.absolute > 1e-3
 
 
-def test_copies_are_the_ones_the_map_says_and_share_what_they_give():
+def test_copies_follow_the_map_and_outgoing_weights_are_divided():
     source, target = randomise(cnn(hidden=2)), randomise(cnn(hidden=5))
     units = UnitMap("hidden", 2, 5, seed=7)
     rules = [("hidden/*", "hidden/*", out(units)), ("classes/kernel", "classes/kernel", into(units))]
@@ -133,7 +133,7 @@ def test_copies_are_the_ones_the_map_says_and_share_what_they_give():
         np.testing.assert_allclose(heads[1][j], heads[0][copied] / list(units.indices).count(copied), rtol=1e-6)
 
 
-def test_noise_parts_the_copies_and_is_no_longer_promised():
+def test_noise_makes_copies_differ_and_is_not_promised():
     source, target = cnn(hidden=2), cnn(hidden=4)
     units = UnitMap("hidden", 2, 4, "cycle")
     rules = [("hidden/*", "hidden/*", out(units, noise=0.01)), ("classes/kernel", "classes/kernel", into(units))]
@@ -147,7 +147,7 @@ def test_noise_parts_the_copies_and_is_no_longer_promised():
 
 
 @pytest.mark.parametrize("how", ["spread", "first"])
-def test_a_narrower_cnn_keeps_chosen_units(how):
+def test_a_narrower_cnn_keeps_selected_units(how):
     source, target = cnn(4, 4, 6), cnn(2, 3, 4)
     maps = [UnitMap("first", 4, 2, how), UnitMap("second", 4, 3, how), UnitMap("hidden", 6, 4, how)]
     proof, weight_map = proven(source, target, conv_rules(*maps, places=36))
@@ -156,8 +156,8 @@ def test_a_narrower_cnn_keeps_chosen_units(how):
     np.testing.assert_allclose(after, before[:, :, maps[0].indices][..., maps[1].indices], rtol=1e-6)
 
 
-def test_units_that_give_nothing_can_be_dropped():
-    """Against a hand-made model: half the units of a layer are dead, and the map names the living ones."""
+def test_dead_units_can_be_removed():
+    """Against a hand-made model: half the units of a layer are dead, and the map selects the others."""
     source, target = randomise(cnn(hidden=4)), randomise(cnn(hidden=2))
     kernel = source.get_layer("classes").kernel.numpy()
     kernel[[1, 3]] = 0
@@ -224,7 +224,7 @@ def test_a_deeper_cnn_computes_the_same(kinds, first, second, window, seed):
 
 
 def test_a_new_batch_norm_with_the_statistics_of_data_is_an_identity_in_training_too():
-    """γ = √(var + ε) and β = mean undo the division by the batch's own statistics, when these are the data's."""
+    """γ = √(var + ε) and β = mean cancel the division by the batch's own statistics, when these are the data's."""
     x = np.random.default_rng(0).normal(2, 3, (500, 4)).astype(np.float32)
     target = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(name="norm", epsilon=1e-3)], name="n")
     statistics = {"mean": x.mean(0), "variance": x.var(0)}
@@ -244,19 +244,19 @@ def test_a_new_batch_norm_with_the_statistics_of_data_is_an_identity_in_training
 
 
 def inflated(source, target, seed, height):
-    """Inflate every kernel called line…; check the outputs on pictures whose lines are all alike."""
+    """Inflate every kernel called line…; check the outputs on images whose rows are equal."""
     randomise(source, seed), randomise(target, seed + 1)
     weight_map = plan(source, target, [("**line*/kernel", "**line*/kernel", ("inflate", {"how": "mean"}))])
     weight_map.apply()
     lines = batch(source, seed=seed)
     proof = weight_map.verify(np.repeat(lines[:, None], height, 1), source_inputs=lines)
-    assert weight_map.preserves == "if inputs do not change along the new side"
+    assert weight_map.preserves == "if inputs are constant along the new axis"
     assert proof.kept and proof.relative < 1e-5, proof
 
 
 @given(st.integers(1, 3), sizes, sizes, st.integers(0, 99))
 @properties
-def test_a_line_cnn_inflated_reads_pictures_of_equal_lines(height, first, second, seed):
+def test_an_inflated_1d_cnn_preserves_outputs_on_images_of_equal_rows(height, first, second, seed):
     def net(window, side, kind):
         layers = [
             getattr(keras.layers, kind)(n, w, activation="relu", name=f"line{i}") for i, (n, w) in enumerate(window)
@@ -271,7 +271,7 @@ def test_a_line_cnn_inflated_reads_pictures_of_equal_lines(height, first, second
 
 @given(st.integers(1, 3), sizes, sizes, st.sampled_from([1, 3]), seeds)
 @properties
-def test_a_residual_line_cnn_inflated_reads_pictures_of_equal_lines(height, stem, inner, window, seed):
+def test_an_inflated_residual_1d_cnn_preserves_outputs_on_images_of_equal_rows(height, stem, inner, window, seed):
     def net(kind, side, first):
         convolution = getattr(keras.layers, kind)
         thin = (1,) * (len(side) - 1)
@@ -291,7 +291,7 @@ def test_a_residual_line_cnn_inflated_reads_pictures_of_equal_lines(height, stem
     st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(2, 5), st.integers(1, 3), st.integers(0, 99)
 )
 @properties
-def test_a_line_transformer_inflated_reads_pictures_of_equal_lines(height, patch, tokens, dim, heads, seed):
+def test_an_inflated_1d_transformer_preserves_outputs_on_images_of_equal_rows(height, patch, tokens, dim, heads, seed):
     def net(kind, side, size):
         inputs = keras.Input((*side, 2))
         x = getattr(keras.layers, kind)(dim, size, strides=size, name="line_patches")(inputs)

@@ -1,4 +1,4 @@
-"""Every operation: against a second way to compute it, and the contract that all of them keep."""
+"""Every operation: compared with a second implementation, and the contract of all operations."""
 
 import itertools
 
@@ -102,7 +102,7 @@ def test_transpose_moves_every_number(axes):
         assert found[tuple(place[a] for a in axes)] == x[place]
 
 
-def test_transpose_without_axes_turns_a_matrix():
+def test_transpose_without_axes_transposes_a_matrix():
     x = some(2, 5)
     np.testing.assert_array_equal(transfer(x, "transpose", (5, 2))[0], x.T)
 
@@ -115,7 +115,7 @@ def test_heads_split_and_join_again():
     np.testing.assert_array_equal(transfer(split, "reshape", (6, 8))[0], x)
 
 
-def test_a_fused_kernel_is_taken_apart_and_put_together():
+def test_a_fused_kernel_is_split_and_concatenated():
     fused = some(4, 12)
     pieces = [transfer(fused, ("slice", {"axis": 1, "start": 4 * i}), (4, 4))[0] for i in range(3)]
     np.testing.assert_array_equal(pieces[1], fused[:, 4:8])
@@ -148,7 +148,7 @@ def test_operations_chain():
     assert weight_map.row("m/w").operation == "transpose → reshape(new=[6,2,4]) → slice(axis=1, size=1)"
 
 
-def test_a_step_for_one_tensor_is_taken_for_each_of_several():
+def test_a_step_for_one_tensor_is_applied_to_each_of_several():
     a, b = some(2, 3), some(2, 3, seed=1)
     found, _ = transfer([a, b], ["transpose", "average"], (3, 2))
     np.testing.assert_allclose(found, (a.T + b.T) / 2, rtol=1e-6)
@@ -187,12 +187,12 @@ def test_interpolation_inside_agrees_with_scipy():
     np.testing.assert_allclose(found[:, 0], scipy.ndimage.map_coordinates(table[:, 0], [places], order=1), atol=1e-6)
 
 
-def test_grids_that_are_no_squares_are_given():
+def test_grids_that_are_not_square_must_be_given():
     table = some(6, 2)
     found, _ = transfer(table, ("interpolate", {"old": [2, 3], "new": [4, 3]}), (12, 2))
     oracle = tf.image.resize(table.reshape(1, 2, 3, 2), (4, 3), "bilinear")
     np.testing.assert_allclose(found, np.reshape(oracle, (12, 2)), atol=1e-6)
-    with pytest.raises(UserError, match="6 positions are no square"):
+    with pytest.raises(UserError, match="6 positions form no square"):
         transfer(table, ("interpolate", {"dimensions": 2}), (9, 2))
 
 
@@ -206,7 +206,7 @@ def test_interpolation_at_the_same_size_changes_nothing(method):
 
 @given(st.integers(1, 5), st.integers(0, 4), st.integers(0, 1000))
 @properties
-def test_patch_kernels_answer_resized_patches_as_before(old, more, seed):
+def test_resized_patch_kernels_preserve_outputs_on_resized_patches(old, more, seed):
     new = old + more
     kernel, patch = some(old, old, 2, 3, seed=seed), some(old, old, 2, seed=seed + 1)
     found, weight_map = transfer(kernel, "resize_patches", (new, new, 2, 3))
@@ -229,7 +229,7 @@ def test_shrinking_patch_kernels_is_the_least_squares_solution():
 
 @pytest.mark.parametrize("how", ["centre", "mean"])
 @pytest.mark.parametrize("size", [1, 3, 4])
-def test_inflated_kernels_read_pictures(how, size):
+def test_inflated_kernels_on_images(how, size):
     kernel, line = some(3, 2, 4), some(1, 7, 2)
     found, _ = transfer(kernel, ("inflate", {"how": how}), (size, 3, 2, 4))
     before = tf.nn.conv1d(line, kernel, 1, "VALID")[0]
@@ -237,14 +237,14 @@ def test_inflated_kernels_read_pictures(how, size):
         after = tf.nn.conv2d(np.repeat(line[:, None], size, 1), found, 1, "VALID")[0, 0]
         np.testing.assert_allclose(after, before, atol=1e-5)
     else:  # each line by itself, as padding "same" shows it
-        picture = some(1, 5, 7, 2, seed=2)
-        after = tf.nn.conv2d(picture, found, 1, "SAME")
+        image = some(1, 5, 7, 2, seed=2)
+        after = tf.nn.conv2d(image, found, 1, "SAME")
         for height in range(5):
-            line_alone = tf.nn.conv1d(picture[:, height], kernel, 1, "SAME")
+            line_alone = tf.nn.conv1d(image[:, height], kernel, 1, "SAME")
             np.testing.assert_allclose(after[:, height], line_alone, atol=1e-5)
 
 
-def test_deflating_undoes_inflating():
+def test_deflating_reverses_inflating():
     kernel = some(3, 2, 4)
     for there, back in (("centre", "centre"), ("mean", "sum"), ("centre", "sum")):
         wide, _ = transfer(kernel, ("inflate", {"how": there}), (5, 3, 2, 4))
@@ -253,7 +253,7 @@ def test_deflating_undoes_inflating():
     np.testing.assert_allclose(transfer(wide, ("deflate", {"how": "mean"}), (3, 2, 4))[0], wide.mean(0), atol=1e-6)
 
 
-def test_deflated_kernels_read_lines():
+def test_deflated_kernels_on_sequences():
     kernel, line = some(3, 3, 2, 4), some(1, 7, 2)
     summed, _ = transfer(kernel, "deflate", (3, 2, 4))
     same_at_every_height = np.repeat(line[:, None], 3, 1)
@@ -264,15 +264,15 @@ def test_deflated_kernels_read_lines():
     np.testing.assert_allclose(tf.nn.conv1d(line, centre, 1, "SAME"), before, atol=1e-5)
 
 
-def test_grey_and_colour():
+def test_greyscale_and_rgb():
     rgb, grey = some(3, 3, 3, 4), some(3, 3, 1, 4)
-    picture = some(1, 6, 6, 1)
-    before = tf.nn.conv2d(np.repeat(picture, 3, -1), rgb, 1, "SAME")
+    image = some(1, 6, 6, 1)
+    before = tf.nn.conv2d(np.repeat(image, 3, -1), rgb, 1, "SAME")
     to_grey, _ = transfer(rgb, "channels", (3, 3, 1, 4))
-    np.testing.assert_allclose(tf.nn.conv2d(picture, to_grey, 1, "SAME"), before, atol=1e-5)
-    before = tf.nn.conv2d(picture, grey, 1, "SAME")
+    np.testing.assert_allclose(tf.nn.conv2d(image, to_grey, 1, "SAME"), before, atol=1e-5)
+    before = tf.nn.conv2d(image, grey, 1, "SAME")
     to_rgb, _ = transfer(grey, "channels", (3, 3, 3, 4))
-    np.testing.assert_allclose(tf.nn.conv2d(np.repeat(picture, 3, -1), to_rgb, 1, "SAME"), before, atol=1e-5)
+    np.testing.assert_allclose(tf.nn.conv2d(np.repeat(image, 3, -1), to_rgb, 1, "SAME"), before, atol=1e-5)
     mean, weight_map = transfer(rgb, ("channels", {"how": "mean"}), (3, 3, 1, 4))
     np.testing.assert_allclose(mean, rgb.mean(2, keepdims=True), atol=1e-6)
     assert weight_map.row("m/w").preserves == "no"
@@ -317,7 +317,7 @@ def test_low_rank_is_the_best_approximation(rank, seed):
     np.testing.assert_allclose(left @ right, found, atol=1e-5)
 
 
-def test_low_rank_by_energy_takes_as_few_as_hold_it():
+def test_low_rank_by_energy_takes_the_smallest_rank():
     x = np.diag([3.0, 2.0, 1.0]).astype(np.float32)  # energies 9, 4, 1 of 14
     for energy, rank in ((0.6, 1), (0.7, 2), (0.92, 2), (0.95, 3), (1.0, 3)):
         found, _ = transfer(x, ("low_rank", {"energy": energy}), (3, 3))
@@ -327,7 +327,7 @@ def test_low_rank_by_energy_takes_as_few_as_hold_it():
 # Without a source
 
 
-def test_fresh_tensors_differ_from_each_other_and_repeat():
+def test_fresh_tensors_differ_from_each_other_and_are_reproducible():
     def draw(seed):
         target = holder(a=(4, 4), b=(4, 4), bias=(4,))
         plan({"x": some(1)}, target, [(None, "m/*", ("fresh", {"seed": seed}))]).apply()
@@ -346,17 +346,17 @@ def test_fresh_tensors_differ_from_each_other_and_repeat():
     [
         ("copy", [(2, 3)], (3, 2), "'transpose' would give that"),
         ("copy", [(4, 3)], (2, 3), "'select' takes fewer places"),
-        (("transpose", {"axes": [0, 0]}), [(2, 3)], (2, 2), r"\[0, 0\] are no order"),
+        (("transpose", {"axes": [0, 0]}), [(2, 3)], (2, 2), r"\[0, 0\] do not permute the 2 axes"),
         ("reshape", [(2, 3)], (7,), "other number of parameters"),
-        (("reshape", {"new": [-1, 6]}), [(2, 3)], (6,), "cannot be laid into"),
-        (("slice", {"axis": 0, "start": 2}), [(3,)], (2,), "places 2 to 3 do not exist"),
+        (("reshape", {"new": [-1, 6]}), [(2, 3)], (6,), "cannot be reshaped to"),
+        (("slice", {"axis": 0, "start": 2}), [(3,)], (2,), "indices 2 to 3 do not exist"),
         (("slice", {"axis": 5}), [(3,)], (2,), "needs the argument 'size'"),
-        ("select", [(2,)], (3,), "never adds places"),
-        ("tile", [(3,)], (2,), "never drops places"),
+        ("select", [(2,)], (3,), "a selection is never larger"),
+        ("tile", [(3,)], (2,), "a tiling is never smaller"),
         (("concatenate", {"axis": 0}), [(2, 3), (2, 4)], (4, 3), "differ in more than axis 0"),
-        ("tie", [(2,)], (2,), "'tie' stands first"),
-        (["copy", "zero"], [(2,)], (2,), "out of nothing"),
-        ("zero", [(2,)], (2,), "out of nothing"),
+        ("tie", [(2,)], (2,), "'tie' must be the first operation"),
+        (["copy", "zero"], [(2,)], (2,), "creates a tensor: it must be the first operation and has no source"),
+        ("zero", [(2,)], (2,), "creates a tensor: it must be the first operation and has no source"),
         ("copy", [], (2,), "needs a source"),
         ("copy", [(2,), (2,)], (2,), "2 tensors are left"),
         ("average", [(2,), (3,)], (2,), "tensors of one shape"),
@@ -366,11 +366,11 @@ def test_fresh_tensors_differ_from_each_other_and_repeat():
         (("delta", {"scale": [1, 2, 3]}), [(2,), (2,)], (2,), "one scale, or one for each"),
         ("low_rank", [(4, 3)], (4, 3), "either rank or energy"),
         (("low_rank", {"rank": 9}), [(4, 3)], (4, 3), "give 1 to 3"),
-        (("low_rank", {"rank": 1}), [(4,)], (4,), "no matrix"),
+        (("low_rank", {"rank": 1}), [(4,)], (4,), "is not a matrix"),
         (("low_rank", {"energy": 0.5, "part": "left"}), [(4, 3)], (4, 2), "give the factors a rank"),
-        (("identity", {"activation": "gelu"}), [], (4, 4), "'gelu' cannot leave values as they are"),
-        (("identity", {"activation": "relu"}), [], (2, 2, 4, 4), "windows have odd sides"),
-        (("identity", {"activation": "relu"}), [], (3, 4), "inputs must equal outputs"),
+        (("identity", {"activation": "gelu"}), [], (4, 4), "'gelu' is not an identity"),
+        (("identity", {"activation": "relu"}), [], (2, 2, 4, 4), "windows with odd sides"),
+        (("identity", {"activation": "relu"}), [], (3, 4), "as many inputs as outputs"),
         ("inflate", [(3, 2)], (4, 3, 7), "gives"),
         ("channels", [(3, 3, 3, 4)], (3, 3, 2, 4), "one of the two must be 1"),
         (("channels", {"how": "split"}), [(3, 3, 3, 4)], (3, 3, 1, 4), "cannot be done by 'split'"),
@@ -379,17 +379,17 @@ def test_fresh_tensors_differ_from_each_other_and_repeat():
         (("fresh", {"options": {"gain": 1.0}}), [], (2, 2), "no option 'gain'"),
         (("fresh", {"seed": -1}), [], (2, 2), "out of range"),
         (("transpose", {"axis": [0]}), [(2,)], (2,), "did you mean 'axes'"),
-        (("transpose", {"axes": [0.5]}), [(2,)], (2,), "is not a list, each a whole number"),
+        (("transpose", {"axes": [0.5]}), [(2,)], (2,), "is not a list, each an integer"),
         (("mix", {"share": "half"}), [(2,), (2,)], (2,), "share='half' is not a number"),
         (("mix", {"share": 10**400}), [(2,), (2,)], (2,), "is not a number"),
         (("deflate", {"how": "middle"}), [(2, 2)], (2,), "one of 'centre', 'mean', 'sum'"),
         ("transpos", [(2,)], (2,), "did you mean 'transpose'"),
         (("gather_outputs", {"units": "h"}), [(2,)], (2,), "unit map 'h' does not exist"),
-        (("gather_outputs", {"units": UNITS}), [(4,)], (5,), "has 3 units, so axis -1 must have 3 places"),
+        (("gather_outputs", {"units": UNITS}), [(4,)], (5,), "has 3 units, so axis -1 must have length 3"),
         (("norm_scale", {"epsilon": -1.0}), [(2,)], (2,), "must not be negative"),
     ],
 )
-def test_what_does_not_fit_is_refused_when_the_plan_is_made(op, shapes, shape, problem):
+def test_operations_that_do_not_fit_are_refused_when_the_plan_is_made(op, shapes, shape, problem):
     with pytest.raises(UserError, match=problem) as caught:
         transfer([some(*one) for one in shapes], op, shape)
     assert "m/w" in str(caught.value)
@@ -399,13 +399,13 @@ def test_what_does_not_fit_is_refused_when_the_plan_is_made(op, shapes, shape, p
     ("args", "problem"),
     [
         ((3, 2, "random"), "'random' can only add units"),
-        ((2, 3, "first"), "'first' can only drop units"),
+        ((2, 3, "first"), "'first' can only remove units"),
         ((2, 3, "rendom"), "did you mean 'random'"),
         ((0, 3), "must be positive"),
         ((2, 2, "indices"), "needs 2 numbers from 0 to 1"),
-        ((2, 2, "join"), "parts join 0 → 0 units"),
+        ((2, 2, "join"), "parts have 0 → 0 units"),
     ],
 )
-def test_unit_maps_that_cannot_be_are_refused(args, problem):
+def test_invalid_unit_maps_are_refused(args, problem):
     with pytest.raises(UserError, match=problem):
         UnitMap("g", *args)

@@ -1,4 +1,4 @@
-"""Plans as JSON: they come back as they were, and what hands have broken is refused with its place."""
+"""Plans as JSON: they are read back unchanged, and invalid edits are refused with their place."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ def widening():
     return randomise(cnn()), cnn(hidden=8), rules
 
 
-def test_a_plan_comes_back_as_it_was(tmp_path):
+def test_a_plan_is_read_back_unchanged(tmp_path):
     source, target, rules = widening()
     weight_map = plan(source, target, rules)
     weight_map.to_json(tmp_path / "plan.json")
@@ -74,7 +74,7 @@ def small():
 
 
 def break_at(path, value):
-    """Return a change of one place of a plan's data; DELETE takes the place away."""
+    """Return a change of one place of a plan's data; DELETE removes the place."""
 
     def change(data):
         *way, last = path
@@ -102,12 +102,12 @@ DELETE = object()
         (("rows", 0, "steps"), "copy", "'steps' is \"copy\"; it should be a list"),
         (("rows", 0, "from"), [], "needs a source"),
         (("rows", 0, "from", 0, "shape"), [3, 3], "gives"),
-        (("rows", 0, "from", 0, "shape"), [2, -3], "is no shape"),
-        (("rows", 0, "from", 0, "shape"), [2, 3.0], "is no shape"),
-        (("rows", 0, "from", 0, "dtype"), "float31", "number type float31; did you mean"),
+        (("rows", 0, "from", 0, "shape"), [2, -3], "is not a shape"),
+        (("rows", 0, "from", 0, "shape"), [2, 3.0], "is not a shape"),
+        (("rows", 0, "from", 0, "dtype"), "float31", "dtype float31; did you mean"),
         (("rows", 0, "from", 0, "dtype"), "float64", "cannot hold all its values"),
         (("rows", 0, "from", 0, "source"), "other", "there is no source 'other'"),
-        (("rows", 0, "from", 0, "source"), "target", "'tie' stands first"),
+        (("rows", 0, "from", 0, "source"), "target", "'tie' must be the first operation"),
         (("rows", 0, "from", 0, "tensor"), DELETE, "'tensor' is missing"),
         (("rows", 0, "shape"), [10**30, 2], "gives"),
         (("rows", 0, "target"), "m/y", "two rows give 'm/y'"),
@@ -121,7 +121,7 @@ DELETE = object()
         (("format",), 2, "format 2 is not known; this version reads format 1"),
         (("format",), True, "it should be a int"),
         (("format",), DELETE, "'format' is missing"),
-        (("skipped",), {"a": 1}, "names and texts only"),
+        (("skipped",), {"a": 1}, "names and strings only"),
         (("unit_maps",), {"h": {"old": 2}}, "unit map 'h': give at least"),
         (("unit_maps",), {"h": {"old": 2, "new": 3, "how": "randum"}}, "did you mean 'random'"),
         (("unit_maps",), {"h": {"old": "2", "new": 3}}, "old='2' is not of the right type"),
@@ -130,7 +130,7 @@ DELETE = object()
         (("unit_maps",), {"h": {"old": 2, "new": 2, "how": "join", "parts": ["i"]}}, "'i' does not exist"),
     ],
 )
-def test_plans_edited_by_hand_are_refused_with_the_place(path, value, problem):
+def test_invalid_edits_of_a_plan_are_refused_with_the_place(path, value, problem):
     data = json.loads(small()[0].to_json())
     break_at(path, value)(data)
     with pytest.raises(UserError, match=problem) as caught:
@@ -141,14 +141,14 @@ def test_plans_edited_by_hand_are_refused_with_the_place(path, value, problem):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("{}", "'format' is missing"),
-        ('{"format": 1, "format": 1, "models": {}, "rows": []}', "'format' is written twice"),
-        ('{"format": NaN}', "NaN is no number"),
-        ('{"a":' + "[" * 100_000, "is no JSON"),
+        ('{"format": 1, "format": 1, "models": {}, "rows": []}', "'format' occurs twice in one object"),
+        ('{"format": NaN}', "NaN is not a number"),
+        ('{"a":' + "[" * 100_000, "is not JSON"),
     ],
 )
-def test_what_is_no_plan_is_refused(text, problem, tmp_path):
+def test_files_that_are_not_plans_are_refused(text, problem, tmp_path):
     with pytest.raises(UserError, match=problem):
         WeightMap.from_json(text)
     path = tmp_path / "plan.json"
@@ -158,7 +158,7 @@ def test_what_is_no_plan_is_refused(text, problem, tmp_path):
     assert str(path) in str(caught.value)
 
 
-def test_files_that_are_missing_or_not_text_are_named(tmp_path):
+def test_files_that_are_missing_or_not_text_are_reported(tmp_path):
     with pytest.raises(UserError, match=r"none\.json: cannot be read"):
         WeightMap.from_json(tmp_path / "none.json")
     (tmp_path / "b.json").write_bytes(b"\xff\xfe{}")
@@ -166,13 +166,13 @@ def test_files_that_are_missing_or_not_text_are_named(tmp_path):
         WeightMap.from_json(tmp_path / "b.json")
 
 
-def test_circular_ties_are_refused():
+def test_cyclic_ties_are_refused():
     data = json.loads(small()[0].to_json())
     x, y = data["rows"]
     for row, other in ((x, y), (y, x)):
         row["from"] = [{"source": "target", "tensor": other["target"], "shape": other["shape"], "dtype": "float32"}]
         row["steps"] = [["tie", {}], ["transpose", {}]]
-    with pytest.raises(UserError, match=r"ties go in a circle: m/. ← m/. ← m/."):
+    with pytest.raises(UserError, match=r"ties form a cycle: m/. ← m/. ← m/."):
         WeightMap.from_json(json.dumps(data))
     y["from"][0]["tensor"] = "m/z"
     with pytest.raises(UserError, match="the target has no 'm/z'"):
@@ -187,7 +187,7 @@ def test_circular_ties_are_refused():
         (break_at(("rows", 1), DELETE), "no row gives 'm/y' of m"),
     ],
 )
-def test_paths_that_the_models_lack_are_refused_when_bound(change, problem):
+def test_paths_that_the_models_do_not_have_are_refused_by_bind(change, problem):
     weight_map, arrays, target = small()
     data = json.loads(weight_map.to_json())
     change(data)
@@ -196,7 +196,7 @@ def test_paths_that_the_models_lack_are_refused_when_bound(change, problem):
     assert not any(variable.numpy().any() for variable in target.variables)
 
 
-def test_models_of_other_shapes_are_refused_when_bound():
+def test_models_of_other_shapes_are_refused_by_bind():
     weight_map, arrays, target = small()
     text = weight_map.to_json()
     with pytest.raises(UserError, match=r"'s' in source is float32 \[2, 4\]; the plan was made for float32 \[2, 3\]"):
@@ -209,7 +209,7 @@ def test_models_of_other_shapes_are_refused_when_bound():
         WeightMap.from_json(text, arrays)
 
 
-def test_an_edited_plan_does_what_it_says():
+def test_a_valid_edit_of_a_plan_is_applied():
     weight_map, arrays, target = small()
     data = json.loads(weight_map.to_json())
     edited = copy.deepcopy(data)

@@ -1,4 +1,4 @@
-"""Rules that people write, and the errors they meet."""
+"""Rules written by hand, and their errors."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def reads(weight_map):
         ("encoder/*/kernel", "**/layer_*", None),  # the first star is not the number
     ],
 )
-def test_what_stars_stand_for_is_carried_over(source, target, expected):
+def test_the_text_that_stars_match_is_filled_in(source, target, expected):
     arrays = blocks(7, "encoder/{}/kernel")
     if expected is None:
         with pytest.raises(UserError, match="rule 1 reads 'encoder/m/kernel'"):
@@ -46,7 +46,7 @@ def test_what_stars_stand_for_is_carried_over(source, target, expected):
     assert [float(v.numpy()[0, 0]) for v in model.variables] == [float(p.split("/")[1]) for p in expected.values()]
 
 
-def test_one_star_stays_between_slashes_and_two_do_not():
+def test_one_star_does_not_match_slashes_and_two_do():
     arrays = {"a/b/c": np.zeros((2, 3), np.float32), "b": np.zeros((2, 3), np.float32)}
     with pytest.raises(UserError, match=r"no tensor of the target fits '\*'"):
         plan(arrays, holder(x=(2, 3)), [("b", "*", "copy")])
@@ -55,7 +55,7 @@ def test_one_star_stays_between_slashes_and_two_do_not():
     assert reads(plan(dotted, target_of("x0"), [("layer.*.weight", "m/x*", "copy")])) == {"m/x0": "layer.0.weight"}
 
 
-def test_the_first_rule_that_fits_wins_and_names_come_after_rules():
+def test_the_first_rule_that_fits_applies_and_names_come_after_rules():
     arrays = {"m/a": np.ones((2, 3), np.float32), "other": np.zeros((2, 3), np.float32)}
     target = target_of("a", "b")
     weight_map = plan(arrays, target, [("other", "m/b", "copy")])
@@ -65,7 +65,7 @@ def test_the_first_rule_that_fits_wins_and_names_come_after_rules():
     assert reads(weight_map) == {"m/a": "other", "m/b": "m/a"}
 
 
-def test_rules_are_data_of_several_spellings():
+def test_rules_have_several_notations():
     arrays = {"s": np.arange(6, dtype=np.float32).reshape(3, 2)}
     spelled = [
         ("s", "m/x", "transpose"),
@@ -86,7 +86,7 @@ def test_sources_are_named_where_there_are_several():
     np.testing.assert_allclose(mixed.variables[0].numpy(), 0.25)
 
 
-def test_optional_rules_may_find_nothing():
+def test_optional_rules_may_fit_nothing():
     arrays = {"s": np.zeros((2, 3), np.float32)}
     rules = [
         {"source": "pooler", "target": "m/pooler", "op": "copy", "optional": True},
@@ -96,7 +96,7 @@ def test_optional_rules_may_find_nothing():
     assert reads(plan(arrays, holder(x=(2, 3)), rules)) == {"m/x": "s"}
 
 
-def test_unit_maps_are_given_by_name_or_as_they_are():
+def test_unit_maps_are_given_by_name_or_directly():
     units = UnitMap("h", 2, 4, "cycle")
     arrays = {"s": np.array([[1, 2]], np.float32)}
     for named, options in (("h", {"unit_maps": [units]}), (units, {})):
@@ -116,22 +116,22 @@ def test_unit_maps_are_given_by_name_or_as_they_are():
     [
         ([("s", "m/y", "copy")], r"rule 1: no tensor of the target fits 'm/y'; did you mean 'm/x'\?"),
         ([("t", "m/x", "copy")], r"rule 1 reads 't' for 'm/x', which is not in source; known: s"),
-        ([("s", "m/x", "copy"), ("s", "m/*", "copy")], r"rule 2: earlier rules take all tensors of 'm/\*'"),
+        ([("s", "m/x", "copy"), ("s", "m/*", "copy")], r"rule 2: earlier rules apply to all tensors of 'm/\*'"),
         ([("s/*", "m/x", "copy")], r"'s/\*' has more \* than the target's 'm/x'"),
         ([("s", "m/x")], "is not \\(source pattern, target pattern, operation\\)"),
         ([("s", 3, "copy")], "is not \\(source pattern"),
-        ([(3, "m/x", "copy")], "3 is no pattern"),
-        ([("s", "m/x", 7)], "rule 1: 7 is no operation"),
-        ([("s", "m/x", [])], "is no operation"),
+        ([(3, "m/x", "copy")], "3 is neither a pattern"),
+        ([("s", "m/x", 7)], "rule 1: 7 is not an operation"),
+        ([("s", "m/x", [])], "is not an operation"),
         ([{"source": "s", "target": "m/x", "opp": "copy"}], "did you mean 'op'"),
         (("s", "m/x", "copy"), "is not \\(source pattern"),
         ("s", "rules are a list"),
-        ([("{*-1}", "m/*", "copy")], "reckons with a number, and the target has 'x'"),
-        ([("s", "m/{*-1}", "copy")], "only the source's side can reckon"),
+        ([("{*-1}", "m/*", "copy")], "needs a number, and the target has 'x'"),
+        ([("s", "m/{*-1}", "copy")], "only the source's pattern can compute"),
         ([("elsewhere:s", "m/x", "copy")], "reads 'elsewhere:s'"),
-        ([("s", "m/x", "tie")], "'tie' stands first, and takes tensors of the target"),
-        ([("target:m/x", "m/x", "copy")], "'tie' stands first"),
-        ([("target:m/x", "m/x", "tie")], "ties go in a circle: m/x ← m/x"),
+        ([("s", "m/x", "tie")], "'tie' must be the first operation, and only 'tie' reads tensors of the target"),
+        ([("target:m/x", "m/x", "copy")], "'tie' must be the first operation"),
+        ([("target:m/x", "m/x", "tie")], "ties form a cycle: m/x ← m/x"),
         ([("target:m/y", "m/x", "tie")], "reads 'm/y' for 'm/x', which is not in target"),
     ],
 )
@@ -140,7 +140,7 @@ def test_wrong_rules_are_refused_with_their_number(rules, problem):
         plan({"s": np.zeros((2, 3), np.float32)}, holder(x=(2, 3)), rules)
 
 
-def test_a_tie_takes_what_another_tensor_gets():
+def test_a_tie_copies_the_value_of_another_tensor():
     arrays = {"s": np.arange(6, dtype=np.float32).reshape(3, 2)}
     target = holder(head=(2, 3), table=(3, 2))
     weight_map = plan(arrays, target, [("target:m/table", "m/head", ["tie", "transpose"]), ("s", "m/table", "copy")])

@@ -1,10 +1,10 @@
-"""Weights from files of other houses, opened lazily: safetensors, Keras' h5, folders of Hugging Face and timm.
+"""Weights in files, opened lazily: safetensors, Keras' h5, model folders of Hugging Face and timm.
 
     plan("hf:DIR", keras_hub.models.BertBackbone(…))        the rules come with the folder's architecture
-    plan("resnet18.safetensors", model)                     torchvision's names are known
+    plan("resnet18.safetensors", model)                     torchvision's names are recognised
     plan("x.weights.h5", model)
 
-Nothing here starts PyTorch, and pickled checkpoints are refused.
+PyTorch is not needed, and pickled checkpoints are refused.
 """
 
 from tfxfer.transfer.structure.checkpoints.choosing import rules_for

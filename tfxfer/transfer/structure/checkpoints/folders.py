@@ -1,4 +1,4 @@
-"""`hf:DIR`: the folder of a model of Hugging Face or timm, which says in config.json what it holds."""
+"""`hf:DIR`: a model folder of Hugging Face or timm, with the architecture in its config.json."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ LARGEST_CONFIG = 10_000_000  # bytes
 
 
 class ModelFolder:
-    """A model folder as a source, with the name of its architecture, by which `rules_for` finds a table of rules.
+    """A model folder as a source, with the name of its architecture, for which `rules_for` finds a table of rules.
 
     The weights are `model.safetensors`, or the files that `model.safetensors.index.json` lists, or the only
     safetensors file there is.
@@ -24,7 +24,7 @@ class ModelFolder:
     Attributes:
         path: The folder.
         title: "hf:" and its name.
-        config: What config.json says.
+        config: The content of config.json.
         architecture: Its "model_type" (Hugging Face) or "architecture" (timm).
         weights: The file or files with the weights.
 
@@ -41,12 +41,12 @@ class ModelFolder:
         self.weights = weights_in(self.path)
         if not (self.path / "config.json").is_file():
             raise UserError(
-                f"hf:{path}: {self.path} has no config.json, which says what model it is; without it, name the file "
+                f"hf:{path}: {self.path} has no config.json, which states the architecture; without it, name the file "
                 "with the weights and write rules"
             )
         self.config: dict[str, Any] = read_json(inside(self.path, "config.json"), LARGEST_CONFIG)
-        said = self.config.get("model_type") or self.config.get("architecture") or ""
-        self.architecture = said if isinstance(said, str) else ""
+        stated = self.config.get("model_type") or self.config.get("architecture") or ""
+        self.architecture = stated if isinstance(stated, str) else ""
 
     def names(self) -> list[str]:
         """Return the tensors' names."""
@@ -57,11 +57,11 @@ class ModelFolder:
         return self.weights.shape(name)
 
     def dtype(self, name: str) -> str:
-        """Return a tensor's number type."""
+        """Return a tensor's dtype."""
         return self.weights.dtype(name)
 
     def read(self, name: str) -> np.ndarray:
-        """Return a tensor, read-only and mapped."""
+        """Return a tensor, read-only and memory-mapped."""
         return self.weights.read(name)
 
 
@@ -83,14 +83,14 @@ def weights_in(folder: Path) -> Safetensors | ShardedSafetensors:
     pickled = sorted(p for p in folder.iterdir() if p.name.endswith(PICKLES))
     if pickled:
         raise UserError(pickle_refusal(pickled[0]))
-    raise UserError(f"{folder}: holds no {ONE_FILE}; download the model's safetensors file into it")
+    raise UserError(f"{folder}: contains no {ONE_FILE}; download the model's safetensors file into it")
 
 
 def pickle_refusal(path: Path) -> str:
-    """Return why a pickled checkpoint is not opened, and what to do."""
+    """Return the error message for a pickled checkpoint: the reason, and what to do."""
     return (
-        f"{path}: is a pickled checkpoint, and reading a pickle runs whatever code is in it, so it is not opened. "
-        "Take the model's .safetensors file where its author gives one; or convert the file once, where PyTorch is "
-        "installed and weights_only=True keeps code out: safetensors.torch.save_file({name: tensor.clone() for name, "
+        f"{path}: is a pickled checkpoint, and reading a pickle can run any code in it, so it is not opened. "
+        "Use the model's .safetensors file if its author provides one; or convert the file once, where PyTorch is "
+        "installed and weights_only=True blocks code: safetensors.torch.save_file({name: tensor.clone() for name, "
         "tensor in torch.load(FILE, weights_only=True).items()}, 'model.safetensors')"
     )

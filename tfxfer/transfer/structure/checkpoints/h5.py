@@ -1,4 +1,4 @@
-"""Keras' h5 files as sources: `.weights.h5` of Keras 3, and legacy `.h5` with the model or its weights alone."""
+"""Keras' h5 files as sources: `.weights.h5` of Keras 3, and legacy `.h5` of a model or of its weights alone."""
 
 import re
 from collections import Counter
@@ -14,15 +14,15 @@ from tfxfer.transfer.structure.checkpoints.h5_names import names_of, path_of
 from tfxfer.transfer.structure.checkpoints.paths import beside, stamp_of
 from tfxfer.transfer.structure.weight_map.tensors import SEED_STATE, Shape
 
-DEEPEST = 64  # groups within groups
+DEEPEST = 64  # levels of nested groups
 BFLOAT16 = np.dtype("V2")  # as Keras writes it, with the attribute dtype="bfloat16"
-NO_WEIGHTS = ("optimizer", "optimizer_weights", "metrics", "loss")
-ALLOWED_KINDS = "fiub"  # floating point, whole numbers, truth values
+NOT_WEIGHTS = ("optimizer", "optimizer_weights", "metrics", "loss")
+ALLOWED_KINDS = "fiub"  # floating point, integers, booleans
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a tensor stands in the file, and what it is."""
+    """The place of a tensor in the file, its shape and its dtype."""
 
     path: str
     shape: Shape
@@ -30,21 +30,21 @@ class _Place:
 
 
 class WeightsH5:
-    """An h5 file of Keras as a source of named tensors; each is read when it is asked for.
+    """An h5 file of Keras as a source of named tensors, read one by one.
 
-    A `.weights.h5` file keeps the names of layers but not of their tensors; what these are called follows from the
-    layer's class where that leaves no doubt. The others are called "LAYER/vars/0" and so on, and a rule can name them.
+    A `.weights.h5` file stores the names of layers but not of their tensors. Their names follow from the layer's class
+    where that is unambiguous. The others are called "LAYER/vars/0" and so on, and a rule can name them.
 
     Args:
         path: The file.
-        names: Better names, as a dictionary from the name that this source gives to the one that you want.
+        names: Other names for tensors, as a dictionary from this source's name to the new one.
 
     Attributes:
         title: The file's name.
-        unnamed: Tensors whose name in their layer is not known.
+        unnamed: Tensors whose name in their layer is unknown.
 
     Raises:
-        UserError: The file is missing, damaged, no file of Keras, keeps no names of layers, or leads to other files.
+        UserError: The file is missing, damaged, not written by Keras, without layer names, or links to other files.
     """
 
     def __init__(self, path: str | Path, names: Mapping[str, str] | None = None):
@@ -54,7 +54,7 @@ class WeightsH5:
             self._stamp = stamp_of(self.path.stat())
             found = dict(_legacy(file, self.path) if _is_legacy(file) else _weights_only(file, self.path))
         if not found:
-            raise UserError(f"{self.path}: holds no weights of Keras")
+            raise UserError(f"{self.path}: contains no weights of Keras")
         for name in names or {}:
             if name not in found:
                 raise UserError(f"{self.path}: there is no tensor '{name}'; {suggest(name, found)}")
@@ -74,16 +74,16 @@ class WeightsH5:
         return self._place(name).shape
 
     def dtype(self, name: str) -> str:
-        """Return a tensor's number type."""
+        """Return a tensor's dtype."""
         return self._place(name).dtype
 
     def read(self, name: str) -> np.ndarray:
         """Return a tensor.
 
         Raises:
-            TfxferError: The file has changed since it was opened, or is damaged where the tensor stands.
+            TfxferError: The file has changed since it was opened, or is damaged at the tensor's place.
         """
-        import ml_dtypes  # noqa: F401  # it tells NumPy what "bfloat16" is
+        import ml_dtypes  # noqa: F401  # registers "bfloat16" with NumPy
 
         place = self._place(name)
         with self._open() as file:
@@ -108,8 +108,8 @@ class WeightsH5:
         except FileNotFoundError as error:
             raise UserError(f"{self.path}: does not exist{beside(self.path)}") from error
         except (OSError, RuntimeError) as error:
-            told = str(error).strip().splitlines()[0][:200]
-            raise UserError(f"{self.path}: is no whole h5 file ({told}); save or download it again") from error
+            reason = str(error).strip().splitlines()[0][:200]
+            raise UserError(f"{self.path}: is not a complete h5 file ({reason}); save or download it again") from error
 
 
 def _is_legacy(file: Any) -> bool:
@@ -117,18 +117,18 @@ def _is_legacy(file: Any) -> bool:
 
 
 def _legacy(file: Any, path: Path) -> Iterator[tuple[str, _Place]]:
-    """Yield name and place of each weight, by the lists of names that legacy files keep."""
+    """Yield name and place of each weight, from the lists of names in a legacy file."""
     root = file if "layer_names" in file.attrs else file["model_weights"]
     places = {at: dataset for at, dataset, _ in _datasets(root, path)}
     layers = [
-        *_texts(root.attrs["layer_names"]),
+        *_strings(root.attrs["layer_names"]),
         *(["top_level_model_weights"] if "top_level_model_weights" in root else []),
     ]
     names: list[tuple[str, str]] = []
     for layer in layers:
         if layer not in root:
             raise UserError(f"{path}: layer '{layer}' is listed and missing; the file is damaged")
-        names += [(layer, name) for name in _texts(root[layer].attrs.get("weight_names", ()))]
+        names += [(layer, name) for name in _strings(root[layer].attrs.get("weight_names", ()))]
     twice = {name for name, count in Counter(name for _, name in names).items() if count > 1}
     for layer, name in names:
         if f"{layer}/{name}" not in places:
@@ -142,17 +142,17 @@ def _weights_only(file: Any, path: Path) -> Iterator[tuple[str, _Place]]:
     """Yield name and place of each tensor of a .weights.h5 file."""
     layers: dict[str, list[tuple[str, Any]]] = {}
     called: dict[str, str] = {}
-    for at, dataset, said in _datasets(file, path):
+    for at, dataset, layer_names in _datasets(file, path):
         group, slash, number = at.rpartition("/vars/")
         if at.startswith("vars/"):
             group, slash, number = "", "/vars/", at.removeprefix("vars/")
-        if slash and group.split("/")[0] not in NO_WEIGHTS and "seed_generator" not in group:
+        if slash and group.split("/")[0] not in NOT_WEIGHTS and "seed_generator" not in group:
             layers.setdefault(group, []).append((number, dataset))
-        called |= said
+        called |= layer_names
     if layers and not called:
         raise UserError(
-            f"{path}: keeps no names of layers (Keras wrote none then), only classes and numbers, so what is what "
-            "cannot be known. Build its model, call load_weights on it, and give that model; or save it as .keras"
+            f"{path}: contains no names of layers (an early Keras 3 wrote none), only classes and numbers, so tensors "
+            "cannot be identified. Build its model, call load_weights on it, and give that model; or save it as .keras"
         )
     for group, members in layers.items():
         members.sort(key=lambda member: int(member[0]) if member[0].isdecimal() else -1)
@@ -165,10 +165,10 @@ def _weights_only(file: Any, path: Path) -> Iterator[tuple[str, _Place]]:
 
 
 def _datasets(group: Any, path: Path) -> list[tuple[str, Any, dict[str, str]]]:
-    """Return every data set under a group: its place, itself, and the layers' names met on the way to it.
+    """Return every data set under a group: its place, the data set, and the names of layers by place.
 
     Raises:
-        UserError: A link, or data that stand elsewhere, would lead out of the file.
+        UserError: A link leads out of the file.
     """
     import h5py
 
@@ -177,7 +177,7 @@ def _datasets(group: Any, path: Path) -> list[tuple[str, Any, dict[str, str]]]:
 
     def visit(inner: Any, at: str, depth: int) -> None:
         if depth > DEEPEST:
-            raise UserError(f"{path}: has more than {DEEPEST} groups within groups; it is no file of Keras")
+            raise UserError(f"{path}: has more than {DEEPEST} levels of groups; Keras did not write it")
         if "name" in inner.attrs and (at == "vars" or at.endswith("/vars")):
             called[at.removesuffix("vars").rstrip("/")] = str(inner.attrs["name"])
         for name in sorted(inner, key=_in_order):
@@ -195,31 +195,29 @@ def _datasets(group: Any, path: Path) -> list[tuple[str, Any, dict[str, str]]]:
 
 
 def _place(dataset: Any, name: str, path: Path) -> _Place:
-    """Return what is known of a data set without reading it.
+    """Return place, shape and dtype of a data set without reading it.
 
     Raises:
-        UserError: Its numbers stand in another file, are not there, or are of an unknown type.
+        UserError: Its values are in another file, are missing, or have an unknown dtype.
     """
     if dataset.is_virtual or dataset.external:
-        raise UserError(f"{path}: tensor '{name}' stands in another file, which Keras never writes; do not trust it")
+        raise UserError(f"{path}: tensor '{name}' is stored in another file, which Keras never writes; do not trust it")
     is_bfloat16 = dataset.dtype == BFLOAT16 and str(dataset.attrs.get("dtype", "")) == "bfloat16"
     if dataset.shape is None or (dataset.dtype.kind not in ALLOWED_KINDS and not is_bfloat16):
         raise UserError(
-            f"{path}: tensor '{name}' has the number type {dataset.dtype}, which cannot be read here; save the model "
+            f"{path}: tensor '{name}' has the dtype {dataset.dtype}, which cannot be read here; save the model "
             "in float32"
         )
     if dataset.chunks is None and dataset.id.get_storage_size() < dataset.nbytes:
-        raise UserError(
-            f"{path}: tensor '{name}' is said to have shape {list(dataset.shape)}, and its numbers are not there"
-        )
+        raise UserError(f"{path}: tensor '{name}' should have shape {list(dataset.shape)}, but its values are missing")
     dtype = "bfloat16" if is_bfloat16 else dataset.dtype.newbyteorder("=").name
     return _Place(dataset.name, tuple(int(n) for n in dataset.shape), dtype)
 
 
 def _in_order(name: str) -> list[Any]:
-    """Return a key that sorts "dense_2" before "dense_10", as the layers stand in the model."""
+    """Return a key that sorts "dense_2" before "dense_10", as in the model."""
     return [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", name)]
 
 
-def _texts(values: Any) -> list[str]:
+def _strings(values: Any) -> list[str]:
     return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]

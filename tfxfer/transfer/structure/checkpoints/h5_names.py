@@ -1,8 +1,8 @@
-"""What the tensors of an h5 file are called, as far as the file tells.
+"""The names of the tensors in an h5 file, as far as they can be derived.
 
-A legacy .h5 file keeps the names of its weights. A .weights.h5 file of Keras 3 keeps "layers/dense_1/vars/0", a class
-and numbers; the layer's own name stands beside it as an attribute. The layer's class, and how many tensors of which
-shapes it has, mostly say which is the kernel. Where they do not, the tensor stays "LAYER/vars/0".
+A legacy .h5 file stores the names of its weights. A .weights.h5 file of Keras 3 stores "layers/dense_1/vars/0", a class
+and numbers, and the layer's own name as an attribute. The layer's class and the number and shapes of its tensors
+usually identify the kernel. Where they do not, the tensor is called "LAYER/vars/0".
 """
 
 import re
@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from tfxfer.transfer.structure.weight_map.tensors import Shape
 
 KERNEL, VECTORS = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
-# End of a class's or attribute's name -> the tensors that its layer keeps, in order, for every number of them that
-# leaves no doubt. A BatchNormalization with three has no scale or no offset; the file does not say which.
-KEPT: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
+# End of a class's or attribute's name -> the tensors of the layer, in order, for every number of tensors that is
+# unambiguous. A BatchNormalization with three has no scale or no offset; the file does not state which.
+LAYER_TENSORS: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     (
         r"separable_conv\dd",
         (("depthwise_kernel", "pointwise_kernel"), ("depthwise_kernel", "pointwise_kernel", "bias")),
@@ -32,10 +32,10 @@ CONTAINERS = ("layers", "_layer_checkpoint_dependencies", "container")
 
 
 def names_of(group: str, shapes: Sequence[Shape]) -> tuple[str, ...] | None:
-    """Return what a layer's tensors are called, or None when that cannot be known.
+    """Return the names of a layer's tensors, or None when they are ambiguous.
 
     Args:
-        group: The layer's place in the file: its class in lower case, or the attribute that holds it.
+        group: The layer's place in the file: its class in lower case, or the attribute that contains it.
         shapes: Shapes of its tensors, in order.
 
     >>> names_of("dense_1", [(8, 4), (4,)])
@@ -43,9 +43,9 @@ def names_of(group: str, shapes: Sequence[Shape]) -> tuple[str, ...] | None:
     >>> names_of("batch_normalization", [(4,), (4,), (4,)])
     """
     place = re.sub(r"_\d+$", "", group)
-    for ending, kept in KEPT:
+    for ending, possible in LAYER_TENSORS:
         if re.search(f"(^|_)({ending})$", place):
-            fitting = [names for names in kept if len(names) == len(shapes) and _fit(names, shapes)]
+            fitting = [names for names in possible if len(names) == len(shapes) and _fit(names, shapes)]
             if fitting:
                 return fitting[0]
             break
@@ -53,7 +53,7 @@ def names_of(group: str, shapes: Sequence[Shape]) -> tuple[str, ...] | None:
 
 
 def _fit(names: Sequence[str], shapes: Sequence[Shape]) -> bool:
-    """Tell whether tensors of these names can have these shapes."""
+    """Return whether tensors of these names can have these shapes."""
     kinds = dict(zip(names, shapes))
     if names[0] in VECTORS:
         return len(set(shapes)) == 1 and len(shapes[0]) == 1
@@ -66,7 +66,7 @@ def _fit(names: Sequence[str], shapes: Sequence[Shape]) -> bool:
 
 
 def path_of(group: str, layer_names: Mapping[str, str]) -> str:
-    """Return the path of a layer in its model: the names of the layers that hold it, and its own.
+    """Return the path of a layer in its model: the names of the layers that contain it, and its own.
 
     Args:
         group: Its place in the file, such as "layers/transformer_encoder/_feedforward_output_dense".

@@ -1,8 +1,8 @@
-"""The header of a safetensors file, read as one would read a stranger's letter.
+"""The header of a safetensors file, checked completely before a tensor is read.
 
-A file is 8 bytes with a number n, n bytes of JSON that name every tensor, and the numbers, without gaps
-(https://huggingface.co/docs/safetensors). Whoever wrote the header can claim anything in it, so everything it says is
-compared with the file before a byte of a tensor is read.
+A file is 8 bytes with a number n, n bytes of JSON that name every tensor, and the values, without gaps
+(https://huggingface.co/docs/safetensors). A header from an unknown author may be wrong or malicious, so every entry is
+compared with the file.
 """
 
 import json
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfxfer.errors import UserError, suggest
+from tfxfer.transfer.structure.weight_map.json_object import unique_keys
 from tfxfer.transfer.structure.weight_map.tensors import Shape
 
-LARGEST = 100_000_000  # bytes of JSON; the bound of the format's own library
-# The format's names of number types -> NumPy's, and bytes of a number.
+LARGEST = 100_000_000  # bytes of JSON; the limit of the format's own library
+# The format's names of dtypes -> NumPy's, and bytes of a number.
 DTYPES = {
     "F64": ("float64", 8),
     "F32": ("float32", 4),
@@ -33,19 +34,19 @@ DTYPES = {
     "BOOL": ("bool", 1),
 }
 FIELDS = {"dtype", "shape", "data_offsets"}
-PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how PyTorch's files begin
+PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # the first bytes of PyTorch's files
 AGAIN = "download or write it again"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor stands in its file.
+    """The place of a tensor in its file, its shape and its dtype.
 
     Attributes:
-        dtype: NumPy's name of its number type, or "bfloat16".
+        dtype: NumPy's name of its dtype, or "bfloat16".
         shape: Its shape.
         start: Its first byte, counted from the beginning of the file.
-        stop: The byte behind its last.
+        stop: The byte after its last.
     """
 
     dtype: str
@@ -55,14 +56,14 @@ class Entry:
 
 
 def read_header(file: BinaryIO, path: Path) -> dict[str, Entry]:
-    """Return the tensors of a safetensors file, in the order in which they stand there.
+    """Return the tensors of a safetensors file, in the order of the file.
 
     Args:
         file: The file, open for reading at its beginning.
-        path: What errors call it.
+        path: Its name in error messages.
 
     Raises:
-        UserError: The file is no safetensors file, is cut short, or its header does not tell the truth.
+        UserError: The file is not a safetensors file, is truncated, or its header is inconsistent with it.
     """
     size = os.fstat(file.fileno()).st_size
     length = _length(file.read(8), size, path)
@@ -70,13 +71,13 @@ def read_header(file: BinaryIO, path: Path) -> dict[str, Entry]:
     try:
         if text[:1] != b"{":
             raise UserError("the header does not begin with '{'")
-        data = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+        data = json.loads(text.decode("utf-8"), object_pairs_hook=unique_keys)
         _check_metadata(data.pop("__metadata__", {}))
     except UserError as error:
         raise UserError(f"{path}: {error}; {AGAIN}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: the header is no JSON ({error}); {AGAIN}") from error
-    found = {name: _entry(name, said, 8 + length, size, path) for name, said in data.items()}
+        raise UserError(f"{path}: the header is not JSON ({error}); {AGAIN}") from error
+    found = {name: _entry(name, fields, 8 + length, size, path) for name, fields in data.items()}
     ordered = dict(sorted(found.items(), key=lambda item: (item[1].start, item[1].stop)))
     _check_cover(ordered, 8 + length, size, path)
     return ordered
@@ -89,69 +90,62 @@ def _length(first: bytes, size: int, path: Path) -> int:
     length = int.from_bytes(first, "little")
     if (length > LARGEST or 8 + length > size) and first.startswith(PICKLES):
         raise UserError(
-            f"{path}: is a pickle of PyTorch under another name, and unpickling runs whatever code is in it; "
+            f"{path}: is a pickle of PyTorch under another name, and reading a pickle can run any code in it; "
             "ask its author for safetensors"
         )
     if length > LARGEST:
         raise UserError(
-            f"{path}: says that its header has {length:,} bytes; {LARGEST:,} is the most. "
-            f"It is no safetensors file, or damaged: {AGAIN}"
+            f"{path}: the header should have {length:,} bytes; {LARGEST:,} is the maximum. "
+            f"It is not a safetensors file, or damaged; {AGAIN}"
         )
     if 8 + length > size:
         raise UserError(
-            f"{path}: the header should have {length:,} bytes and the file has {size:,}: cut short; {AGAIN}"
+            f"{path}: the header should have {length:,} bytes and the file has {size:,}: it is truncated; {AGAIN}"
         )
     return length
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise UserError(f"tensor '{name}': the name occurs twice in the header")
-        found[name] = value
-    return found
-
-
 def _check_metadata(metadata: Any) -> None:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise UserError("'__metadata__' in the header must hold texts only")
+        raise UserError("'__metadata__' in the header may contain strings only")
 
 
-def _entry(name: str, said: Any, begin: int, size: int, path: Path) -> Entry:
-    """Return what the header says of a tensor, compared with the size of the file."""
+def _entry(name: str, fields: Any, begin: int, size: int, path: Path) -> Entry:
+    """Return the header's entry of a tensor, compared with the size of the file."""
     place = f"{path}: tensor '{name}'"
-    if not isinstance(said, dict) or set(said) != FIELDS:
+    if not isinstance(fields, dict) or set(fields) != FIELDS:
         raise UserError(f"{place}: the header must give dtype, shape and data_offsets, and nothing else; {AGAIN}")
-    shape, offsets = said["shape"], said["data_offsets"]
-    if not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
-        raise UserError(f"{place}: shape {shape} or data_offsets {offsets} are no lists of whole numbers; {AGAIN}")
-    if not isinstance(said["dtype"], str) or said["dtype"] not in DTYPES:
+    shape, offsets = fields["shape"], fields["data_offsets"]
+    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
         raise UserError(
-            f"{place}: has the number type {said['dtype']!r}, which cannot be read here; "
-            f"{suggest(str(said['dtype']), DTYPES)} Convert the file to F32 or BF16"
+            f"{place}: shape {shape} or data_offsets {offsets} are not lists of non-negative integers; {AGAIN}"
         )
-    dtype, width = DTYPES[said["dtype"]]
+    if not isinstance(fields["dtype"], str) or fields["dtype"] not in DTYPES:
+        raise UserError(
+            f"{place}: has the dtype {fields['dtype']!r}, which cannot be read here; "
+            f"{suggest(str(fields['dtype']), DTYPES)} Convert the file to F32 or BF16"
+        )
+    dtype, width = DTYPES[fields["dtype"]]
     start, stop = offsets
     if start > stop or begin + stop > size:
         raise UserError(
-            f"{place}: is said to stand at bytes {start:,} to {stop:,}, and there are {size - begin:,}: "
-            f"the file is cut short or its header wrong; {AGAIN}"
+            f"{place}: should be at bytes {start:,} to {stop:,}, and there are {size - begin:,}: "
+            f"the file is truncated or its header wrong; {AGAIN}"
         )
     if math.prod(shape) * width != stop - start:
         raise UserError(
-            f"{place}: {said['dtype']} {shape} takes {math.prod(shape) * width:,} bytes, and the header gives it "
+            f"{place}: {fields['dtype']} {shape} takes {math.prod(shape) * width:,} bytes, and the header gives it "
             f"{stop - start:,}; {AGAIN}"
         )
     return Entry(dtype, tuple(shape), begin + start, begin + stop)
 
 
-def _whole(values: Any) -> bool:
+def _are_sizes(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
 def _check_cover(entries: dict[str, Entry], begin: int, size: int, path: Path) -> None:
-    """Check that tensors stand one behind the other: no byte belongs to two of them, or to none."""
+    """Check that the tensors cover the file without gaps and overlaps."""
     end, last = begin, ""
     for name, entry in entries.items():
         if entry.start < end:

@@ -1,4 +1,4 @@
-"""From what a person writes ("bert.safetensors", "hf:DIR", "run:DIR") to a source of weights."""
+"""From a spec such as "bert.safetensors", "hf:DIR" or "run:DIR" to a source of weights."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ from tfxfer.errors import UserError
 from tfxfer.transfer.structure.checkpoints.folders import PICKLES, ModelFolder, pickle_refusal
 from tfxfer.transfer.structure.checkpoints.h5 import WeightsH5
 from tfxfer.transfer.structure.checkpoints.safetensors_file import Safetensors, ShardedSafetensors
-from tfxfer.transfer.structure.weight_map.tensors import KerasSource, Source
+from tfxfer.transfer.structure.weight_map.sources import KerasSource, as_source
+from tfxfer.transfer.structure.weight_map.tensors import Source
 
 FORMS = (
     "'hf:DIR' (a folder of Hugging Face or timm), 'x.safetensors', 'x.safetensors.index.json', 'x.weights.h5', 'x.h5', "
@@ -14,12 +15,15 @@ FORMS = (
 )
 
 
+@as_source.register
 def open_source(spec: str | Path) -> Source:
-    """Return a source of weights. Nothing but names and shapes is read yet, except from models that Keras loads whole.
+    """Return a source of weights; `as_source` calls this for texts and paths.
+
+    Only names and shapes are read yet, except from models that Keras loads completely.
 
     Args:
         spec: "hf:DIR", "x.safetensors", "x.safetensors.index.json", "x.weights.h5", "x.h5", "x.keras", or the spec of
-            a model that `tfxfer.source` knows ("run:DIR", "file:x.keras", "preset:DIR", "keras:NAME", …).
+            a model for `tfxfer.source` ("run:DIR", "file:x.keras", "preset:DIR", "keras:NAME", …).
 
     Raises:
         UserError: It is none of these, the file is missing or damaged, or it is a pickle.
@@ -42,8 +46,8 @@ def open_source(spec: str | Path) -> Source:
 
     if name.endswith(".keras") and (path.is_file() or ":" not in text):
         return KerasSource(source(f"file:{name}"))
-    if is_model(text) or ":" in text:  # an unknown word before the colon is told with the known ones
+    if is_model(text) or ":" in text:  # for an unknown word before the colon, the error lists the known ones
         return KerasSource(source(text))
     if path.is_dir():
-        raise UserError(f"'{text}' is a folder; say of what kind: 'hf:{text}', 'run:{text}' or 'preset:{text}'")
-    raise UserError(f"'{text}' is no source of weights; give {FORMS}")
+        raise UserError(f"'{text}' is a folder; state its kind: 'hf:{text}', 'run:{text}' or 'preset:{text}'")
+    raise UserError(f"'{text}' is not a source of weights; give {FORMS}")

@@ -1,4 +1,4 @@
-"""Safetensors files as sources: names and shapes at once, each tensor when it is asked for, without PyTorch."""
+"""Safetensors files as sources, without PyTorch: names and shapes are read at once, each tensor on demand."""
 
 import os
 from pathlib import Path
@@ -16,17 +16,16 @@ LARGEST_INDEX = 100_000_000  # bytes
 class Safetensors:
     """A safetensors file as a source of named tensors.
 
-    Each tensor is mapped into memory when it is read and let go when the caller lets go of it. The library
-    `safetensors` copies every tensor out of a mapping of the whole file that stays, whose pages count as memory: its
-    reader needed a second model's worth of it. Its errors do not name the tensor either. It is the oracle of our
-    tests instead.
+    Each tensor is memory-mapped when it is read and unmapped when the caller releases it. The library `safetensors`
+    maps the whole file while it is open and copies every tensor out of it. The mapped pages count as memory, so that
+    its reader needed the size of a second model. Its errors do not name the tensor. Our tests use it as the oracle.
 
     Attributes:
         path: The file.
         title: Its name.
 
     Raises:
-        UserError: The file is missing, no safetensors file, cut short, or its header does not tell the truth.
+        UserError: The file is missing, truncated, not a safetensors file, or its header is inconsistent with it.
     """
 
     def __init__(self, path: str | Path):
@@ -48,22 +47,20 @@ class Safetensors:
         return self._entry(name).shape
 
     def dtype(self, name: str) -> str:
-        """Return a tensor's number type."""
+        """Return a tensor's dtype."""
         return self._entry(name).dtype
 
     def read(self, name: str) -> np.ndarray:
-        """Return a tensor, read-only and mapped: its pages come from the file when they are used.
+        """Return a tensor, read-only and memory-mapped: its pages are loaded from the file when they are used.
 
         Raises:
             TfxferError: The file has changed since it was opened.
         """
-        import ml_dtypes  # noqa: F401  # it tells NumPy what "bfloat16" is
+        import ml_dtypes  # noqa: F401  # registers "bfloat16" with NumPy
 
         entry = self._entry(name)
         with self.path.open("rb") as file:
-            if (
-                stamp_of(os.fstat(file.fileno())) != self._stamp
-            ):  # a mapping of a file that became shorter would kill the process
+            if stamp_of(os.fstat(file.fileno())) != self._stamp:  # reading a truncated mapping would kill the process
                 raise TfxferError(f"{self.path}: the file has changed since it was opened; make the plan again")
             if entry.start == entry.stop:
                 return np.empty(entry.shape, entry.dtype)
@@ -84,7 +81,7 @@ class ShardedSafetensors:
         title: Name of its folder.
 
     Raises:
-        UserError: The index is no index, leads out of its folder, or does not agree with the files.
+        UserError: The index is invalid, leads out of its folder, or is inconsistent with the files.
     """
 
     def __init__(self, path: str | Path):
@@ -92,50 +89,50 @@ class ShardedSafetensors:
         self.title = self.path.resolve().parent.name
         listed = _index(self.path)
         self.shards = {name: Safetensors(inside(self.path.parent, name)) for name in sorted(set(listed.values()))}
-        self._home: dict[str, Safetensors] = {}
+        self._shard_of: dict[str, Safetensors] = {}
         for shard in self.shards.values():
             for name in shard.names():
-                if name in self._home:
+                if name in self._shard_of:
                     raise UserError(
-                        f"{self.path.parent}: tensor '{name}' stands in {self._home[name].title} and in {shard.title}; "
+                        f"{self.path.parent}: tensor '{name}' is in {self._shard_of[name].title} and in {shard.title}; "
                         "download the folder again"
                     )
-                self._home[name] = shard
+                self._shard_of[name] = shard
         for name, file in listed.items():
-            if self._home.get(name) is not self.shards[file]:
+            if self._shard_of.get(name) is not self.shards[file]:
                 raise UserError(
-                    f"{self.path}: tensor '{name}' is said to be in {file}, and is not; download the folder again"
+                    f"{self.path}: tensor '{name}' should be in {file}, but is not; download the folder again"
                 )
 
     def names(self) -> list[str]:
         """Return the tensors' names, file by file."""
-        return list(self._home)
+        return list(self._shard_of)
 
     def shape(self, name: str) -> Shape:
         """Return a tensor's shape."""
         return self._shard(name).shape(name)
 
     def dtype(self, name: str) -> str:
-        """Return a tensor's number type."""
+        """Return a tensor's dtype."""
         return self._shard(name).dtype(name)
 
     def read(self, name: str) -> np.ndarray:
-        """Return a tensor, read-only and mapped."""
+        """Return a tensor, read-only and memory-mapped."""
         return self._shard(name).read(name)
 
     def _shard(self, name: str) -> Safetensors:
-        if name not in self._home:
-            raise UserError(f"{self.path}: there is no tensor '{name}'; {suggest(name, self._home)}")
-        return self._home[name]
+        if name not in self._shard_of:
+            raise UserError(f"{self.path}: there is no tensor '{name}'; {suggest(name, self._shard_of)}")
+        return self._shard_of[name]
 
 
 def _index(path: Path) -> dict[str, str]:
-    """Return tensor → file as an index says, checked."""
+    """Return tensor → file from an index, checked."""
     data = read_json(path, LARGEST_INDEX)
     listed = data.get("weight_map")
     if not isinstance(listed, dict) or not listed or not all(isinstance(file, str) for file in listed.values()):
-        raise UserError(f"{path}: has no 'weight_map' from tensors to files; it is no index of safetensors files")
+        raise UserError(f"{path}: has no 'weight_map' from tensors to files; it is not an index of safetensors files")
     wrong = next((name for name, file in listed.items() if not file.endswith(".safetensors")), None)
     if wrong is not None:
-        raise UserError(f"{path}: tensor '{wrong}' is said to be in '{listed[wrong]}', which is no safetensors file")
+        raise UserError(f"{path}: tensor '{wrong}' should be in '{listed[wrong]}', which is not a safetensors file")
     return listed

@@ -1,1 +1,1 @@
-"""Ready transfers: functions that build a target model and plan its weights; each returns a `WeightMap` to apply."""
+"""Transforms: functions that build a target model and plan its weights; each returns a `WeightMap` to apply."""

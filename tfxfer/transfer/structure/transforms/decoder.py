@@ -1,13 +1,13 @@
-"""A text encoder as a decoder that looks at a memory, after Rothe et al. 2020: all is copied but cross-attention."""
+"""A decoder with cross-attention from a text encoder (Rothe et al. 2020): all is copied except cross-attention."""
 
 from typing import Any
 
 import keras
 
 from tfxfer.errors import UserError, suggest
-from tfxfer.models.decoder import causal_decoder, check_looks, prefix_of
+from tfxfer.models.decoder import causal_decoder, check_visual_input, prefix_length_of
 from tfxfer.transfer.bridges.patches import check_encoder
-from tfxfer.transfer.structure.weight_map.planning import plan
+from tfxfer.transfer.structure.weight_map.planning import make_plan
 from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
 
 CROSS_ATTENTION = ("fresh", "copied")
@@ -36,27 +36,27 @@ def encoder_to_decoder(
     prefix_length: int = 0,
     seed: int = 0,
 ) -> WeightMap:
-    """Plan a causal decoder out of a text encoder.
+    """Plan a causal decoder from a text encoder.
 
-    Copied: word, position and segment embeddings, self-attention, feed-forward, norms, and of a masked language model
-    its head. The causal mask is new, the output is tied to the word embeddings. Cross-attention is what an encoder does
-    not have.
+    Copied: word, position and segment embeddings, self-attention, feed-forward, norms, and the head of a masked
+    language model. A BERT decoder needs a causal mask and visual input: the mask is new, the output is tied to the
+    word embeddings, and cross-attention, which an encoder does not have, reads the memory.
 
     Args:
-        encoder: A KerasHub BERT: a `BertBackbone`, or a `BertMaskedLM`, whose head comes along. It stays as it is.
-        cross_attention: "fresh": drawn anew. "copied": from the self-attention of the same block, with its norm; with a
-            memory of another width, keys and values are fresh all the same.
-        memory_dim: Width E of the memory that is looked at; the encoder's own when not given.
+        encoder: A KerasHub BERT: a `BertBackbone`, or a `BertMaskedLM`, whose head is copied too. It is not changed.
+        cross_attention: "fresh": initialised. "copied": from the self-attention of the same block, with its norm; for a
+            memory of another width, keys and values are initialised.
+        memory_dim: Width E of the memory; the encoder's own when not given.
         target: A decoder to fill, instead of a new one; `causal_decoder` makes one.
-        prefix_length: Above 0, the new decoder reads the memory as so many vectors before the words, and has no
+        prefix_length: Above 0, the memory is a prefix of so many vectors before the words, and the new decoder has no
             cross-attention.
-        seed: Seed of what is fresh.
+        seed: Seed of new weights.
 
     Returns:
-        The plan. Its target takes {"token_ids", "padding_mask", "memory" [B, M, E]} and gives logits [B, T, V].
+        The plan. Its target maps {"token_ids", "padding_mask", "memory" [B, M, E]} to logits [B, T, V].
 
     Raises:
-        UserError: The encoder is of another kind, or the target has no cross-attention, so that it would never look.
+        UserError: The encoder is of another kind, or the target has no cross-attention and no prefix.
     """
     if cross_attention not in CROSS_ATTENTION:
         raise UserError(f"cross_attention='{cross_attention}' is unknown; {suggest(cross_attention, CROSS_ATTENTION)}")
@@ -65,11 +65,11 @@ def encoder_to_decoder(
     head = getattr(encoder, "masked_lm_head", None)
     if target is None:
         target = _like(backbone, head, memory_dim, prefix_length)
-    check_looks(target)
+    check_visual_input(target)
     width = target.get_layer("embeddings_layer_norm").gamma.shape[0]
     same_width = target.input["memory"].shape[-1] == width
-    how = None if prefix_of(target) else cross_attention
-    return plan(encoder, target, _rules(head is not None, how, same_width, seed))
+    how = None if prefix_length_of(target) else cross_attention
+    return make_plan(encoder, target, _rules(head is not None, how, same_width, seed))
 
 
 def _like(backbone: keras.Model, head: Any, memory_dim: int | None, prefix_length: int) -> keras.Model:

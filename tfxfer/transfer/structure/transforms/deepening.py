@@ -1,4 +1,4 @@
-"""More layers that change nothing at first: Net2Deeper (Chen, Goodfellow and Shlens 2016) on functional models."""
+"""More layers with the same outputs: Net2Deeper (Chen, Goodfellow and Shlens 2016) on functional models."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,26 +22,26 @@ HOW = ("layer", "residual", "block")
 
 
 def deepen(model: keras.Model, after: str | Sequence[str], how: str = "layer", *, norm: bool = False) -> WeightMap:
-    """Plan a model with new layers behind some layers, which computes what the source does.
+    """Plan a model with new layers after some layers and the same outputs.
 
     Args:
-        model: A functional or sequential model; it stays as it is.
+        model: A functional or sequential model; it is not changed.
         after: Name of a layer, or its path in nested models; or several of these.
-        how: What is added behind each, to features [B, …, C]. "layer": a convolution or `Dense` with the identity as
-            its kernel and the activation of the layer before, for which φ(φ(x)) = φ(x) must hold, as it does for ReLU:
-            name the layer that ends in the activation. "residual": x + F(x), two layers with ReLU between them, the
-            second zero; behind any activation. "block": a transformer block as a copy of the one before, whose last
-            projections are zero (block expansion, Wu et al. 2024): of a KerasHub `TransformerEncoder` that normalises
-            first, or x + attention(norm(x)), then x + feed-forward(norm(x)), made of the nearest `MultiHeadAttention`
-            and pair of `Dense` layers before.
-        norm: Add a `BatchNormalization` behind each new convolution or `Dense`, with statistics 0 and 1. In training it
-            uses those of the batch, so that the function stays for inference only.
+        how: What is added after each, to features [B, …, C]. "layer": a convolution or `Dense` with the identity as
+            its kernel and the activation of the previous layer, for which φ(φ(x)) = φ(x) must hold, as for ReLU: name
+            the layer that ends in the activation. "residual": x + F(x), two layers with ReLU between them, the second
+            zero; after any activation. "block": a copy of the previous transformer block, whose last projections are
+            zero (block expansion, Wu et al. 2024): of a KerasHub `TransformerEncoder` that normalises first, or
+            x + attention(norm(x)), then x + feed-forward(norm(x)), copied from the nearest previous
+            `MultiHeadAttention` and pair of `Dense` layers.
+        norm: Add a `BatchNormalization` after each new convolution or `Dense`, with statistics 0 and 1. In training it
+            uses those of the batch, so that outputs are preserved in inference only.
 
     Returns:
         The plan, with the deeper model as its target; `apply()` returns it.
 
     Raises:
-        UserError: A layer is unknown, shared or does not fit what is to be added.
+        UserError: A layer is unknown or shared, or the addition does not fit it.
 
     Example:
         >>> deepen(model, after=["relu1", "relu2"]).apply()  # doctest: +SKIP
@@ -79,7 +79,7 @@ def deepen(model: keras.Model, after: str | Sequence[str], how: str = "layer", *
 
 
 def _places(model: keras.Model, steps: list[Step], after: str | Sequence[str]) -> dict[str, int]:
-    """Return path → position among the calls of the layers that a person named."""
+    """Return path → position among the calls, for the named layers."""
     names = [after] if isinstance(after, str) else list(after)
     if not names or not all(isinstance(name, str) for name in names):
         raise UserError("after is the name of a layer, or a list of names")
@@ -90,7 +90,7 @@ def _places(model: keras.Model, steps: list[Step], after: str | Sequence[str]) -
         calls = sum(one.layer is step.layer for one in steps)
         if calls > 1:
             raise UserError(
-                f"layer '{name}' is called {calls} times (a shared layer); name one behind one of its calls"
+                f"layer '{name}' is called {calls} times (a shared layer); name a layer after one of its calls"
             )
         if step.path in places:
             raise UserError(f"layer '{name}' is named twice")

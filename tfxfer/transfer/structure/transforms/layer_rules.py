@@ -1,60 +1,57 @@
-"""How each kind of layer treats units: which of its weights make or read them, and what its output holds."""
+"""A rule for each kind of layer: which of its weights make or read units, and which units its output holds."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
 from tfxfer.transfer.structure.transforms.rebuild import Step
-from tfxfer.transfer.structure.transforms.units import Label, Units
-
-if TYPE_CHECKING:
-    from tfxfer.transfer.structure.transforms.units import Flow
+from tfxfer.transfer.structure.transforms.units import Flow, Label, Units
 
 layers = keras.layers
-Follow = Callable[["Flow", Step, Label], Label | None]
+Rule = Callable[[Flow, Step, Label], Label | None]  # the model's units, a call, its input's label → its output's
 
-# Functions that treat every number by itself, so that copies of a unit stay copies.
-BY_ITSELF = set(
+# Elementwise functions: copies of a unit stay copies.
+ELEMENTWISE = set(
     "linear relu relu6 leaky_relu elu selu celu gelu silu swish tanh sigmoid hard_sigmoid hard_silu hard_swish "
     "hard_tanh hard_shrink soft_shrink tanh_shrink softplus softsign exponential mish log_sigmoid squareplus "
     "threshold sparse_plus sparse_sigmoid cast abs exp log sqrt rsqrt square negative identity sin cos erf clip".split()
 )
 
 
-def _keep(flow: "Flow", step: Step, given: Label) -> Label | None:
-    """Layers that treat every unit by itself, or only its places."""
+def _keep(flow: Flow, step: Step, given: Label) -> Label | None:
+    """Follow layers that work elementwise, or on places only."""
     last = getattr(step.layer, "data_format", "channels_last") == "channels_last"
     return given if last else None
 
 
-def _activation(flow: "Flow", step: Step, given: Label) -> Label | None:
-    _apply(step, given, step.layer.activation)
+def _activation(flow: Flow, step: Step, given: Label) -> Label | None:
+    _check_activation(step, given, step.layer.activation)
     return given
 
 
-def _softmax(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _softmax(flow: Flow, step: Step, given: Label) -> Label | None:
     axis, rank = step.layer.axis, len(step.inputs.shape)
     if not isinstance(axis, int):
         return None
     for units in given.units if axis in (-1, rank - 1) else ():
-        units.mixed = units.mixed or f"Softmax '{step.path}' weighs them against each other"
+        units.mixed = units.mixed or f"Softmax '{step.path}' normalises over them"
     return given
 
 
-def _apply(step: Step, label: Label, activation: Any) -> None:
-    """Note an activation that does not treat every number by itself."""
+def _check_activation(step: Step, label: Label, activation: Any) -> None:
+    """Record an activation that is not elementwise."""
     name = getattr(activation, "__name__", type(activation).__name__)
-    if name not in BY_ITSELF and not _treats_each(activation):
+    if name not in ELEMENTWISE and not _is_elementwise(activation):
         for units in label.units:
-            units.mixed = units.mixed or f"the activation '{name}' of '{step.path}' does not treat each by itself"
+            units.mixed = units.mixed or f"the activation '{name}' of '{step.path}' is not elementwise"
 
 
-def _treats_each(activation: Any) -> bool:
-    """Try whether a function gives each number the same alone as beside others."""
+def _is_elementwise(activation: Any) -> bool:
+    """Try whether a function maps each number to the same value, alone and among other numbers."""
     numbers = np.linspace(-3, 3, 7, dtype=np.float32)
-    pairs = np.repeat(numbers[:, None], 2, 1)  # [7, 2]: each beside itself
+    pairs = np.repeat(numbers[:, None], 2, 1)  # [7, 2]: each number twice
     try:
         alone, beside = (np.asarray(activation(keras.ops.convert_to_tensor(x))) for x in (pairs, numbers[None]))
     except (TypeError, ValueError):
@@ -62,78 +59,79 @@ def _treats_each(activation: Any) -> bool:
     return alone.shape == pairs.shape and bool(np.allclose(alone[:, 0], np.ravel(beside), atol=1e-6))
 
 
-def _dense(flow: "Flow", step: Step, given: Label) -> Label:
-    made = flow.own(step, step.layer.units, lambda n: {"units": n})
-    flow.role(step, "kernel", 0, False, given)
-    flow.role(step, "kernel", 1, True, made, own=True)
+def _kernel(flow: Flow, step: Step, given: Label, size: str, reads: int, makes: int, weight: str = "kernel") -> Label:
+    """Follow a layer whose kernel reads units along one axis and makes its own along another.
+
+    Args:
+        flow: The model's units.
+        step: The call.
+        given: Label of the units that are read.
+        size: Name of the number of units in the layer's config.
+        reads: Axis of the kernel's inputs.
+        makes: Axis of the kernel's outputs.
+        weight: The kernel's name.
+    """
+    made = flow.own(step, getattr(step.layer, size), lambda n: {size: n})
+    flow.role(step, weight, reads, False, given)
+    flow.role(step, weight, makes, True, made, own=True)
     flow.role(step, "bias", 0, True, made, own=True)
-    _apply(step, made, step.layer.activation)
+    _check_activation(step, made, step.layer.activation)
     return made
 
 
-def _convolution(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _dense(flow: Flow, step: Step, given: Label) -> Label:
+    return _kernel(flow, step, given, "units", reads=0, makes=1)
+
+
+def _convolution(flow: Flow, step: Step, given: Label) -> Label | None:
     layer = step.layer
     if layer.data_format != "channels_last" or layer.groups != 1:
         return None
-    made = flow.own(step, layer.filters, lambda n: {"filters": n})
-    flow.role(step, "kernel", layer.rank, False, given)
-    flow.role(step, "kernel", layer.rank + 1, True, made, own=True)
-    flow.role(step, "bias", 0, True, made, own=True)
-    _apply(step, made, layer.activation)
-    return made
+    return _kernel(flow, step, given, "filters", reads=layer.rank, makes=layer.rank + 1)
 
 
-def _transposed(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _transposed(flow: Flow, step: Step, given: Label) -> Label | None:
     layer = step.layer
     if layer.data_format != "channels_last":
         return None
-    made = flow.own(step, layer.filters, lambda n: {"filters": n})
-    flow.role(step, "kernel", layer.rank + 1, False, given)
-    flow.role(step, "kernel", layer.rank, True, made, own=True)
-    flow.role(step, "bias", 0, True, made, own=True)
-    _apply(step, made, layer.activation)
-    return made
+    return _kernel(flow, step, given, "filters", reads=layer.rank + 1, makes=layer.rank)
 
 
-def _depthwise(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _depthwise(flow: Flow, step: Step, given: Label) -> Label | None:
     layer = step.layer
     if layer.data_format != "channels_last":
         return None
     passed = _times(given, layer.depth_multiplier)
     flow.role(step, "kernel", layer.rank, True, given)
     flow.role(step, "bias", 0, True, passed)
-    _apply(step, passed, layer.activation)
+    _check_activation(step, passed, layer.activation)
     return passed
 
 
-def _separable(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _separable(flow: Flow, step: Step, given: Label) -> Label | None:
     layer = step.layer
     if layer.data_format != "channels_last":
         return None
-    made = flow.own(step, layer.filters, lambda n: {"filters": n})
     flow.role(step, "depthwise_kernel", layer.rank, True, given)
-    flow.role(step, "pointwise_kernel", layer.rank, False, _times(given, layer.depth_multiplier))
-    flow.role(step, "pointwise_kernel", layer.rank + 1, True, made, own=True)
-    flow.role(step, "bias", 0, True, made, own=True)
-    _apply(step, made, layer.activation)
-    return made
+    passed = _times(given, layer.depth_multiplier)
+    return _kernel(flow, step, passed, "filters", layer.rank, layer.rank + 1, weight="pointwise_kernel")
 
 
 def _times(label: Label, inner: int) -> Label:
     return Label(tuple((units, each * inner) for units, each in label.spans), label.grid, label.joined)
 
 
-def _layer_norm(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _layer_norm(flow: Flow, step: Step, given: Label) -> Label | None:
     flow.norms[step.path] = given
     return _scaled(flow, step, given)
 
 
-def _group_norm(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _group_norm(flow: Flow, step: Step, given: Label) -> Label | None:
     return _layer_norm(flow, step, given) if step.layer.groups == 1 else None
 
 
-def _scaled(flow: "Flow", step: Step, given: Label) -> Label | None:
-    """Norms: one number a unit in each weight."""
+def _scaled(flow: Flow, step: Step, given: Label) -> Label | None:
+    """Follow norms: each weight has one number per unit."""
     axis = getattr(step.layer, "axis", -1)
     axes = list(axis) if isinstance(axis, list | tuple) else [axis]
     rank = len(step.inputs.shape)
@@ -144,25 +142,25 @@ def _scaled(flow: "Flow", step: Step, given: Label) -> Label | None:
     return given
 
 
-def _prelu(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _prelu(flow: Flow, step: Step, given: Label) -> Label | None:
     flow.role(step, "alpha", -1, True, given)
     return given
 
 
-def embedding(flow: "Flow", step: Step) -> Label:
-    """Columns are units."""
+def embedding(flow: Flow, step: Step) -> Label:
+    """Follow an `Embedding`: its columns are units."""
     made = flow.own(step, step.layer.output_dim, lambda n: {"output_dim": n})
     flow.role(step, "embeddings", 1, True, made, own=True)
     return made
 
 
-def _positions(flow: "Flow", step: Step, given: Label) -> Label:
-    """KerasHub's table of positions, which is added to its input further on."""
+def _positions(flow: Flow, step: Step, given: Label) -> Label:
+    """Follow KerasHub's `PositionEmbedding`, whose output is added to its input later."""
     flow.role(step, "embeddings", 1, True, given)
     return given
 
 
-def _flatten(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _flatten(flow: Flow, step: Step, given: Label) -> Label | None:
     places = step.inputs.shape[1:-1]
     last = getattr(step.layer, "data_format", "channels_last") == "channels_last"
     if None in places or not last:
@@ -170,8 +168,8 @@ def _flatten(flow: "Flow", step: Step, given: Label) -> Label | None:
     return Label(given.spans, (*places, *given.grid), given.joined)
 
 
-def _reshape(flow: "Flow", step: Step, given: Label) -> Label | None:
-    """Reshapes that keep the last axis, or lay everything flat."""
+def _reshape(flow: Flow, step: Step, given: Label) -> Label | None:
+    """Follow a `Reshape` that keeps the last axis, or flattens everything."""
     target, last = step.output.shape[1:], step.inputs.shape[-1]
     if len(target) == 1 and len(step.inputs.shape) > 2:
         flat = _flatten(flow, step, given)
@@ -180,25 +178,24 @@ def _reshape(flow: "Flow", step: Step, given: Label) -> Label | None:
         return flat
     if target[-1] != last:
         return None
-    said = tuple(step.layer.target_shape)
-    if said[-1] != -1:
-        flow.resized[step.path] = (given, lambda n: {"target_shape": (*said[:-1], n)})
+    stated = tuple(step.layer.target_shape)
+    if stated[-1] != -1:
+        flow.resized[step.path] = (given, lambda n: {"target_shape": (*stated[:-1], n)})
     return given
 
 
-def _permute(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _permute(flow: Flow, step: Step, given: Label) -> Label | None:
     return given if step.layer.dims[-1] == len(step.layer.dims) else None
 
 
-def _rescaling(flow: "Flow", step: Step, given: Label) -> Label | None:
+def _rescaling(flow: Flow, step: Step, given: Label) -> Label | None:
     parts = (step.layer.scale, step.layer.offset)
-    return (
-        given if all(not isinstance(part, list | tuple) and not getattr(part, "shape", ()) for part in parts) else None
-    )
+    scalars = all(not isinstance(part, list | tuple) and not getattr(part, "shape", ()) for part in parts)
+    return given if scalars else None
 
 
-def _attention(flow: "Flow", step: Step, given: Label) -> Label | None:
-    """Heads are units; the output has the query's units, or its own when the layer says their number."""
+def _attention(flow: Flow, step: Step, given: Label) -> Label | None:
+    """Follow attention: heads are units; the output has the query's units, or its own when `output_shape` is set."""
     layer = step.layer
     value = step.args[1] if len(step.args) > 1 else step.kwargs.get("value")
     key = step.args[2] if len(step.args) > 2 else step.kwargs.get("key")
@@ -220,14 +217,14 @@ def _attention(flow: "Flow", step: Step, given: Label) -> Label | None:
     return given
 
 
-def _transformer_block(flow: "Flow", step: Step, given: Label) -> Label | None:
-    """KerasHub's blocks: the feed-forward width is free, the stream is not (heads are cut from it)."""
+def _transformer_block(flow: Flow, step: Step, given: Label) -> Label | None:
+    """Follow KerasHub's blocks: the feed-forward width can change, the model width cannot (it is split into heads)."""
     inner = flow.own(step, step.layer.intermediate_dim, lambda n: {"intermediate_dim": n})
     for weight, axis, makes in (("intermediate_dense/kernel", 1, True), ("output_dense/kernel", 0, False)):
         flow.role(step, f"feedforward_{weight}", axis, makes, inner, own=makes)
     flow.role(step, "feedforward_intermediate_dense/bias", 0, True, inner, own=True)
-    _apply(step, inner, step.layer.activation)
-    why = f"{type(step.layer).__name__} '{step.path}' cuts its heads from them"
+    _check_activation(step, inner, step.layer.activation)
+    why = f"{type(step.layer).__name__} '{step.path}' splits them into heads"
     for tensor in step.tensors:
         flow.fix(flow.label(tensor), why)
     return given
@@ -241,17 +238,17 @@ def _each(name: str, ranks: str = "123") -> list[str]:
     return [f"{name}{rank}D" for rank in ranks]
 
 
-TOGETHER = set(_kinds("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Average"))
-KEPT = (
+MERGING = set(_kinds("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Average"))
+PASSING = (
     "ReLU LeakyReLU ELU Dropout GaussianNoise GaussianDropout AlphaDropout Identity Masking "
     "ActivityRegularization RepeatVector Resizing CenterCrop".split()
 )
 for stem in ("MaxPooling", "AveragePooling", "GlobalMaxPooling", "GlobalAveragePooling", "SpatialDropout"):
-    KEPT += _each(stem)
+    PASSING += _each(stem)
 for stem in ("UpSampling", "ZeroPadding", "Cropping"):
-    KEPT += _each(stem)
-RULES: dict[type, Follow] = {
-    **dict.fromkeys(_kinds(*KEPT), _keep),
+    PASSING += _each(stem)
+RULES: dict[type, Rule] = {
+    **dict.fromkeys(_kinds(*PASSING), _keep),
     **dict.fromkeys(_kinds("Conv1D", "Conv2D", "Conv3D"), _convolution),
     **dict.fromkeys(_kinds("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _transposed),
     **dict.fromkeys(_kinds("DepthwiseConv1D", "DepthwiseConv2D"), _depthwise),
@@ -269,7 +266,7 @@ RULES: dict[type, Follow] = {
     layers.Rescaling: _rescaling,
     layers.MultiHeadAttention: _attention,
 }
-BY_NAME: dict[str, Follow] = {  # KerasHub's, which are slow to import
+RULES_BY_NAME: dict[str, Rule] = {  # KerasHub's layers; importing KerasHub is slow
     "CachedMultiHeadAttention": _attention,
     "PositionEmbedding": _positions,
     "TransformerEncoder": _transformer_block,

@@ -1,4 +1,4 @@
-"""New layers that give what they get: an identity, a residual that adds zero, a transformer block that adds zero."""
+"""New layers whose outputs equal their inputs: an identity, or a residual or transformer block that adds zero."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,21 @@ from tfxfer.transfer.structure.weight_map.net2net import IDEMPOTENT
 from tfxfer.transfer.structure.weight_map.tensors import SEED_STATE
 
 layers = keras.layers
-WINDOW = 3  # side of new convolutions behind layers that have none
+WINDOW = 3  # window of new convolutions after layers without one
 CONVOLUTIONS = {4: layers.Conv2D, 5: layers.Conv3D}  # by rank of the features; sequences get dense layers
 ZERO = {"kernel": "zero", "bias": "zero"}
-NOTHING_ADDED = "the last of new layers that add nothing at first"
+ADDS_ZERO = "the last layer of a new block that adds zero at first"
 
 
 class Block:
-    """New layers behind a layer, and how their weights are made.
+    """New layers after a layer, and how their weights are made.
 
     Attributes:
         step: The call that they follow.
-        output: Symbolic features [B, …, C] that they get, and then those that they give.
+        output: Symbolic features [B, …, C]: first their input, then their output.
 
     Raises:
-        UserError: The layer's output is not features with a known number of channels.
+        UserError: The layer's output is not a float tensor with a known number of channels.
     """
 
     def __init__(self, step: Step, output: Any, taken: set[str]):
@@ -35,29 +35,29 @@ class Block:
         self.recipes: list[tuple[Any, dict[str, Any], dict[str, str], str]] = []
         is_tensor = isinstance(output, keras.KerasTensor)
         if not is_tensor or len(output.shape) < 2 or output.shape[-1] is None or "float" not in str(output.dtype):
-            raise UserError(f"behind '{step.path}' there are no features [B, …, C] with a known number of channels")
+            raise UserError(f"the output of '{step.path}' is not features [B, …, C] with a known number of channels")
 
     def name(self, what: str) -> str:
         """Return a name that no layer of the model has."""
-        wish = f"{self.step.layer.name}_{what}"
-        name, number = wish, 1
+        first = f"{self.step.layer.name}_{what}"
+        name, number = first, 1
         while name in self.taken:
             number += 1
-            name = f"{wish}_{number}"
+            name = f"{first}_{number}"
         self.taken.add(name)
         return name
 
     def add(
         self, layer: Any, inputs: Any, weights: Mapping[str, Any], why: str, copied: Mapping[str, str] | None = None
     ) -> Any:
-        """Call a new layer, and note how its weights are made.
+        """Call a new layer, and record how its weights are made.
 
         Args:
             layer: The layer.
-            inputs: What it is called on: a tensor, or a tuple of arguments and a dictionary of named ones.
-            weights: Path of a weight behind the layer's name → the operation that makes it without a source.
+            inputs: A tensor, or a tuple of positional arguments and a dictionary of keyword arguments.
+            weights: Path of a weight within the layer → the operation that creates it.
             why: The reason.
-            copied: Path of a weight behind the layer's name → path of the source's weight that it copies.
+            copied: Path of a weight within the layer → path of the source's weight that it copies.
         """
         args, kwargs = inputs if isinstance(inputs, tuple) else ((inputs,), {})
         output = layer(*args, **kwargs)
@@ -72,26 +72,26 @@ class Block:
                 if end in weights:
                     found[path] = Made((), weights[end], why)
                 elif end in copied:
-                    found[path] = Made([("source", copied[end])], "copy", "a new layer that starts as a copy")
+                    found[path] = Made([("source", copied[end])], "copy", "a new layer, initialised as a copy")
         return found
 
     @property
     def dtype(self) -> Any:
-        """The number types of the layer before."""
+        """The dtype policy of the previous layer."""
         return getattr(self.step.layer, "dtype_policy", None)
 
 
 def identity_layer(block: Block, norm: bool) -> None:
-    """Add a layer that is the identity, with the activation of the layer before."""
-    activation = _ends_in(block.step)
+    """Add an identity layer with the activation of the previous layer."""
+    activation = _last_activation(block.step)
     if activation not in IDEMPOTENT:
         raise UserError(
-            f"'{block.step.path}' ends in the activation '{activation}', and a layer with it cannot leave values as "
-            f"they are: applied twice it is not applied once. {', '.join(IDEMPOTENT)} can; or use how='residual'"
+            f"'{block.step.path}' ends in the activation '{activation}', and no layer with it is an identity: "
+            f"φ(φ(x)) ≠ φ(x). Equality holds for {', '.join(IDEMPOTENT)}; or use how='residual'"
         )
     new = _like(block, "new", None if norm else activation)
     kernel = ("identity", {"activation": "linear" if norm else activation})
-    x = block.add(new, block.output, {"kernel": kernel, "bias": "zero"}, "a new layer that changes nothing at first")
+    x = block.add(new, block.output, {"kernel": kernel, "bias": "zero"}, "a new layer, the identity at first")
     if norm:
         x = _norm(block, x)
         x = layers.Activation(activation, dtype=block.dtype, name=block.name("new_activation"))(x)
@@ -102,39 +102,39 @@ def residual_block(block: Block, norm: bool) -> None:
     """Add x + F(x) with F(x) = 0."""
     identity = {"kernel": ("identity", {"activation": "linear"}), "bias": "zero"}
     x = block.add(
-        _like(block, "new_a", None), block.output, identity, "the first of new layers that add nothing at first"
+        _like(block, "new_a", None), block.output, identity, "the first layer of a new block that adds zero at first"
     )
     x = _norm(block, x) if norm else x
     x = layers.ReLU(dtype=block.dtype, name=block.name("new_activation"))(x)
-    x = block.add(_like(block, "new_b", None), x, identity if norm else ZERO, NOTHING_ADDED)
+    x = block.add(_like(block, "new_b", None), x, identity if norm else ZERO, ADDS_ZERO)
     x = _norm(block, x, zero=True) if norm else x
     block.output = layers.Add(dtype=block.dtype, name=block.name("new_sum"))([block.output, x])
 
 
 def copied_block(block: Block, kwargs: dict[str, Any]) -> bool:
-    """Add a copy of a KerasHub `TransformerEncoder` whose last projections are zero; False when the layer is none."""
+    """Add a copy of a KerasHub `TransformerEncoder` with zero output projections; return False for other layers."""
     layer = block.step.layer
     if type(layer).__name__ != "TransformerEncoder":
         return False
     if not layer.normalize_first:
         raise UserError(
-            f"'{block.step.path}' normalises last, so no block of its kind leaves values as they are: its norms would "
-            "normalise them once more; use how='residual'"
+            f"'{block.step.path}' normalises last, so no block of its kind is an identity: its norms would normalise "
+            "the values again; use how='residual'"
         )
     new = renamed(layer, block.name("new"))
     last = ("self_attention_layer/attention_output", "feedforward_output_dense")
     zero = {f"{one}/{weight}": "zero" for one in last for weight in ZERO}
-    block.output = block.add(new, ((block.output,), kwargs), zero, NOTHING_ADDED, paths(layer))
+    block.output = block.add(new, ((block.output,), kwargs), zero, ADDS_ZERO, paths(layer))
     return True
 
 
 def transformer_block(block: Block, steps: Sequence[Step], called: Mapping[str, dict[str, Any]]) -> None:
-    """Add x + attention(norm(x)), then x + feed-forward(norm(x)), made of the nearest such layers before.
+    """Add x + attention(norm(x)), then x + feed-forward(norm(x)), copied from the nearest such layers before.
 
     Args:
-        block: The place, behind tokens [B, T, D].
+        block: The new block, after tokens [B, T, D].
         steps: The calls up to there.
-        called: For each layer so far, the named arguments it was called with in the new model, such as masks.
+        called: For each layer so far, the keyword arguments of its call in the new model, such as masks.
     """
     attention, (up, down), activation = _nearest(block, steps)
     x = block.output
@@ -142,25 +142,25 @@ def transformer_block(block: Block, steps: Sequence[Step], called: Mapping[str, 
     masks = {key: value for key, value in called[attention.path].items() if "mask" in key or key == "use_causal_mask"}
     zero = {f"attention_output/{weight}": "zero" for weight in ZERO}
     normed = _layer_norm(block, x)
-    h = block.add(new, ((normed, normed), masks), zero, NOTHING_ADDED, paths(attention.layer))
+    h = block.add(new, ((normed, normed), masks), zero, ADDS_ZERO, paths(attention.layer))
     x = layers.Add(dtype=block.dtype, name=block.name("new_attended"))([x, h])
     h = block.add(_copy(block, up.layer, "new_up"), _layer_norm(block, x), {}, "", paths(up.layer))
     if activation is not None:
         h = _copy(block, activation.layer, "new_activation")(h)
-    h = block.add(_copy(block, down.layer, "new_down"), h, ZERO, NOTHING_ADDED)
+    h = block.add(_copy(block, down.layer, "new_down"), h, ZERO, ADDS_ZERO)
     block.output = layers.Add(dtype=block.dtype, name=block.name("new_sum"))([x, h])
 
 
 def _nearest(block: Block, steps: Sequence[Step]) -> tuple[Step, tuple[Step, Step], Step | None]:
-    """Return the nearest self-attention and feed-forward layers for D features, and the activation in the latter."""
+    """Return the nearest self-attention and feed-forward layers for D features, and the latter's activation."""
     width = block.output.shape[-1]
-    attention = [s for s in steps if isinstance(s.layer, layers.MultiHeadAttention) and _attends_itself(s, width)]
+    attention = [s for s in steps if isinstance(s.layer, layers.MultiHeadAttention) and _is_self_attention(s, width)]
     pairs = _feed_forwards(steps, width)
     missing = [what for what, found in (("attention", attention), ("feed-forward", pairs)) if not found]
     if len(block.output.shape) != 3 or missing:
         lack = f"is no {missing[0]} of width {width}" if missing else "are no tokens [B, T, D]"
         raise UserError(
-            f"up to '{block.step.path}' there {lack} to make a transformer block of; name the layer that ends a block "
+            f"up to '{block.step.path}' there {lack} for a new transformer block; name the layer that ends a block "
             "of MultiHeadAttention and Dense layers, or use how='residual'"
         )
     up, down, activation = pairs[-1]
@@ -168,8 +168,8 @@ def _nearest(block: Block, steps: Sequence[Step]) -> tuple[Step, tuple[Step, Ste
 
 
 def _feed_forwards(steps: Sequence[Step], width: int) -> list[tuple[Step, Step, Step | None]]:
-    """Return pairs of `Dense` layers over tokens that widen D features and narrow them again, with the activation."""
-    from_up: dict[int, tuple[Step, Step | None]] = {}  # id of a tensor → the first of a pair, and the activation since
+    """Return pairs of `Dense` layers over tokens, D features → more → D features, with the activation."""
+    from_up: dict[int, tuple[Step, Step | None]] = {}  # id of a tensor → first of a pair, activation after it
     pairs = []
     for step in steps:
         came = from_up.get(id(step.inputs))
@@ -185,7 +185,7 @@ def _feed_forwards(steps: Sequence[Step], width: int) -> list[tuple[Step, Step, 
     return pairs
 
 
-def _attends_itself(step: Step, width: int) -> bool:
+def _is_self_attention(step: Step, width: int) -> bool:
     value = step.args[1] if len(step.args) > 1 else step.kwargs.get("value")
     return value is not None and value is step.inputs and value.shape[-1] == width == step.output.shape[-1]
 
@@ -195,12 +195,12 @@ def _copy(block: Block, layer: Any, what: str) -> Any:
 
 
 def paths(layer: Any) -> dict[str, str]:
-    """Return the paths of a layer's weights by what comes behind the layer's name."""
+    """Return the paths of a layer's weights, by their paths within the layer."""
     return {v.path.rsplit(f"{layer.name}/", 1)[-1]: v.path for v in layer.variables if not v.path.endswith(SEED_STATE)}
 
 
-def _ends_in(step: Step) -> str:
-    """Return the activation that a layer ends in."""
+def _last_activation(step: Step) -> str:
+    """Return the name of a layer's last activation."""
     layer = step.layer
     if isinstance(layer, layers.ReLU):
         if layer.negative_slope or layer.threshold or layer.max_value not in (None, 6):
@@ -211,28 +211,28 @@ def _ends_in(step: Step) -> str:
 
 
 def _like(block: Block, what: str, activation: str | None) -> Any:
-    """Return a layer with as many outputs as inputs, of the kind of the layer before where that fits."""
+    """Return a layer with as many outputs as inputs, of the previous layer's kind where that fits."""
     layer, x = block.step.layer, block.output
     channels, common = x.shape[-1], {"activation": activation, "dtype": block.dtype, "name": block.name(what)}
     if getattr(layer, "data_format", "channels_last") != "channels_last":
-        raise UserError(f"'{block.step.path}' puts channels first; new layers are made for channels last only")
+        raise UserError(f"'{block.step.path}' has channels first; new layers support channels last only")
     is_line = isinstance(layer, layers.Conv1D) and len(x.shape) == 3
     kind = layers.Conv1D if is_line else CONVOLUTIONS.get(len(x.shape), layers.Dense)
     if kind is layers.Dense:
         return layers.Dense(channels, **common)
     window = getattr(layer, "kernel_size", (WINDOW,) * (len(x.shape) - 2))
     if getattr(layer, "padding", "") == "causal":
-        window = (1,)  # a window over both sides would let the model see what is to come
+        window = (1,)  # a centred window would read future positions
     odd = tuple(side if side % 2 else WINDOW for side in window)
     return kind(channels, odd, padding="same", **common)
 
 
 def _norm(block: Block, x: Any, zero: bool = False) -> Any:
-    """Add a BatchNorm: γ = √(1 + ε) undoes the division by √(1 + ε); or γ = 0."""
+    """Add a BatchNorm: γ = √(1 + ε) cancels the division by √(1 + ε); or γ = 0."""
     norm = layers.BatchNormalization(dtype=block.dtype, name=block.name("new_norm"))
     gamma = "zero" if zero else ("constant", {"value": math.sqrt(1 + norm.epsilon)})
     made = {"gamma": gamma, "beta": "zero", "moving_mean": "zero", "moving_variance": ("constant", {"value": 1.0})}
-    return block.add(norm, x, made, NOTHING_ADDED if zero else "a new norm that changes nothing at first")
+    return block.add(norm, x, made, ADDS_ZERO if zero else "a new norm, the identity at first")
 
 
 def _layer_norm(block: Block, x: Any) -> Any:

@@ -1,7 +1,7 @@
-"""A functional model built again: the same layers and wiring, with other numbers in the configs of some layers.
+"""Rebuilding a functional model: the same layers and connections, with changed configs of some layers.
 
-Every ready transfer builds its target this way and then says, tensor by tensor, what the new model's weights are made
-of. The source model is only read.
+Every transform builds its target this way and then states, tensor by tensor, how the new model's weights are made. The
+source model is only read.
 """
 
 import re
@@ -17,13 +17,14 @@ from tfxfer.errors import TfxferError, UserError
 from tfxfer.transfer.graph import Call, input_of, like_inputs
 from tfxfer.transfer.structure.weight_map.operations import resolve, steps_of
 from tfxfer.transfer.structure.weight_map.rows import Origin, Row
-from tfxfer.transfer.structure.weight_map.tensors import SEED_STATE, KerasSource, as_sources, tensors_of
+from tfxfer.transfer.structure.weight_map.sources import KerasSource, as_sources, tensors_of
+from tfxfer.transfer.structure.weight_map.tensors import SEED_STATE
 from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
 
 Change = Callable[[str, dict[str, Any], tuple], dict[str, Any]]  # path, config, arguments of the call → config
-Remake = Callable[[str, Any, tuple], Any]  # path, layer, arguments of the call → a new layer, or None for the usual
+Remake = Callable[[str, Any, tuple], Any]  # path, layer, arguments of the call → a new layer, or None for the default
 Visit = Callable[[str, Any, tuple, dict[str, Any]], Any]  # path, layer, args, kwargs → output
-Insert = Callable[[str, Any, tuple, dict[str, Any]], Any]  # path, output, args, kwargs → what the layers behind get
+Insert = Callable[[str, Any, tuple, dict[str, Any]], Any]  # path, output, args, kwargs → input of the next layers
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Step(Call):
 
 @dataclass
 class Rebuilt:
-    """The new model, and which new layer stands for which old one.
+    """The new model, and the pairs of old and new layers.
 
     Attributes:
         model: The new model.
@@ -58,12 +59,12 @@ class Rebuilt:
     pairs: list[tuple[Any, Any]]
 
     def partners(self) -> dict[str, str]:
-        """Return path of the new weight → path of the old one, for layers that stand for another."""
+        """Return path of the new weight → path of the old one, for rebuilt layers."""
         found: dict[str, str] = {}
         for old, new in self.pairs:
             ours, theirs = _weights(new), _weights(old)
             if [_leaf(v) for v in ours] != [_leaf(v) for v in theirs]:
-                raise TfxferError(f"layer '{old.name}' ({type(old).__name__}) has other weights when it is built again")
+                raise TfxferError(f"layer '{old.name}' ({type(old).__name__}) has other weights after it is rebuilt")
             found |= {our.path: their.path for our, their in zip(ours, theirs)}
         return found
 
@@ -75,7 +76,7 @@ class Made:
     Attributes:
         origins: Tensors to read, each (name of the source, path).
         op: The operations, as rules write them.
-        why: The reason, for people.
+        why: The reason, for the reader.
     """
 
     origins: Sequence[tuple[str, str]]
@@ -84,15 +85,15 @@ class Made:
 
 
 def is_graph(layer: Any) -> bool:
-    """Tell whether a layer is a model whose layers can be walked."""
+    """Return whether a layer is a model with a graph of layers."""
     return isinstance(layer, keras.Model) and isinstance(layer, keras.Function | keras.Sequential)
 
 
 def steps_in(model: keras.Model) -> tuple[list[Step], Any, Any]:
-    """List the calls of a model's layers in order, with nested models opened; nothing runs, nothing is added to it.
+    """List the calls of a model's layers in order, with nested models expanded; nothing runs, the model is unchanged.
 
     Returns:
-        The calls, and the symbolic inputs and outputs that they start and end with.
+        The calls, and the symbolic inputs and outputs of the model.
 
     Raises:
         UserError: The model is not functional, not built, or holds a `Lambda`.
@@ -112,7 +113,7 @@ def steps_in(model: keras.Model) -> tuple[list[Step], Any, Any]:
 
 
 def replay(model: keras.Model, inputs: Any, call: Visit, prefix: str = "") -> Any:
-    """Go through a model's graph, and let `call(path, layer, args, kwargs)` answer for each of its layers."""
+    """Run through a model's graph, with `call(path, layer, args, kwargs)` in place of each of its layers."""
 
     def visit(layer: Any, *args: Any, **kwargs: Any) -> Any:
         return call(prefix + layer.name, layer, args, kwargs)
@@ -132,25 +133,25 @@ def rebuild(
     remake: Remake | None = None,
     inputs: Any = None,
 ) -> Rebuilt:
-    """Build a model again, with weights of its own.
+    """Build a model again, with new weights.
 
     Args:
         model: A functional or sequential model; nested models stay nested.
         change: Gives the config of each layer, from its path, its old config and the arguments of its call.
-        insert: May put new layers behind a call: gets its path, output and arguments, returns what goes on.
-        remake: May make the new layer for an old one itself.
-        inputs: Symbolic inputs, when their shapes are to be others.
+        insert: May add new layers after a call: gets its path, output and arguments, returns the next layers' input.
+        remake: May build the new layer for an old one.
+        inputs: Symbolic inputs, when their shapes change.
 
     Raises:
-        UserError: The model is not functional, or a layer cannot be built or called again; the error names it.
+        UserError: The model is not functional, or a layer cannot be rebuilt or called; the error names it.
     """
     input_of(model)
     built: dict[int, Any] = {}
     pairs: list[tuple[Any, Any]] = []
 
     def nested(path: str, layer: Any, args: tuple) -> Any:
-        given, said = keras.tree.flatten(args[0]), keras.tree.flatten(input_of(layer))
-        shapes = [[None if old is None else new for old, new in zip(o.shape, g.shape)] for o, g in zip(said, given)]
+        given, own = keras.tree.flatten(args[0]), keras.tree.flatten(input_of(layer))
+        shapes = [[None if old is None else new for old, new in zip(o.shape, g.shape)] for o, g in zip(own, given)]
         inputs = [keras.Input(batch_shape=shape, dtype=g.dtype) for shape, g in zip(shapes, given)]
         fresh = keras.tree.pack_sequence_as(args[0], inputs)
         return keras.Model(fresh, replay(layer, fresh, call, f"{path}/"), name=layer.name)
@@ -160,8 +161,8 @@ def rebuild(
         if first and is_graph(layer):
             built[id(layer)] = nested(path, layer, args)
         elif first:
-            built[id(layer)] = (remake and remake(path, layer, args)) or again(path, layer, args, change)
-        output = called(path, built[id(layer)], args, kwargs)
+            built[id(layer)] = (remake and remake(path, layer, args)) or rebuild_layer(path, layer, args, change)
+        output = call_layer(path, built[id(layer)], args, kwargs)
         if first and isinstance(layer, keras.Layer) and not is_graph(layer):
             _carry_state(layer, built[id(layer)])
             pairs.append((layer, built[id(layer)]))
@@ -171,11 +172,11 @@ def rebuild(
     return Rebuilt(keras.Model(inputs, replay(model, inputs, call), name=model.name), pairs)
 
 
-def again(path: str, layer: Any, args: tuple = (), change: Change | None = None) -> Any:
+def rebuild_layer(path: str, layer: Any, args: tuple = (), change: Change | None = None) -> Any:
     """Return a new layer from a layer's config, with changes.
 
     Raises:
-        UserError: The layer cannot be described by a config, as `Lambda` cannot.
+        UserError: The layer has no complete config, such as a `Lambda`.
     """
     refuse_lambda(path, layer)
     try:
@@ -185,16 +186,14 @@ def again(path: str, layer: Any, args: tuple = (), change: Change | None = None)
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"layer '{path}' ({type(layer).__name__}) cannot be built again from its config: {_first(error)}"
+            f"layer '{path}' ({type(layer).__name__}) cannot be rebuilt from its config: {_first_line(error)}"
         ) from error
 
 
 def config_of(layer: Any) -> dict[str, Any]:
-    """Return the config that a layer is built again from."""
+    """Return the config from which a layer is rebuilt."""
     config = layer.get_config()
-    if (
-        type(layer).__name__ == "ViTPatchingAndEmbedding"
-    ):  # KerasHub 0.32 names what it does not take, and not all it does
+    if type(layer).__name__ == "ViTPatchingAndEmbedding":  # KerasHub 0.32: the config does not fit __init__
         derived = ("num_patches", "num_positions")
         config = {name: value for name, value in config.items() if name not in derived}
         config |= {"use_patch_bias": layer.use_patch_bias, "data_format": layer.data_format}
@@ -202,15 +201,15 @@ def config_of(layer: Any) -> dict[str, Any]:
 
 
 def renamed(layer: Any, name: str) -> Any:
-    """Return a new layer like another, with a name of its own."""
-    return again(layer.name, layer, (), lambda path, config, args: {**config, "name": name})
+    """Return a copy of a layer with another name."""
+    return rebuild_layer(layer.name, layer, (), lambda path, config, args: {**config, "name": name})
 
 
-def called(path: str, layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+def call_layer(path: str, layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Call a new layer on symbolic tensors.
 
     Raises:
-        UserError: It cannot take them; their shapes are shown.
+        UserError: It cannot take them; the error lists their shapes.
     """
     try:
         return layer(*args, **kwargs)
@@ -219,20 +218,22 @@ def called(path: str, layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
             raise
         tensors = [one for one in keras.tree.flatten((args, kwargs)) if isinstance(one, keras.KerasTensor)]
         shapes = ", ".join(str(list(one.shape)) for one in tensors)
-        raise UserError(f"layer '{path}' ({type(layer).__name__}) cannot take {shapes}: {_first(error)}") from error
+        raise UserError(
+            f"layer '{path}' ({type(layer).__name__}) cannot take {shapes}: {_first_line(error)}"
+        ) from error
 
 
 def refuse_lambda(path: str, layer: Any) -> None:
-    """Raise `UserError` for a `Lambda`, whose Python code says nothing about its numbers."""
+    """Raise `UserError` for a `Lambda`, whose Python code cannot be analysed."""
     if isinstance(layer, keras.layers.Lambda):
         raise UserError(
-            f"layer '{path}' is a Lambda: what its Python code does with the numbers cannot be followed, nor can it "
-            "be built again safely; replace it by a layer, or by an operation of keras.ops on the tensors"
+            f"layer '{path}' is a Lambda: its Python code can neither be analysed nor rebuilt safely; "
+            "replace it by a layer, or by an operation of keras.ops on the tensors"
         )
 
 
 def map_of(source: Any, target: keras.Model, made: Mapping[str, Made]) -> WeightMap:
-    """Return the weight map that makes each tensor of the target as said.
+    """Return the weight map in which each tensor of the target is made as stated.
 
     Args:
         source: One model, or several by name.
@@ -262,7 +263,7 @@ def _leaf(variable: Any) -> str:
 
 
 def _carry_state(old: Any, new: Any) -> None:
-    """Copy what a layer keeps beside its weights: a vocabulary, or the statistics that `adapt` found."""
+    """Copy a layer's state beside its weights: a vocabulary, or the statistics of `adapt`."""
     if isinstance(old, keras.layers.Normalization) and old.input_mean is None:
         for ours, theirs in zip(new.variables, old.variables):
             ours.assign(theirs)
@@ -275,8 +276,8 @@ def _carry_state(old: Any, new: Any) -> None:
             new.load_assets(folder)
 
 
-def _first(error: Exception) -> str:
-    """Return what went wrong in one line; Keras puts the whole config or the name of the layer before it."""
-    told = re.sub(r"\x1b\[\d+m", "", str(error)).rpartition("Exception encountered:")[2]
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+def _first_line(error: Exception) -> str:
+    """Return the message of an error in one line, without the config or layer name that Keras puts before it."""
+    message = re.sub(r"\x1b\[\d+m", "", str(error)).rpartition("Exception encountered:")[2]
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
     return next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)

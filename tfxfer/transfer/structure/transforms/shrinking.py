@@ -1,4 +1,4 @@
-"""Narrower layers made of chosen units: weight selection and structured pruning on a whole functional model."""
+"""Narrower layers made of selected units: weight selection and structured pruning of a whole functional model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +7,10 @@ import keras
 import numpy as np
 
 from tfxfer.errors import UserError, suggest
-from tfxfer.transfer.structure.transforms.unit_counts import check_free, check_model, side_by_side, wanted, with_units
+from tfxfer.transfer.structure.transforms.unit_counts import check_free, check_model, joined_name, wanted, with_units
+from tfxfer.transfer.structure.transforms.unit_flow import follow_units
 from tfxfer.transfer.structure.transforms.units import Flow, Label, Role, Units
-from tfxfer.transfer.structure.weight_map.tensors import KerasSource
+from tfxfer.transfer.structure.weight_map.sources import KerasSource
 from tfxfer.transfer.structure.weight_map.unit_map import UnitMap
 from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
 
@@ -17,15 +18,15 @@ HOW = ("uniform", "consecutive", "norm")
 
 
 def shrink(model: keras.Model, units: Mapping[str, int], how: str = "uniform") -> WeightMap:
-    """Plan a model with fewer units in some layers: chosen units stay, the others go, and with them what read them.
+    """Plan a model with fewer units in some layers: selected units stay, the others and the weights that read them go.
 
-    Layers that add into one another shrink together. Outputs change, and the map says so: `verify` tells how far
-    predictions agree. One case keeps them: a unit that is an exact copy of one that stays, as `widen` makes them,
-    leaves its part to that one; so shrinking undoes widening.
+    Layers whose outputs are added shrink together. Outputs change, and the map states it: `verify` measures how many
+    predictions agree. There is one exception: when a removed unit is an exact copy of one that stays, as after `widen`,
+    its outgoing weights are added to those of that unit. So shrinking reverses widening.
 
     Args:
-        model: A functional or sequential model; it stays as it is.
-        units: Layer name, or path in nested models → its new number of units; which layers have units says `widen`.
+        model: A functional or sequential model; it is not changed.
+        units: Layer name, or path in nested models → its new number of units; see `widen` for the layers with units.
         how: Which units stay. "uniform": evenly spaced ones; "consecutive": the first ones (both Xu et al. 2024,
             weight selection); "norm": those whose kernels have the greatest L1 norm (Li et al. 2017), summed over the
             layers that share the units, in their old order.
@@ -34,8 +35,8 @@ def shrink(model: keras.Model, units: Mapping[str, int], how: str = "uniform") -
         The plan, with the new model as its target; `apply()` returns it.
 
     Raises:
-        UserError: A layer is unknown, shared or gets more units, or the number of its units cannot change: the layer in
-            the way is named.
+        UserError: A layer is unknown, shared or gets more units, or the number of its units cannot change: the error
+            names the layer that prevents it.
 
     Example:
         >>> shrink(model, {"conv1": 16}, how="norm").apply()  # doctest: +SKIP
@@ -43,14 +44,14 @@ def shrink(model: keras.Model, units: Mapping[str, int], how: str = "uniform") -
     check_model(model)
     if how not in HOW:
         raise UserError(f"how='{how}' is unknown; {suggest(how, HOW)}")
-    flow = Flow(model)
+    flow = follow_units(model)
     weights = KerasSource(model)
     maps: dict[Units, UnitMap] = {}
     alike: dict[Units, np.ndarray] = {}
     for owned, (name, new) in wanted(flow, units).items():
         if new > owned.size:
             raise UserError(
-                f"'{name}' has {owned.size} units, and shrink can only drop some, not make them {new}; use widen"
+                f"'{name}' has {owned.size} units, and shrink can only remove units, {new} are more; use widen"
             )
         if new == owned.size:
             continue
@@ -59,7 +60,7 @@ def shrink(model: keras.Model, units: Mapping[str, int], how: str = "uniform") -
         maps[owned] = _chosen(flow, owned, new, how, alike[owned], weights)
 
     def gather(path: str, role: Role) -> list[Any] | None:
-        """Let a unit that stays read for its copies that go."""
+        """Add the outgoing weights of removed copies to those of the unit that stays."""
         shares = None if role.makes else _shares(role.label, maps, alike)
         return _summed(shares, role, weights.shape(path)) if shares and max(map(len, shares)) > 1 else None
 
@@ -67,18 +68,18 @@ def shrink(model: keras.Model, units: Mapping[str, int], how: str = "uniform") -
 
 
 def first_alike(flow: Flow, units: Units, weights: KerasSource) -> np.ndarray:
-    """Return for each unit the first that is its exact copy in all weights that make or scale it, int [units]."""
+    """Return for each unit the first unit that equals it in all weights that make or scale it, int [units]."""
     rows = [_per_unit(weights.read(path), role, units) for path, role in _makers(flow, units)]
     first: dict[bytes, int] = {}
     return np.array([first.setdefault(row.tobytes(), i) for i, row in enumerate(np.concatenate(rows, 1))])
 
 
 def _chosen(flow: Flow, units: Units, new: int, how: str, alike: np.ndarray, weights: KerasSource) -> UnitMap:
-    """Return the map of the units that stay; exact copies go first."""
+    """Return the map of the units that stay; exact copies are removed first."""
     different = np.unique(alike)
     if how != "norm" and len(different) == units.size:
         return UnitMap(units.name, units.size, new, "spread" if how == "uniform" else "first")
-    if new > len(different):  # all that differ, and the first of the copies
+    if new > len(different):  # all distinct units, and the first of the copies
         copies = np.setdiff1d(np.arange(units.size), different)
         stays = np.sort(np.concatenate([different, copies[: new - len(different)]]))
     elif how == "norm":
@@ -117,7 +118,7 @@ def _per_unit(array: np.ndarray, role: Role, units: Units) -> np.ndarray:
 
 
 def _shares(label: Label, maps: Mapping[Units, UnitMap], alike: Mapping[Units, np.ndarray]) -> list[list[int]]:
-    """Return for each unit that stays on an axis: itself, and its exact copies that go."""
+    """Return for each unit that stays on an axis: the unit itself, and its exact copies that are removed."""
     each = {units: _with_copies(maps[units].indices, alike[units]) for units in set(label.units) if units in maps}
     shares, start = [], 0
     for units in label.units:
@@ -128,7 +129,7 @@ def _shares(label: Label, maps: Mapping[Units, UnitMap], alike: Mapping[Units, n
 
 
 def _with_copies(stays: np.ndarray, alike: np.ndarray) -> list[list[int]]:
-    """Return each unit that stays with the copies of it that go; the first of several copies that stay takes them."""
+    """Return each unit that stays with its removed copies; of several copies that stay, the first one gets them."""
     goes: dict[int, list[int]] = {}
     for unit in np.setdiff1d(np.arange(len(alike)), stays):
         goes.setdefault(alike[unit], []).append(int(unit))
@@ -138,15 +139,15 @@ def _with_copies(stays: np.ndarray, alike: np.ndarray) -> list[list[int]]:
 def _summed(shares: list[list[int]], role: Role, shape: tuple[int, ...]) -> list[Any]:
     """Return operations that sum the inputs of each unit that stays over its copies.
 
-    Every unit gets the same number of places, so that they can be summed as one axis. Where a unit has fewer copies, it
-    is repeated itself; `gather_inputs` divides by how often, so nothing is counted twice.
+    Every unit gets the same number of places, so that they can be summed as one axis. A unit with fewer copies is
+    repeated; `gather_inputs` divides by the number of repetitions, so nothing is counted twice.
     """
     places = max(map(len, shares))
     each = [i for share in shares for i in [share[0]] * (places - len(share)) + share]
     label, axis = role.label, role.axis
     outer, inner = label.outer, label.spans[0][1]
     old = sum(units.size for units in label.units)
-    joined = UnitMap(f"{side_by_side(label.units)} with copies", old, len(each), "indices", given=tuple(each))
+    joined = UnitMap(f"{joined_name(label.units)} with copies", old, len(each), "indices", given=tuple(each))
     apart = (*shape[:axis], outer * len(shares), places, inner, *shape[axis + 1 :])
     whole = (*shape[:axis], outer * len(shares) * inner, *shape[axis + 1 :])
     return [

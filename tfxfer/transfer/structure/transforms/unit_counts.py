@@ -1,4 +1,4 @@
-"""The same architecture with other numbers of units, and its weights: what `widen` and `shrink` share."""
+"""The same architecture with other numbers of units, and its weights: the common part of `widen` and `shrink`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
@@ -13,27 +13,27 @@ from tfxfer.transfer.structure.weight_map.unit_map import UnitMap
 from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
 
 Maps = Mapping[Units, UnitMap]
-Gather = Callable[[str, Role], list[Any] | None]  # path of a weight and its role → operations, or None for the usual
+Gather = Callable[[str, Role], list[Any] | None]  # path of a weight and its role → operations, or None for the default
 
 
 def wanted(flow: Flow, units: Mapping[str, int]) -> dict[Units, tuple[str, int]]:
-    """Return the units of the layers that a person named, each with that name and the number wanted.
+    """Return the units of the requested layers, each with the layer's name and the new number.
 
     Raises:
-        UserError: A layer is unknown or has no units of its own, a number is not one, two layers share their units and
-            are to have different numbers, or the units cannot change.
+        UserError: A layer is unknown or has no units of its own, a number is invalid, or two layers share their units
+            and were given different numbers.
     """
     if not isinstance(units, Mapping) or not units:
         raise UserError("give a dictionary of layer names and numbers of units, such as {'conv1': 64}")
     found: dict[Units, tuple[str, int]] = {}
     for name, number in units.items():
         if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
-            raise UserError(f"'{name}': {number!r} is no number of units; give a whole number from 1")
+            raise UserError(f"'{name}': {number!r} is not a number of units; give an integer from 1")
         _, owned = flow.find(name)
         other, before = found.setdefault(owned, (name, int(number)))
         if before != number:
             raise UserError(
-                f"'{other}' and '{name}' have the same units, since what they give is put together further on; "
+                f"'{other}' and '{name}' share their units, since their outputs are combined later; "
                 f"give both the same number, not {before} and {number}"
             )
     return found
@@ -51,7 +51,7 @@ def with_units(flow: Flow, maps: Maps, gather: Gather = lambda path, role: None,
     Args:
         flow: The source model and its units.
         maps: The unit map of each of the units that change.
-        gather: May give other operations for a role than to copy units and share what they gave.
+        gather: May return other operations for a role than `gather_outputs` and `gather_inputs`.
         noise: Options of `gather_outputs` for the kernels that make the units.
     """
     names: dict[str, UnitMap] = {}
@@ -81,25 +81,27 @@ def _step(role: Role, maps: Maps, names: dict[str, UnitMap], more: dict[str, Any
 
 
 def joint(label: Label, maps: Maps, names: dict[str, UnitMap] | None = None) -> tuple[UnitMap, int]:
-    """Return the one unit map for what lies on an axis, and how many numbers belong to one unit.
+    """Return one unit map for all units on an axis, and the count of numbers per unit.
 
     Args:
-        label: What lies on the axis.
+        label: The layout of the axis.
         maps: The unit maps of units that change.
-        names: Maps made before, so that one name stands for one map.
+        names: Maps made before, so that a name refers to one map only.
 
     Raises:
-        UserError: Units with several numbers each lie there beside others.
+        UserError: Units with different counts of numbers per unit are joined on the axis.
     """
     inner = {each for _, each in label.spans}
     if len(inner) > 1:
-        told = ", ".join(f"'{units.name}'" for units in label.units)
-        raise UserError(f"the units of {told} lie side by side with several numbers each; they cannot change")
+        names_of = ", ".join(f"'{units.name}'" for units in label.units)
+        raise UserError(
+            f"the units of {names_of} are joined with different counts of numbers per unit; they cannot change"
+        )
     parts = [maps.get(units) or _unchanged(units) for units in label.units]
     if len(parts) == 1:
         return parts[0], inner.pop()
     old, new = sum(part.old for part in parts), sum(part.new for part in parts)
-    name, made = side_by_side(parts), {} if names is None else names
+    name, made = joined_name(parts), {} if names is None else names
     while True:
         units = UnitMap(name, old, new, "join", parts=tuple(parts))
         if made.setdefault(name, units) == units:
@@ -107,26 +109,26 @@ def joint(label: Label, maps: Maps, names: dict[str, UnitMap] | None = None) -> 
         name += "'"
 
 
-def side_by_side(parts: Sequence[Any]) -> str:
-    """Return a name for units that lie side by side; not too long a one where a few lie there many times."""
+def joined_name(parts: Sequence[Any]) -> str:
+    """Return a name for joined units; a short one where a few units are repeated many times."""
     names = [part.name for part in parts]
     return "+".join(names) if len(names) < 5 else f"{'+'.join(dict.fromkeys(names))} in {len(names)} pieces"
 
 
 def _unchanged(units: Units) -> UnitMap:
-    return UnitMap(f"{units.name} as it is ({units.size})", units.size, units.size, "first")
+    return UnitMap(f"{units.name} unchanged ({units.size})", units.size, units.size, "first")
 
 
 def _why(roles: list[Role], maps: Maps) -> str:
-    said = []
+    reasons = []
     for role in roles:
         changed = [maps[units] for units in dict.fromkeys(role.label.units) if units in maps]
-        told = ", ".join(f"'{one.name}' ({one.old} → {one.new})" for one in changed)
-        said.append(f"{'has numbers for' if role.makes else 'reads'} the units of {told}")
-    return "; ".join(said) or "the same layer"
+        names = ", ".join(f"'{one.name}' ({one.old} → {one.new})" for one in changed)
+        reasons.append(f"{'has numbers for' if role.makes else 'reads'} the units of {names}")
+    return "; ".join(reasons) or "the same layer"
 
 
 def check_model(model: Any) -> None:
-    """Raise `UserError` when a value is no Keras model."""
+    """Raise `UserError` when a value is not a Keras model."""
     if not isinstance(model, keras.Model):
         raise UserError(f"give a Keras model, not a {type(model).__name__}")

@@ -1,12 +1,11 @@
-"""Which units belong together: a unit that one layer makes is read, scaled and added to by others.
+"""Which units change together: a unit that one layer makes is read, scaled and added to by other layers.
 
-A unit is an output channel, a neuron or an attention head. The walk over a model's calls gives every tensor a label
-that says whose units lie on its last axis, and every weight its roles: along which axis it makes or reads which units.
-Layers that add into one another share their units, so they can only change together.
+A unit is an output channel, a neuron or an attention head. Every tensor gets a label that states whose units lie on
+its last axis, and every weight gets roles: along which axis it makes or reads which units. Layers whose outputs are
+added share their units, so they can only change together.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,10 +24,10 @@ class Units:
 
     Attributes:
         name: Path of the first layer that makes them.
-        size: How many there are.
+        size: Their number.
         fixed: Why their number cannot change; "" when it can.
-        mixed: Why copies of them would change what the model computes, as a softmax over them would; "" when not.
-        joined: The units they have been joined with.
+        mixed: Why copies of them would change the outputs, as under a softmax over them; "" when they would not.
+        joined: The units that these were joined with.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Units:
 
     @property
     def root(self) -> "Units":
-        """The units that these have been joined with."""
+        """The units that stand for all that were joined."""
         return self.joined.root if self.joined else self
 
     def join(self, other: "Units") -> None:
@@ -54,12 +53,12 @@ class Units:
 
 @dataclass(frozen=True)
 class Label:
-    """What lies on an axis: [outer, spans], each span [units, inner].
+    """The layout of an axis: [outer, spans], each span [units, inner].
 
     Attributes:
-        spans: Units one behind the other, as `Concatenate` puts them, each with the numbers that belong to one unit.
-        grid: Sizes of the axes that a `Flatten` laid before the units; empty when none did.
-        joined: The grids of what a `Concatenate` put one behind the other.
+        spans: Consecutive units, as `Concatenate` joins them, each with the count of numbers per unit.
+        grid: Sizes of the axes that a `Flatten` merged with the units' axis; empty when none did.
+        joined: The grids of the inputs of a `Concatenate`.
     """
 
     spans: tuple[tuple[Units, int], ...]
@@ -73,7 +72,7 @@ class Label:
 
     @property
     def units(self) -> list[Units]:
-        """The units, each as joined by now."""
+        """The units, each represented by its root."""
         return [units.root for units, _ in self.spans]
 
     def size(self, sizes: Mapping[Units, UnitMap] | None = None) -> int:
@@ -90,7 +89,7 @@ class Role:
     Attributes:
         axis: The axis.
         makes: It has numbers for each unit that is made (a kernel's outputs, a bias, a norm's scale). Else it reads.
-        label: What lies on the axis.
+        label: The layout of the axis.
         layer: Path of the layer that the weight belongs to.
         own: The units are made by this layer, and not only passed on.
     """
@@ -103,7 +102,7 @@ class Role:
 
 
 class Flow:
-    """The units of a model, followed from layer to layer.
+    """The units of a model: labels of its tensors and roles of its weights, filled by `unit_flow.follow_units`.
 
     Attributes:
         model: The model.
@@ -111,19 +110,15 @@ class Flow:
         labels: Label of each symbolic tensor's last axis, by id.
         roles: Roles of each weight, by path.
         owners: Units that each layer makes, by path of the layer.
-        refused: Why the units of a layer are not followed, by path of the layer.
+        refused: Why the units of a layer cannot be followed, by path of the layer.
         norms: Labels over which a norm takes mean and variance, by path of the norm.
-        resized: For layers whose config says a size: the label that decides it, and the changed config of a size.
+        resized: For layers whose config has a size: the label that decides it, and the changed config for a size.
 
     Raises:
         UserError: The model is not functional, or holds a `Lambda`.
     """
 
     def __init__(self, model: keras.Model):
-        from tfxfer.transfer.structure.transforms.unit_flow import (
-            follow,  # the rules are written in terms of this class
-        )
-
         self.model = model
         self.steps, self.inputs, self.outputs = steps_in(model)
         self.labels: dict[int, Label] = {}
@@ -132,47 +127,43 @@ class Flow:
         self.resized: dict[str, tuple[Label, Callable[[int], dict[str, Any]]]] = {}
         self.refused: dict[str, str] = {}
         self.norms: dict[str, Label] = {}
-        calls = Counter(id(step.layer) for step in self.steps)
-        for tensor in keras.tree.flatten(self.inputs):
-            self._fix(tensor, tensor.name, "they are the model's inputs")
-        for step in self.steps:
-            several = calls[id(step.layer)] if getattr(step.layer, "variables", ()) else 1
-            follow(self, step, several)
-        for tensor in keras.tree.flatten(self.outputs):
-            if id(tensor) in self.labels:
-                self.fix(self.labels[id(tensor)], "they are the model's outputs")
 
     def label(self, tensor: Any) -> Label | None:
         """Return a tensor's label; None for tensors without an axis of units."""
         return self.labels.get(id(tensor))
 
     def own(self, step: Step, size: int, config: Callable[[int], dict[str, Any]]) -> Label:
-        """Give a layer units of its own, whose number its config says."""
+        """Give a layer units of its own, whose number stands in its config."""
         label = Label(((Units(step.path, size), 1),))
         self.owners[step.path] = label.spans[0][0]
         self.resized[step.path] = (label, config)
         return label
 
     def role(self, step: Step, weight: str, axis: int, makes: bool, label: Label | None, own: bool = False) -> None:
-        """Note what a layer's weight does along an axis; a weight that the layer does not have is passed over."""
+        """Record what a layer's weight does along an axis; a weight that the layer does not have is skipped."""
         for variable in step.layer.variables:
             if label is not None and f"/{variable.path}".endswith(f"/{weight}"):
                 self.roles.setdefault(variable.path, []).append(Role(axis, makes, label, step.path, own))
 
     def fix(self, label: Label | None, why: str) -> None:
-        """Note that units cannot change their number."""
+        """Record that units cannot change their number."""
         for units in label.units if label else ():
             units.fixed = units.fixed or why
 
-    def give_up(self, step: Step, why: str) -> None:
-        """Note that a layer's units, read and made, cannot be followed."""
+    def fix_tensor(self, tensor: Any, name: str, why: str) -> None:
+        """Give a tensor units of its own whose number cannot change."""
+        if isinstance(tensor, keras.KerasTensor) and len(tensor.shape) > 1 and tensor.shape[-1] is not None:
+            self.labels[id(tensor)] = Label(((Units(name, tensor.shape[-1], fixed=why), 1),))
+
+    def refuse(self, step: Step, why: str) -> None:
+        """Record that the units that a layer reads and makes cannot be followed."""
         self.refused[step.path] = why
         if step.path in self.owners:
             self.fix(Label(((self.owners[step.path], 1),)), why)
         for tensor in step.tensors:
             self.fix(self.label(tensor), why)
         for tensor in keras.tree.flatten(step.output):
-            self._fix(tensor, step.path, why)
+            self.fix_tensor(tensor, step.path, why)
 
     def same(self, step: Step, labels: Sequence[Label | None]) -> Label | None:
         """Return the label of values that are added, multiplied or compared unit by unit."""
@@ -186,12 +177,12 @@ class Flow:
                     mine.join(theirs)
             else:
                 for one in (wide[0], label):
-                    self.fix(one, f"'{step.path}' puts units in different orders together")
+                    self.fix(one, f"'{step.path}' combines units in different orders")
         if len(whole) < len(labels):
-            self.fix(wide[0] if wide else None, f"'{step.path}' puts them together with values that are no units")
+            self.fix(wide[0] if wide else None, f"'{step.path}' combines them with values that are not units")
         for label in whole:
             if label not in wide:
-                self.fix(label, f"'{step.path}' puts one together with many")
+                self.fix(label, f"'{step.path}' broadcasts one unit to many")
         return wide[0] if wide else None
 
     def find(self, name: str) -> tuple[str, Units]:
@@ -210,8 +201,3 @@ class Flow:
                 f"{suggest(name, self.owners)}"
             )
         return path, self.owners[path].root
-
-    def _fix(self, tensor: Any, name: str, why: str) -> None:
-        """Give a tensor units of its own whose number cannot change."""
-        if isinstance(tensor, keras.KerasTensor) and len(tensor.shape) > 1 and tensor.shape[-1] is not None:
-            self.labels[id(tensor)] = Label(((Units(name, tensor.shape[-1], fixed=why), 1),))

@@ -1,8 +1,8 @@
-"""The body of a language model as an image encoder, and back: attention and feed-forward layers change modality.
+"""The blocks of a language model as an image encoder, and back: attention and feed-forward layers change modality.
 
-A transformer's blocks map tokens [B, T, D] to tokens [B, T, D] and do not know what a token is. Lu et al. 2021 (Frozen
-Pretrained Transformers) let the blocks of a language model read picture patches through a fresh projection. Here this
-is a weight map: what crosses, what is fresh and what is left behind stands in its ledger.
+A transformer's blocks map tokens [B, T, D] to tokens [B, T, D] of any modality. Lu et al. 2021 (Frozen Pretrained
+Transformers) apply the blocks of a language model to image patches with a new projection. Here this is a weight map:
+its ledger lists which tensors are copied, new, or unused.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import keras
 from tfxfer.errors import UserError
 from tfxfer.transfer.bridges.body import Body, classify
 from tfxfer.transfer.bridges.patches import POOLING, check_encoder, read_tokens, through_body, train_inputs
-from tfxfer.transfer.structure.weight_map.planning import plan
+from tfxfer.transfer.structure.weight_map.planning import make_plan
 from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
 
 PROJECTION = ("fresh", {"initializer": "orthogonal", "options": {"gain": 1.41}})  # as Lu et al. initialise it
@@ -38,40 +38,40 @@ def encoder_to_vision(
     white_paper: bool = False,
     seed: int = 0,
 ) -> WeightMap:
-    """Plan a picture transformer out of a text encoder's blocks.
+    """Plan a vision transformer with a text encoder's blocks.
 
     Copied: the embeddings' LayerNorm, the positions (interpolated where there are more patches than positions) and all
-    blocks. Fresh: the patch projection and the head. Left behind: word and segment embeddings, the pooler.
+    blocks. New: the patch projection and the head. Unused: word and segment embeddings, the pooler.
 
     Args:
-        encoder: A KerasHub text encoder such as `keras_hub.models.BertBackbone`, of width D; it stays as it is.
-        image_shape: Height, width and channels of the pictures, which are uint8 or float 0..255.
+        encoder: A KerasHub text encoder such as `keras_hub.models.BertBackbone`, of width D; it is not changed.
+        image_shape: Height, width and channels of the images, which are uint8 or float 0..255.
         patch_size: Side of a square patch in pixels; divides height and width.
-        num_classes: Number of classes C of a fresh head; None for no head.
-        pooling: How tokens become features: "mean", "first", "last", or "all" (one beside the other, so that the
-            head knows where something was); None leaves tokens, and needs no head.
-        trainable: What trains of the target: "none": only the head. "norms": and the body's LayerNorms. "fpt": and
-            projection and positions. "all": everything.
-        white_paper: The pictures are dark on white, as print is: white becomes 0 and black 1, so that paper does not
-            drown the strokes. Otherwise black is −1 and white 1.
-        seed: Seed of what is fresh.
+        num_classes: Number of classes C of a new head; None for no head.
+        pooling: How tokens become features: "mean", "first", "last", or "all" (concatenated, which
+            keeps positions); None returns tokens, without a head.
+        trainable: Trainable weights of the target: "none": only the head. "norms": and the body's LayerNorms. "fpt":
+            and projection and positions. "all": everything.
+        white_paper: The images are dark on white, like print: white becomes 0 and black 1, so that the background
+            contributes nothing. Otherwise black is −1 and white 1.
+        seed: Seed of new weights.
 
     Returns:
-        The plan. Its target takes pictures [B, H, W, channels] and gives probabilities [B, C], features [B, D] or
+        The plan. Its target maps images [B, H, W, channels] to probabilities [B, C], features [B, D] or
         tokens [B, T, D].
 
     Raises:
-        UserError: The patches do not tile the picture, the encoder is of another kind, or an option is unknown.
+        UserError: The patches do not tile the image, the encoder is of another kind, or an option is unknown.
     """
     if pooling is None and num_classes is not None:
         raise UserError(f"a head needs pooled tokens: give pooling={' or '.join(map(repr, POOLING))}")
     check_encoder(encoder)
     empty = keras.models.clone_model(encoder)
     options: dict[str, Any] = {"trainable": trainable, "seed": seed, "white_paper": white_paper}
-    pictures, x = through_body(empty, image_shape, patch_size, stretch=True, **options)
+    images, x = through_body(empty, image_shape, patch_size, stretch=True, **options)
     x = x if pooling is None else read_tokens(x, pooling)
     outputs = x if num_classes is None else classify(x, num_classes)
-    target = train_inputs(keras.Model(pictures, outputs, name="vision_from_text"), trainable)
+    target = train_inputs(keras.Model(images, outputs, name="vision_from_text"), trainable)
     length = (image_shape[0] // patch_size) * (image_shape[1] // patch_size)
     enough = _positions(encoder).sequence_length >= length
     rules: list[Any] = [
@@ -81,25 +81,25 @@ def encoder_to_vision(
     ]
     if num_classes is not None:
         rules += [(None, "classes/*", ("fresh", {"seed": seed}))]
-    return plan(encoder, target, rules)
+    return make_plan(encoder, target, rules)
 
 
 def vision_to_encoder(
     vision: keras.Model, vocabulary_size: int | None = None, *, like: keras.Model | None = None, seed: int = 0
 ) -> WeightMap:
-    """Plan a text encoder out of a picture transformer's blocks.
+    """Plan a text encoder with a vision transformer's blocks.
 
     Args:
-        vision: A target of `encoder_to_vision`, or a `keras_hub.models.ViTBackbone`; it stays as it is.
-        vocabulary_size: Number of word pieces of the fresh word embeddings.
+        vision: A target of `encoder_to_vision`, or a `keras_hub.models.ViTBackbone`; it is not changed.
+        vocabulary_size: Number of word pieces of the new word embeddings.
         like: A KerasHub BERT whose vocabulary size, segments and dropout the encoder gets; instead of
             `vocabulary_size`.
-        seed: Seed of what is fresh.
+        seed: Seed of new weights.
 
     Returns:
-        The plan. Of our own picture transformer its target is a `BertBackbone`, with all blocks, positions and norms
-        back in their places. Of a ViT it is a functional model {"token_ids", "padding_mask"}, int [B, T] → tokens
-        [B, T, D], whose blocks normalise first, as ViT's do.
+        The plan. For a target of `encoder_to_vision`, its target is a `BertBackbone` with the same blocks, positions
+        and norms. For a ViT, it is a functional model {"token_ids", "padding_mask"}, int [B, T] → tokens [B, T, D],
+        whose blocks normalise first, like ViT's.
 
     Raises:
         UserError: The model is neither, or no vocabulary size is given.
@@ -113,13 +113,13 @@ def vision_to_encoder(
     if "vit_encoder" in layers and "vit_patching_and_embedding" in layers:
         return _from_vit(vision, layers["vit_encoder"].get_config(), size, seed)
     raise UserError(
-        f"{vision.name}: a text encoder is made of a target of encoder_to_vision or of a KerasHub ViTBackbone; of a "
-        "KerasHub task, give its .backbone"
+        f"{vision.name}: a text encoder can be made from a target of encoder_to_vision or a KerasHub ViTBackbone; "
+        "for a KerasHub task, give its .backbone"
     )
 
 
 def _to_bert(vision: keras.Model, layers: dict[str, Any], size: int, like: Any, seed: int) -> WeightMap:
-    """Put the blocks of our own picture transformer back into a BERT."""
+    """Plan a BERT with the blocks of a target of `encoder_to_vision`."""
     import keras_hub
 
     blocks = [one for one in layers["body"].model.layers if one.name.startswith("transformer_layer_")]
@@ -140,11 +140,11 @@ def _to_bert(vision: keras.Model, layers: dict[str, Any], size: int, like: Any, 
         *((None, f"{name}_embedding/embeddings", _seeded(TABLE, seed)) for name in ("token", "segment")),
         (None, "pooled_dense/*", ("fresh", {"seed": seed})),
     ]
-    return plan(vision, target, rules)
+    return make_plan(vision, target, rules)
 
 
 def _from_vit(vision: keras.Model, config: dict[str, Any], size: int, seed: int) -> WeightMap:
-    """Put the blocks of a ViT into a text encoder that knows padding."""
+    """Plan a text encoder with padding masks and the blocks of a ViT."""
     import keras_hub
 
     table = "vit_patching_and_embedding/position_embedding/embeddings"
@@ -176,7 +176,7 @@ def _from_vit(vision: keras.Model, config: dict[str, Any], size: int, seed: int)
         (table, "position_embedding/embeddings", ("slice", {"axis": 0, "start": 1})),
         (None, "token_embedding/embeddings", _seeded(TABLE, seed)),
     ]
-    return plan(vision, target, rules)
+    return make_plan(vision, target, rules)
 
 
 def _seeded(op: tuple[str, dict[str, Any]], seed: int) -> tuple[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The parts of a weight map: tensors, names, matching, rules, operations, rows, ledger, apply, proof.
+"""The weight map itself: tensors, names, matching, rules, operations, rows, ledger, apply, proof.
 
-The public face is `tfxfer.transfer.structure`.
+Use it through `tfxfer.transfer.structure`.
 """

@@ -1,10 +1,9 @@
 """Carrying a plan out: all tensors or none, and one at a time in memory.
 
-A plan is checked before, so little can fail here: a file that cannot be read, values that are not finite, an
-interruption. To undo those, the old values are kept. A second copy of a large model in memory would double the need;
-making every tensor twice (once to see that it can be made) would double the time. So the old values go to a temporary
-file, which is written once and read only when something fails. A killed process needs no undoing: the target was in
-its memory.
+A plan was checked before, so few things can fail here: a file cannot be read, values are not finite, the user
+interrupts. For a rollback, the old values are kept. A second copy of a large model would double the memory; computing
+every tensor twice (once as a test) would double the time. So the old values go to a temporary file, which is written
+once and read only after a failure. A killed process needs no rollback: the target was in its memory.
 """
 
 import tempfile
@@ -16,23 +15,24 @@ import numpy as np
 from tfxfer.errors import TfxferError
 from tfxfer.transfer.structure.weight_map import large
 from tfxfer.transfer.structure.weight_map.rows import Row, in_order
-from tfxfer.transfer.structure.weight_map.tensors import TARGET, KerasSource, Source
+from tfxfer.transfer.structure.weight_map.sources import KerasSource
+from tfxfer.transfer.structure.weight_map.tensors import TARGET, Source
 
-IN_MEMORY = 16 * 2**20  # bytes of old values kept in memory; a file takes the rest
+IN_MEMORY = 16 * 2**20  # bytes of old values kept in memory; the rest goes to a file
 
 
 def apply(rows: Sequence[Row], sources: Mapping[str, Source], target: KerasSource) -> None:
     """Assign the rows' values to the target's variables.
 
     Raises:
-        TfxferError: A source cannot be read, has changed, or gives values that are not finite. The target is as it was.
+        TfxferError: A source cannot be read, has changed, or has values that are not finite. The target is unchanged.
     """
     read = {**sources, TARGET: target}
-    with Undo(target) as undo:
+    with Rollback(target) as rollback:
         for row in in_order(rows):
             if row.keeps:
                 continue
-            undo.remember(row.target.path)
+            rollback.save(row.target.path)
             _assign(row, read, target.variables[row.target.path])
 
 
@@ -45,11 +45,11 @@ def _assign(row: Row, read: Mapping[str, Source], variable: Any) -> None:
     except (OSError, EOFError, KeyError, ValueError, MemoryError, np.linalg.LinAlgError) as error:
         if isinstance(error, TfxferError):
             raise
-        raise TfxferError(f"row {row}: {type(error).__name__}: {error}; the target is as it was") from error
+        raise TfxferError(f"row {row}: {type(error).__name__}: {error}; the target is unchanged") from error
 
 
-class Undo:
-    """The old values of a target's variables, which come back when the block ends with an exception."""
+class Rollback:
+    """The old values of a target's variables, which are restored when the block ends with an exception."""
 
     def __init__(self, target: KerasSource):
         self.target = target
@@ -58,11 +58,11 @@ class Undo:
         self.bytes_held = 0
         self.file: Any = None
 
-    def __enter__(self) -> "Undo":
+    def __enter__(self) -> "Rollback":
         return self
 
-    def remember(self, path: str) -> None:
-        """Keep a variable's present value."""
+    def save(self, path: str) -> None:
+        """Save a variable's present value."""
         variable = self.target.variables[path]
         if large.is_large(variable):
             self._file(path, large.pieces_of(variable))
@@ -84,7 +84,7 @@ class Undo:
             self.filed[path] = place
         except OSError as error:
             raise TfxferError(
-                f"the old value of '{path}' cannot be kept in {tempfile.gettempdir()} ({error.strerror}); nothing was "
+                f"the old value of '{path}' cannot be saved in {tempfile.gettempdir()} ({error.strerror}); nothing was "
                 "changed. Free some space there, or set $TMPDIR to another folder"
             ) from error
 
@@ -102,7 +102,7 @@ class Undo:
         for path, place in self.filed.items():
             variable = self.target.variables[path]
             self.file.seek(place)
-            large.give(variable, _read(self.file, tuple(variable.shape), variable.value.dtype.as_numpy_dtype))
+            large.set_value(variable, _read(self.file, tuple(variable.shape), variable.value.dtype.as_numpy_dtype))
 
 
 def _write(file: Any, value: np.ndarray) -> None:
@@ -117,6 +117,6 @@ def _read(file: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     while data:
         count = file.readinto(data)
         if not count:
-            raise TfxferError("the temporary file with the old values was cut short; load the target anew")
+            raise TfxferError("the temporary file with the old values is truncated; load the target again")
         data = data[count:]
     return value

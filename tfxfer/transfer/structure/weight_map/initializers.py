@@ -1,4 +1,4 @@
-"""Operations that make a tensor without a source: zeros, constants, fresh draws, or what the target has already."""
+"""Operations that create a tensor without a source: zeros, constants, random values, or the target's own value."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 
 from tfxfer.errors import UserError, suggest
 from tfxfer.transfer.structure.weight_map.names import kind
-from tfxfer.transfer.structure.weight_map.operation import Operation, seed_for
+from tfxfer.transfer.structure.weight_map.operation import Shaped, seed_for
 from tfxfer.transfer.structure.weight_map.tensors import Shape, Tensor
 
-USUAL = {"bias": "zeros", "mean": "zeros", "scale": "ones", "variance": "ones", "embeddings": "random_uniform"}
-# Keras' initialisers, each with the options it takes beside the seed.
+DEFAULT = {"bias": "zeros", "mean": "zeros", "scale": "ones", "variance": "ones", "embeddings": "random_uniform"}
+# Keras' initialisers, each with its options other than the seed.
 INITIALIZERS: dict[str, tuple[str, ...]] = {
     "zeros": (),
     "ones": (),
@@ -29,19 +29,12 @@ INITIALIZERS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keep(Operation):
-    """Leave the tensor as the target has it: random, unless something was loaded before."""
+class Keep(Shaped):
+    """Keep the target's own value: random, unless weights were loaded before."""
 
     name = "keep"
     inputs = "none"
     exact = True
-
-    new: tuple[int, ...]
-
-    @classmethod
-    def complete(cls, args: dict[str, Any], shapes: list[Shape], target: Tensor) -> dict[str, Any]:
-        """Take the target's shape."""
-        return {"new": list(target.shape), **args}
 
     def shape(self, *shapes: Shape) -> Shape:
         """Return the target's shape."""
@@ -50,11 +43,11 @@ class Keep(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Fresh(Keep):
-    """Draw the tensor anew from one of Keras' initialisers.
+    """Initialise the tensor with one of Keras' initialisers.
 
     Attributes:
-        initializer: Its name; Keras' usual one for a tensor of this kind when not given.
-        seed: Seed of the draw. A rule's seed is mixed with each tensor's path, so that no two tensors are alike.
+        initializer: Its name; Keras' default for a tensor of this kind when not given.
+        seed: Its seed. A rule's seed is combined with each tensor's path, so that no two tensors are equal.
         options: The initialiser's own options, such as {"stddev": 0.02}.
     """
 
@@ -66,12 +59,13 @@ class Fresh(Keep):
 
     @classmethod
     def complete(cls, args: dict[str, Any], shapes: list[Shape], target: Tensor) -> dict[str, Any]:
-        """Take the target's shape, the usual initialiser, and a seed of its own."""
-        usual = USUAL.get(kind(target.path), "glorot_uniform")
-        return {"new": list(target.shape), "initializer": usual, **args, "seed": seed_for(target, args.get("seed", 0))}
+        """Take the target's shape, the default initialiser, and the tensor's own seed."""
+        default = DEFAULT.get(kind(target.path), "glorot_uniform")
+        seed = seed_for(target, args.get("seed", 0))
+        return {"new": list(target.shape), "initializer": default, **args, "seed": seed}
 
-    def told(self, target: Shape) -> str:
-        """Return the operation alone; initialiser and seed are in the plan's JSON and in `explain`."""
+    def describe(self, target: Shape) -> str:
+        """Return the name alone; initialiser and seed are in the plan's JSON and in `explain`."""
         return self.name
 
     def shape(self, *shapes: Shape) -> Shape:
@@ -89,7 +83,7 @@ class Fresh(Keep):
         return self.new
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
-        """Return the draw."""
+        """Return the initialised tensor."""
         import keras
 
         seed = {} if self.initializer in ("zeros", "ones") else {"seed": self.seed}
@@ -100,7 +94,7 @@ class Fresh(Keep):
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Keep):
-    """Give every place of the tensor the same value.
+    """Fill the tensor with one value.
 
     Attributes:
         value: The value.
@@ -114,13 +108,13 @@ class Constant(Keep):
         return np.full(self.new, self.value, np.float32)
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say on which condition."""
-        return "if the constants belong to layers that change nothing"
+        """Return the condition."""
+        return "if the constants belong to identity layers"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Zero(Keep):
-    """Fill the tensor with zeros, such as the last layer of a new residual block, which then adds nothing."""
+    """Fill the tensor with zeros, such as the last kernel of a new residual block, which then adds zero."""
 
     name = "zero"
 
@@ -129,5 +123,5 @@ class Zero(Keep):
         return np.zeros(self.new, np.float32)
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say on which condition."""
-        return "if the zeros belong to new layers that add nothing"
+        """Return the condition."""
+        return "if the zeros belong to new layers that add zero"

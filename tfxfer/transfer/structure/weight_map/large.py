@@ -1,8 +1,8 @@
-"""Large variables, read and written a piece at a time.
+"""Large variables, read and written in pieces.
 
-A word embedding can be a fifth of a model. To read it as an array copies it, to assign an array copies it twice, and
-the pages of a mapped file count as memory once they were touched. Here one new tensor is filled piece by piece and then
-takes the old one's place, so that a second copy never exists as an array.
+A word embedding can be a fifth of a model. Reading it as an array copies it, assigning an array copies it twice, and
+the pages of a memory-mapped file count as memory once they were read. Here one new tensor is filled piece by piece and
+then replaces the old one, so that a second copy never exists as an array.
 """
 
 import mmap
@@ -16,7 +16,7 @@ PIECE = 4 * 2**20  # bytes
 
 
 def is_large(variable: Any) -> bool:
-    """Tell whether a Keras variable is worth the trouble, and a plain one in this machine's memory."""
+    """Return whether a Keras variable is large, and a plain `tf.Variable` in this machine's memory."""
     import tensorflow as tf
 
     held = variable.value
@@ -25,36 +25,36 @@ def is_large(variable: Any) -> bool:
 
 
 def pieces_of(variable: Any) -> Iterator[np.ndarray]:
-    """Yield a variable's value, some rows at a time."""
+    """Yield a variable's value, a few rows at a time."""
     held = variable.value.read_value()  # the variable's own memory
     for rows in _rows(variable.shape, held.dtype.size):
         yield held[rows].numpy()
 
 
 def assign(variable: Any, value: np.ndarray, check: Callable[[np.ndarray], None]) -> None:
-    """Give a large variable its new value. The old one is let go first: whoever may need it keeps it.
+    """Assign a large variable. Its old value is freed first; the caller saves it if it may be needed.
 
     Args:
-        variable: A Keras variable for which `is_large`; empty when this raises.
-        value: Array of its shape and number type, possibly mapped from a file.
+        variable: A Keras variable for which `is_large` is true; it is empty when this raises.
+        value: Array of its shape and dtype, possibly memory-mapped.
         check: Called with the rows of each piece; may raise.
     """
     import tensorflow as tf
 
     held = variable.value
-    give(variable, tf.zeros([0], held.dtype))
+    set_value(variable, tf.zeros([0], held.dtype))
     made = tf.raw_ops.Empty(shape=list(value.shape), dtype=held.dtype)
     for rows in _rows(value.shape, value.dtype.itemsize):
         piece = np.ascontiguousarray(value[rows])
         check(piece)
         places = tf.range(rows.start, rows.start + len(piece))
         made = tf.raw_ops.InplaceUpdate(x=made, i=places, v=piece)  # the same memory: an alias, not a copy
-        _let_go(value)
-    give(variable, made)
+        _release_pages(value)
+    set_value(variable, made)
 
 
-def give(variable: Any, value: Any) -> None:
-    """Let a variable hold a tensor or array, whatever the shape of what it holds now."""
+def set_value(variable: Any, value: Any) -> None:
+    """Set a variable to a tensor or array, whatever its present shape."""
     import tensorflow as tf
 
     held = variable.value
@@ -67,8 +67,8 @@ def _rows(shape: Any, itemsize: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _let_go(value: Any) -> None:
-    """Give the pages of a mapped file back; they come again when they are read again."""
+def _release_pages(value: Any) -> None:
+    """Release the memory pages of a mapped file; they are loaded again when they are read again."""
     while value is not None:
         if isinstance(value, mmap.mmap) and hasattr(value, "madvise"):
             value.madvise(mmap.MADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""Operations that move numbers to another place or shape and leave them as they are."""
+"""Operations that move numbers to another place or shape without changing them."""
 
 import math
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Any, Literal
 import numpy as np
 
 from tfxfer.errors import UserError
-from tfxfer.transfer.structure.weight_map.operation import NO, YES, Operation, axis_of
+from tfxfer.transfer.structure.weight_map.operation import NO, YES, Operation, Shaped, axis_of
 from tfxfer.transfer.structure.weight_map.tensors import Shape, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Copy(Operation):
-    """Take the tensor as it is."""
+    """Copy the tensor unchanged."""
 
     name = "copy"
     exact = True
@@ -27,32 +27,32 @@ class Copy(Operation):
         return arrays[0]
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say yes."""
+        """Return "yes"."""
         return YES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tie(Copy):
-    """Take the value that another tensor of the target gets; equal at the start, free to part in training."""
+    """Copy the value that another tensor of the target gets; the two are not shared and may differ after training."""
 
     name = "tie"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cast(Copy):
-    """Allow numbers to be rounded to the target's narrower type."""
+    """Allow numbers to be rounded to the target's narrower dtype."""
 
     name = "cast"
     exact = False
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say on which condition."""
+        """Return the condition."""
         return "if numbers may be rounded"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transpose(Copy):
-    """Change the order of the axes; without `axes`, turn it round.
+    """Permute the axes; without `axes`, reverse their order.
 
     Attributes:
         axes: For each axis of the result, the axis of the tensor it comes from.
@@ -65,7 +65,7 @@ class Transpose(Copy):
         """Return the permuted shape."""
         axes = self._axes(shapes[0])
         if sorted(axes) != list(range(len(shapes[0]))):
-            raise UserError(f"axes {list(axes)} are no order of the {len(shapes[0])} axes of {list(shapes[0])}")
+            raise UserError(f"axes {list(axes)} do not permute the {len(shapes[0])} axes of {list(shapes[0])}")
         return tuple(shapes[0][axis] for axis in axes)
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
@@ -77,40 +77,35 @@ class Transpose(Copy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reshape(Copy):
-    """Lay the same numbers into another shape: split [D, heads · d] into heads [D, heads, d], or join them.
+class Reshape(Shaped):
+    """Reshape the tensor: split [D, heads · d] into heads [D, heads, d], or join them."""
 
-    Attributes:
-        new: The shape; the target's when not given.
-    """
-
-    new: tuple[int, ...]
     name = "reshape"
-
-    @classmethod
-    def complete(cls, args: dict[str, Any], shapes: list[Shape], target: Tensor) -> dict[str, Any]:
-        """Take the target's shape."""
-        return {"new": list(target.shape), **args}
+    exact = True
 
     def shape(self, *shapes: Shape) -> Shape:
         """Return the new shape."""
         if min(self.new, default=1) < 0 or math.prod(self.new) != math.prod(shapes[0]):
-            raise UserError(f"{list(shapes[0])} cannot be laid into {list(self.new)}: other number of parameters")
+            raise UserError(f"{list(shapes[0])} cannot be reshaped to {list(self.new)}: other number of parameters")
         return self.new
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
         """Return the reshaped array."""
         return arrays[0].reshape(self.new)
 
+    def preserves(self, *shapes: Shape) -> str:
+        """Return "yes"."""
+        return YES
+
 
 @dataclass(frozen=True, kw_only=True)
 class Slice(Copy):
-    """Take a piece of one axis, such as the queries out of a fused query-key-value kernel.
+    """Take a range of one axis, such as the queries out of a fused query-key-value kernel.
 
     Attributes:
         axis: Which axis.
-        start: First place that is taken.
-        size: Number of places; the target's when not given.
+        start: First index of the range.
+        size: Length of the range; the target's when not given.
     """
 
     axis: int
@@ -128,89 +123,72 @@ class Slice(Copy):
         axis = axis_of(self.axis, shapes[0])
         if self.start < 0 or self.size < 1 or self.start + self.size > shapes[0][axis]:
             raise UserError(
-                f"places {self.start} to {self.start + self.size - 1} do not exist on axis {self.axis} of "
+                f"indices {self.start} to {self.start + self.size - 1} do not exist on axis {self.axis} of "
                 f"{list(shapes[0])}"
             )
         return _with(shapes[0], axis, self.size)
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
-        """Return a view of the piece."""
+        """Return a view of the range."""
         axis = axis_of(self.axis, arrays[0].shape)
         return arrays[0][(slice(None),) * axis + (slice(self.start, self.start + self.size),)]
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say on which condition a piece does what the whole did."""
+        """Return the condition under which the ranges replace the whole."""
         whole = self.size == shapes[0][axis_of(self.axis, shapes[0])]
-        return YES if whole else "if other rows take the other pieces"
+        return YES if whole else "if other rows take the other ranges"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Select(Operation):
-    """Take some places of every axis: weight selection (Xu et al. 2024).
+class Select(Shaped):
+    """Select some indices of every axis: weight selection (Xu et al. 2024).
 
     Attributes:
-        new: The shape; the target's when not given.
-        how: "spread": evenly spaced places, ⌊j · old / new⌋; "first": the first ones.
+        how: "spread": evenly spaced indices, ⌊j · old / new⌋; "first": the first ones.
     """
 
-    new: tuple[int, ...]
     how: Literal["spread", "first"] = "spread"
     name = "select"
     exact = True
-
-    @classmethod
-    def complete(cls, args: dict[str, Any], shapes: list[Shape], target: Tensor) -> dict[str, Any]:
-        """Take the target's shape."""
-        return {"new": list(target.shape), **args}
 
     def shape(self, *shapes: Shape) -> Shape:
         """Return the new shape."""
         same_rank = len(self.new) == len(shapes[0])
         if not same_rank or any(not 1 <= want <= have for want, have in zip(self.new, shapes[0])):
-            raise UserError(f"{list(self.new)} cannot be selected from {list(shapes[0])}; selecting never adds places")
+            raise UserError(f"{list(self.new)} cannot be selected from {list(shapes[0])}; a selection is never larger")
         return self.new
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
-        """Return the selected places."""
+        """Return the selection."""
         array = arrays[0]
         for axis, (old, new) in enumerate(zip(array.shape, self.new)):
             if old != new:
-                places = np.arange(new) * old // new if self.how == "spread" else np.arange(new)
-                array = np.take(array, places, axis)
+                indices = np.arange(new) * old // new if self.how == "spread" else np.arange(new)
+                array = np.take(array, indices, axis)
         return array
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say yes only where nothing is left out."""
+        """Return "yes" only where everything is selected."""
         return YES if self.new == shapes[0] else NO
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tile(Operation):
-    """Repeat the tensor along its axes until the shape is full; `gather_outputs` keeps the function, this does not.
+class Tile(Shaped):
+    """Repeat the tensor along its axes up to the new shape; unlike `gather_outputs`, this changes the outputs."""
 
-    Attributes:
-        new: The shape; the target's when not given.
-    """
-
-    new: tuple[int, ...]
     name = "tile"
     exact = True
-
-    @classmethod
-    def complete(cls, args: dict[str, Any], shapes: list[Shape], target: Tensor) -> dict[str, Any]:
-        """Take the target's shape."""
-        return {"new": list(target.shape), **args}
 
     def shape(self, *shapes: Shape) -> Shape:
         """Return the new shape."""
         if len(self.new) != len(shapes[0]) or any(want < have for want, have in zip(self.new, shapes[0])):
-            raise UserError(f"{list(shapes[0])} cannot be tiled to {list(self.new)}; tiling never drops places")
+            raise UserError(f"{list(shapes[0])} cannot be tiled to {list(self.new)}; a tiling is never smaller")
         if 0 in shapes[0]:
-            raise UserError(f"{list(shapes[0])} holds no numbers to repeat")
+            raise UserError(f"{list(shapes[0])} has no numbers to repeat")
         return self.new
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
-        """Return the repeated array; place j holds what stood at j mod old."""
+        """Return the repeated array; index j holds the source's j mod old."""
         array = arrays[0]
         for axis, (old, new) in enumerate(zip(array.shape, self.new)):
             if old != new:
@@ -218,13 +196,13 @@ class Tile(Operation):
         return array
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say yes only where nothing is repeated."""
+        """Return "yes" only where nothing is repeated."""
         return YES if self.new == shapes[0] else NO
 
 
 @dataclass(frozen=True, kw_only=True)
 class Concatenate(Operation):
-    """Put several tensors one behind the other, such as query, key and value into one fused kernel.
+    """Concatenate several tensors, such as query, key and value into one fused kernel.
 
     Attributes:
         axis: Along which axis.
@@ -236,7 +214,7 @@ class Concatenate(Operation):
     exact = True
 
     def shape(self, *shapes: Shape) -> Shape:
-        """Return the shape with the axes added up."""
+        """Return the shape with the lengths of the axis summed."""
         axis = axis_of(self.axis, shapes[0])
         rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
         if len(rest) > 1 or len({len(shape) for shape in shapes}) > 1:
@@ -244,11 +222,11 @@ class Concatenate(Operation):
         return _with(shapes[0], axis, sum(shape[axis] for shape in shapes))
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
-        """Return the arrays joined."""
+        """Return the concatenated array."""
         return np.concatenate(arrays, self.axis)
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say yes: the target uses the pieces as the source did."""
+        """Return "yes": the target uses the parts as the source did."""
         return YES
 
 

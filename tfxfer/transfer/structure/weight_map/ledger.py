@@ -1,4 +1,4 @@
-"""The ledger of a weight map on the terminal: what came from where, and what did not."""
+"""The ledger of a weight map on the terminal: the source, operation and size of every tensor of the target."""
 
 import io
 import re
@@ -7,23 +7,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfxfer.transfer.structure.weight_map.operation import NO, YES, Operation
+from tfxfer.transfer.structure.weight_map.plan_rows import PlanRows
 from tfxfer.transfer.structure.weight_map.rows import Row
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
-
 MOST_NAMED = 12  # names in a sentence under the table
 HEADINGS = ("target", "shape", "operation", "source", "parameters", "share")
 
 
-def entries(weight_map: "WeightMap", group: bool = False) -> list[dict[str, Any]]:
+def entries(weight_map: PlanRows, group: bool = False) -> list[dict[str, Any]]:
     """Return the ledger as data: target, shape, operation, sources, parameters, share, tensors, why.
 
     Args:
         weight_map: The plan.
-        group: Make rows that differ in the numbers of their paths only into one, with "*" for those numbers.
+        group: Merge rows that differ only in the numbers of their paths, with "*" for those numbers.
     """
     total = sum(row.target.size for row in weight_map.rows) or 1
     groups: dict[Any, list[Row]] = {}
@@ -50,12 +49,12 @@ def entries(weight_map: "WeightMap", group: bool = False) -> list[dict[str, Any]
     return found
 
 
-def flows(weight_map: "WeightMap") -> dict[str, Any]:
-    """Return what flows where, by layers, for a picture of the map.
+def flows(weight_map: PlanRows) -> dict[str, Any]:
+    """Return how many parameters go from each source layer to each target layer, for a figure.
 
     Returns:
-        "flows": rows [source layer or None, target layer, operation, parameters of the target], the layers being the
-        first place of a path; "unread": [source layer, parameters] of what no row reads.
+        "flows": rows [source layer or None, target layer, operation, parameters of the target], where a layer is the
+        first component of a path; "unread": [source layer, parameters] of tensors that no row reads.
     """
     ours = _layers([row.target.path for row in weight_map.rows])
     theirs = _layers([o.path for row in weight_map.rows for o in row.origins] + [o.path for o in weight_map.unread])
@@ -69,8 +68,8 @@ def flows(weight_map: "WeightMap") -> dict[str, Any]:
     return {"flows": [[*names, size] for names, size in moved.items()], "unread": [list(u) for u in unread.items()]}
 
 
-def show_layers(weight_map: "WeightMap", console: "Console | None" = None) -> None:
-    """Print the ledger a layer a line, for models of many tensors, and what it comes to."""
+def show_layers(weight_map: PlanRows, console: "Console | None" = None) -> None:
+    """Print the ledger with one line per layer, for models of many tensors, and its totals."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -92,14 +91,14 @@ def show_layers(weight_map: "WeightMap", console: "Console | None" = None) -> No
         console.print(Text(sentence))
 
 
-def _title(weight_map: "WeightMap") -> str:
+def _title(weight_map: PlanRows) -> str:
     titles = dict(weight_map.titles)
     target = titles.pop("target", "target")
     return f"{', '.join(titles.values())} → {target}"
 
 
 def _layers(paths: Sequence[str]) -> dict[str, str]:
-    """Return path -> layer: the first place of a path that is not the same in all of them."""
+    """Return path -> layer: the first component that differs between paths."""
     places = {path: re.split(r"[/.]", path) for path in paths}
     shared, shortest = 0, min(map(len, places.values()), default=1)
     while shared + 2 < shortest and len({parts[shared] for parts in places.values()}) == 1:
@@ -107,8 +106,8 @@ def _layers(paths: Sequence[str]) -> dict[str, str]:
     return {path: parts[shared] for path, parts in places.items()}
 
 
-def show(weight_map: "WeightMap", console: "Console | None" = None, group: bool = True) -> None:
-    """Print the ledger and what it comes to."""
+def show(weight_map: PlanRows, console: "Console | None" = None, group: bool = True) -> None:
+    """Print the ledger and its totals."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -135,8 +134,8 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
     read = ", ".join(path.removeprefix("source:") for path in entry["sources"]) or "–"
     return (
         entry["target"] + times,
-        "×".join(map(str, entry["shape"])) or "one number",
-        entry["operation"].replace("(", " (", 1),  # where a narrow column breaks it
+        "×".join(map(str, entry["shape"])) or "scalar",
+        entry["operation"].replace("(", " (", 1),  # so that a narrow column can break it
         "same path" if read == entry["target"] else read,
         f"{entry['parameters']:,}",
         f"{entry['share']:.1%}",
@@ -144,16 +143,16 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _path_widths(rows: Sequence[tuple[str, ...]], width: int) -> tuple[int, int]:
-    """Return how wide the target's and the source's column may be so that the others fit beside them."""
+    """Return the widths of the target's and the source's column that leave room for the others."""
     longest = [max(len(row[i]) for row in (HEADINGS, *rows)) for i in range(6)]
     operation = max(len(word) for row in (HEADINGS, *rows) for word in row[2].split())
-    free = width - operation - sum(longest[i] for i in (1, 4, 5)) - 13  # what stands between and beside six columns
+    free = width - operation - sum(longest[i] for i in (1, 4, 5)) - 13  # spaces between and beside six columns
     source = min(longest[3], max(16, free // 2))
     return max(16, free - source), source
 
 
 def broken(path: str, width: int) -> str:
-    """Return a path in lines of at most `width` characters, broken after slashes.
+    """Return a path broken after slashes into lines of at most `width` characters.
 
     >>> broken("encoder/layer_1/attention/kernel", 16).splitlines()
     ['encoder/layer_1/', 'attention/kernel']
@@ -166,8 +165,8 @@ def broken(path: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def text(weight_map: "WeightMap", width: int = 160) -> str:
-    """Return the ledger as plain text, every row by itself."""
+def text(weight_map: PlanRows, width: int = 160) -> str:
+    """Return the ledger as plain text, with one line per row."""
     from rich.console import Console
 
     file = io.StringIO()
@@ -175,50 +174,51 @@ def text(weight_map: "WeightMap", width: int = 160) -> str:
     return file.getvalue()
 
 
-def totals(weight_map: "WeightMap") -> list[str]:
-    """Return sentences: what was moved, made and kept, what nobody reads, and what is promised."""
+def totals(weight_map: PlanRows) -> list[str]:
+    """Return sentences: which tensors were moved, made and kept, which are unread, and what the map promises."""
     rows = weight_map.rows
     total = sum(row.target.size for row in rows)
     kept = [row for row in rows if row.keeps]
     made = [row for row in rows if row.target.path not in weight_map.fed and not row.keeps]
     moved = [row for row in rows if row.target.path in weight_map.fed]
-    said = [f"moved: {_amount(moved, total)} of {total:,} in {len(rows)} tensors"]
+    sentences = [f"moved: {_amount(moved, total)} of {total:,} in {len(rows)} tensors"]
     reasons = Counter(row.why.split(", number")[0] for row in moved)
     if reasons:
-        said.append("chosen by: " + "; ".join(f"{why} ({count})" for why, count in reasons.most_common()))
+        sentences.append("chosen by: " + "; ".join(f"{why} ({count})" for why, count in reasons.most_common()))
     if made:
-        said.append(f"made without a source: {_amount(made, total)}: {_names(made)}")
+        sentences.append(f"made without a source: {_amount(made, total)}: {_names(made)}")
     for some, note in (
         ([row for row in kept if not row.allowed], "apply() refuses unless you allow them"),
         ([row for row in kept if row.allowed], "allowed"),
     ):
         if some:
-            said.append(
+            sentences.append(
                 f"stay as they are, random if nothing was loaded ({note}): {_amount(some, total)}: {_names(some)}"
             )
     unread = weight_map.unmatched["source"]
     if unread:
         parameters = sum(origin.tensor.size for origin in weight_map.unread)
-        said.append(f"read by no row: {len(unread)} tensors, {parameters:,} parameters: {_list(unread)}")
+        sentences.append(f"read by no row: {len(unread)} tensors, {parameters:,} parameters: {_list(unread)}")
     if weight_map.skipped:
-        said.append(f"no weights, left alone: {len(weight_map.skipped)} states of random generators")
-    return [*said, _promised(weight_map)]
+        sentences.append(f"not weights, unchanged: {len(weight_map.skipped)} states of random generators")
+    return [*sentences, _promised(weight_map)]
 
 
 def explain(row: Row) -> str:
-    """Return in a few lines what a row does and why."""
+    """Return in a few lines what a row does, and the reason."""
     size = f"{row.target.dtype} {list(row.target.shape)}, {row.target.size:,} parameters"
     lines = [f"{row.target.path}: {size}"]
     for origin in row.origins:
         lines.append(f"  reads {origin.source}:{origin.path}, {origin.tensor.dtype} {list(origin.tensor.shape)}")
     for step in row.steps:
-        lines.append(f"  {Operation.told(step, row.target.shape)}: {step.meaning()}")
+        lines.append(f"  {Operation.describe(step, row.target.shape)}: {step.meaning()}")
     if row.keeps:
         lines.append("  allowed" if row.allowed else "  not allowed: apply() refuses unless you allow it")
-    return "\n".join([*lines, f"  why: {row.why or 'not said'}", f"  keeps the function by itself: {row.preserves}"])
+    lines.append(f"  why: {row.why or 'not stated'}")
+    return "\n".join([*lines, f"  preserves the outputs by itself: {row.preserves}"])
 
 
-def _promised(weight_map: "WeightMap") -> str:
+def _promised(weight_map: PlanRows) -> str:
     if weight_map.preserves == YES:
         return "promise: no number is lost or made up; verify() shows whether the outputs agree"
     if weight_map.preserves == NO:

@@ -1,9 +1,9 @@
-"""Which tensor of a source belongs to which of the target, as far as names, shapes and order say so without a guess.
+"""Matching of the source's tensors with the target's by names, shapes and order, without guessing.
 
-Tensors are matched by layers. A layer of the target finds the source's by (1) the same path; (2) the same path but for
-numbers that Keras gave ("conv2d_7"), counted in order among layers of one shape; (3) the same end of the path, as
-when a model was put inside another; (4) the same piece of a transformer (query, key, …), in order. What could equally
-well be two things is an error that shows both. Equal shapes alone are no evidence.
+Tensors are matched by layers. A layer of the target is matched with the source's layer of (1) the same path; (2) the
+same path except for numbers in automatic names ("conv2d_7"), in order among layers of one shape; (3) the same end of
+the path, as when a model was nested in another; (4) the same part of a transformer (query, key, …), in order. An
+ambiguous match is an error that lists the candidates. Equal shapes alone are not evidence.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ MOST_SHOWN = 5
 
 @dataclass(eq=False)
 class Layer:
-    """Tensors that belong together: those under a layer that Keras named (not a whole model), or with one parent.
+    """Tensors of one layer: those under an automatically named layer (not a whole model), or with one parent.
 
     Attributes:
         path: Their common path.
-        key: The same without the numbers that Keras gave.
+        key: The same without the numbers of automatic names.
         tensors: The rest of each path → the tensor.
     """
 
@@ -33,21 +33,21 @@ class Layer:
 
     @property
     def main(self) -> tuple[str, Shape]:
-        """Name and shape of the largest tensor, by which layers of one name are told apart; a bias may be lacking."""
+        """Name and shape of the largest tensor, which distinguish layers of one name; a bias may be missing."""
         rest, tensor = max(self.tensors.items(), key=lambda item: item[1].size)
         return rest, tensor.shape
 
 
 @dataclass(frozen=True)
 class Match:
-    """A tensor of the source, and why it was taken."""
+    """A tensor of the source, and the reason for the match."""
 
     tensor: Tensor
     why: str
 
 
 class Matching:
-    """The search, stage by stage; `found` has what was matched, by the target's paths."""
+    """The search, stage by stage; `found` has the matches, by the target's paths."""
 
     def __init__(self, targets: Sequence[Tensor], sources: Sequence[Tensor]):
         self.found: dict[str, Match] = {}
@@ -58,7 +58,7 @@ class Matching:
         self._by_part()
 
     def refuse_unclear(self, source: str) -> None:
-        """Raise `UserError` that shows what could come from several places, with a rule that would say which."""
+        """Raise `UserError` for ambiguous matches, with the candidates and a rule that would decide."""
         if not self.unclear:
             return
         shown = [_show(targets, sources) for targets, sources in self.unclear[:MOST_SHOWN]]
@@ -68,11 +68,11 @@ class Matching:
             f"{source}: {len(self.unclear)} matches are ambiguous:\n"
             + "\n".join(shown)
             + (f"\n  and {more} more" if more > 0 else "")
-            + f"\nsay which with a rule, such as ('{_pattern(candidate)}', '{_pattern(target)}', 'copy')"
+            + f"\nchoose with a rule, such as ('{_pattern(candidate)}', '{_pattern(target)}', 'copy')"
         )
 
     def resembling(self, target: Tensor) -> Tensor | None:
-        """Return the one source tensor of the same kind and shape that nothing else took, for a hint."""
+        """Return the only unmatched source tensor of the same kind and shape, for a hint."""
         taken = {match.tensor.path for match in self.found.values()}
         alike = [
             tensor
@@ -114,12 +114,12 @@ class Matching:
                 self._pair(ours, theirs, word)
 
     def _pair(self, ours: list[Layer], theirs: list[Layer], evidence: str) -> None:
-        """Match layers that have the same evidence for them, in order where shapes leave no doubt."""
+        """Match layers with the same evidence, in order where shapes are unambiguous."""
         if [layer.path for layer in ours] == [layer.path for layer in theirs]:
             for our, their in zip(ours, theirs):
                 self._take(our, their, "same path")
             return
-        us, them = list(ours), list(theirs)  # those still without a partner
+        us, them = list(ours), list(theirs)  # those still unmatched
         for main in dict.fromkeys(layer.main for layer in ours):
             alike = [layer for layer in ours if layer.main == main]
             theirs_alike = [layer for layer in theirs if layer.main == main]
@@ -132,11 +132,11 @@ class Matching:
                 continue
             for i, (our, their) in enumerate(zip(alike, theirs_alike), start=1):
                 self._take(our, their, _why(evidence, our, their, i, len(alike)))
-        if len(us) == len(them) == 1 and evidence in ("name", "ending"):  # same place, other shapes: the plan says so
+        if len(us) == len(them) == 1 and evidence in ("name", "ending"):  # other shapes: the plan reports it
             self._take(us[0], them[0], _why(evidence, us[0], them[0]))
 
     def _leave(self, ours: list[Layer], theirs: list[Layer]) -> None:
-        """Note layers that could be matched in several ways."""
+        """Record layers that could be matched in several ways."""
         self.unclear.append((ours, theirs))
         self.left = [layer for layer in self.left if layer not in ours]
         self.right = [layer for layer in self.right if layer not in theirs]
@@ -150,7 +150,7 @@ class Matching:
 
 
 def by_position(targets: Sequence[Tensor], sources: Sequence[Tensor], source: str) -> dict[str, Match]:
-    """Match a renamed copy of a model: the same kinds and shapes of tensors in the same order, to the last.
+    """Match a renamed copy of a model: the same kinds and shapes of all tensors in the same order.
 
     Raises:
         UserError: The two differ; the first difference is shown.
@@ -165,7 +165,7 @@ def by_position(targets: Sequence[Tensor], sources: Sequence[Tensor], source: st
         raise UserError(f"{source}: {len(sources)} tensors, and the target has {len(targets)}: not the same model")
     total = len(targets)
     return {
-        ours.path: Match(theirs, f"by position alone, as asked for: tensor {i} of {total}")
+        ours.path: Match(theirs, f"by position alone (match='position'): tensor {i} of {total}")
         for i, (ours, theirs) in enumerate(zip(targets, sources), start=1)
     }
 
@@ -192,19 +192,19 @@ def _by_keys(layers: list[Layer]) -> dict[Key, list[Layer]]:
 
 
 def _nearest(key: Key, others: dict[Key, list[Layer]]) -> list[Key]:
-    """Return the keys whose end has most in common with this key's."""
+    """Return the keys with the longest common end with this key."""
     common = {other: _common_end(key, other) for other in others if other[-1] == key[-1]}
     most = max(common.values(), default=0)
     return [other for other, length in common.items() if length == most] if most else []
 
 
 def _common_end(key: Key, other: Key) -> int:
-    """Return how many last places two keys share; 0 when these say nothing about which layer it is."""
+    """Return how many last components two keys share; 0 when these do not identify a layer."""
     length = 0
     while length < min(len(key), len(other)) and key[-1 - length] == other[-1 - length]:
         length += 1
-    telling = any(not place.endswith("#") and place not in PART_OF for place in key[len(key) - length :])
-    return length if telling or length == min(len(key), len(other)) else 0
+    identifying = any(not place.endswith("#") and place not in PART_OF for place in key[len(key) - length :])
+    return length if identifying or length == min(len(key), len(other)) else 0
 
 
 def _same_shapes(ours: list[Layer], theirs: list[Layer]) -> bool:
@@ -214,7 +214,7 @@ def _same_shapes(ours: list[Layer], theirs: list[Layer]) -> bool:
 def _why(evidence: str, our: Layer, their: Layer, number: int = 1, total: int = 1) -> str:
     among = f", number {number} of {total} of this shape" if total > 1 else ""
     if evidence == "name":
-        return f"same name but for Keras' numbers{among}"
+        return f"same name except for Keras' numbers{among}"
     if evidence == "ending":
         end = _common_end(our.key, their.key)
         return f"same end of the path, '{'/'.join(our.key[len(our.key) - end :])}'{among}"
@@ -222,11 +222,11 @@ def _why(evidence: str, our: Layer, their: Layer, number: int = 1, total: int = 
 
 
 def _show(targets: list[Layer], sources: list[Layer]) -> str:
-    def told(layers: list[Layer]) -> str:
+    def listed(layers: list[Layer]) -> str:
         names = [f"'{layer.path}' {list(layer.main[1])}" for layer in layers[:MOST_SHOWN]]
         return ", ".join(names) + (f" and {len(layers) - MOST_SHOWN} more" if len(layers) > MOST_SHOWN else "")
 
-    return f"  target {told(targets)}\n    could come from {told(sources)}"
+    return f"  target {listed(targets)}\n    could come from {listed(sources)}"
 
 
 def _pattern(layer: Layer) -> str:

@@ -1,4 +1,4 @@
-"""Operations that reckon with whole tensors: averages, interpolation between models, task vectors, low rank."""
+"""Operations that compute with whole tensors: averages, interpolation between models, task vectors, low rank."""
 
 import math
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from typing import Literal
 import numpy as np
 
 from tfxfer.errors import UserError
-from tfxfer.transfer.structure.weight_map.operation import NO, YES, Operation, axis_of, wide
+from tfxfer.transfer.structure.weight_map.operation import NO, YES, Operation, as_float, axis_of
 from tfxfer.transfer.structure.weight_map.tensors import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Combine(Operation):
-    """Make one tensor of several that have one shape."""
+    """Combine several tensors of one shape."""
 
     inputs = "all"
 
     def shape(self, *shapes: Shape) -> Shape:
-        """Return the shape that all have."""
+        """Return the common shape."""
         if len(set(shapes)) > 1:
             raise UserError(f"{self.name} needs tensors of one shape, not {', '.join(str(list(s)) for s in shapes)}")
         return shapes[0]
@@ -36,7 +36,7 @@ class Average(_Combine):
     name = "average"
 
     def shape(self, *shapes: Shape) -> Shape:
-        """Return the shape that all have."""
+        """Return the common shape."""
         if self.weights is not None and (len(self.weights) != len(shapes) or sum(self.weights) == 0):
             raise UserError(
                 f"average of {len(shapes)} tensors: weights {list(self.weights)} must be as many, sum not 0"
@@ -47,13 +47,13 @@ class Average(_Combine):
         """Return Σ wᵢ xᵢ / Σ wᵢ."""
         weights = self.weights or (1.0,) * len(arrays)
         total = sum(weights)
-        result = wide(arrays[0]) * np.float32(weights[0] / total)
+        result = as_float(arrays[0]) * np.float32(weights[0] / total)
         for array, weight in zip(arrays[1:], weights[1:]):
-            result += wide(array) * np.float32(weight / total)
+            result += as_float(array) * np.float32(weight / total)
         return result
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say yes only of a single tensor."""
+        """Return "yes" for a single tensor only."""
         return YES if len(shapes) == 1 else NO
 
 
@@ -69,18 +69,18 @@ class Mix(_Combine):
     name = "mix"
 
     def shape(self, *shapes: Shape) -> Shape:
-        """Return the shape that both have."""
+        """Return the common shape."""
         if len(shapes) != 2:
             raise UserError(f"mix takes two tensors, not {len(shapes)}; 'average' takes any number")
         return super().shape(*shapes)
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
-        """Return the point."""
-        first, second = map(wide, arrays)
+        """Return the interpolated tensor."""
+        first, second = map(as_float, arrays)
         return first * np.float32(1 - self.share) + second * np.float32(self.share)
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say yes at the first model."""
+        """Return "yes" at the first model."""
         return YES if self.share == 0 else NO
 
 
@@ -96,16 +96,16 @@ class Delta(_Combine):
     name = "delta"
 
     def shape(self, *shapes: Shape) -> Shape:
-        """Return the shape that all have."""
+        """Return the common shape."""
         if len(shapes) < 2:
-            raise UserError("delta takes the base and at least one source behind it")
+            raise UserError("delta takes the base and at least one source after it")
         if len(self.scale) not in (1, len(shapes) - 1):
             raise UserError(f"delta with {len(shapes) - 1} sources: give one scale, or one for each")
         return super().shape(*shapes)
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
         """Return the base with the scaled differences added."""
-        base, *sources = map(wide, arrays)
+        base, *sources = map(as_float, arrays)
         scales = self.scale * len(sources) if len(self.scale) == 1 else self.scale
         result = base.copy()
         for source, scale in zip(sources, scales):
@@ -113,7 +113,7 @@ class Delta(_Combine):
         return result
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say yes where nothing is added to the base."""
+        """Return "yes" where nothing is added to the base."""
         return YES if not any(self.scale) else NO
 
 
@@ -124,8 +124,8 @@ class LowRank(Operation):
     A tensor of more than two axes is taken as a matrix of all but the last axis by the last.
 
     Attributes:
-        rank: Number of singular values that stay; of a factor, its inner width.
-        energy: Instead of a rank: as many as hold this share of the sum of squares. For the whole only.
+        rank: Number of singular values that are kept; of a factor, its inner width.
+        energy: Instead of a rank: as many as reach this share of the sum of squares. For the whole only.
         part: "whole", or the factor "left" = U √S [in, rank] or "right" = √S Vᵀ [rank, out].
     """
 
@@ -137,7 +137,7 @@ class LowRank(Operation):
     def shape(self, *shapes: Shape) -> Shape:
         """Return the shape of the whole or of the factor."""
         if len(shapes[0]) < 2:
-            raise UserError(f"{list(shapes[0])} is no matrix; low_rank needs two axes or more")
+            raise UserError(f"{list(shapes[0])} is not a matrix; low_rank needs two axes or more")
         if (self.rank is None) == (self.energy is None):
             raise UserError("low_rank takes either rank or energy")
         if self.energy is not None and (not 0 < self.energy <= 1 or self.part != "whole"):
@@ -150,7 +150,7 @@ class LowRank(Operation):
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
         """Return the approximation or the factor."""
-        array = wide(arrays[0])
+        array = as_float(arrays[0])
         u, s, vt = np.linalg.svd(array.reshape(-1, array.shape[-1]), full_matrices=False)
         rank = self.rank or self.rank_for(s)
         u, s, vt = u[:, :rank], s[:rank], vt[:rank]
@@ -161,13 +161,13 @@ class LowRank(Operation):
         return ((u * s) @ vt).reshape(array.shape)
 
     def rank_for(self, singular_values: np.ndarray) -> int:
-        """Return the smallest rank that holds the share `energy` of the sum of squares."""
+        """Return the smallest rank that reaches the share `energy` of the sum of squares."""
         held = np.cumsum(singular_values.astype(np.float64) ** 2)
         reached = held >= (self.energy or 1.0) * held[-1] * (1 - 1e-12)
         return int(np.argmax(reached)) + 1
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say yes at full rank."""
+        """Return "yes" at full rank."""
         full = min(math.prod(shapes[0][:-1]), shapes[0][-1])
         if self.rank == full:
             return YES if self.part == "whole" else "if the other row takes the other factor"

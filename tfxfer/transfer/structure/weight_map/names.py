@@ -1,11 +1,11 @@
-"""What a tensor's path tells: its parts, whether Keras made a name up, and what part of a model it is."""
+"""Reading a tensor's path: its components, automatic layer names, and the part of a transformer that it names."""
 
 import functools
 import re
 from collections.abc import Iterable
 
-CONTAINERS = ("sequential", "functional")  # models that layers stand in; a path may name one that is not there any more
-# What other houses call the pieces of a transformer; a word must fill the whole place between two slashes.
+CONTAINERS = ("sequential", "functional")  # models that contain layers; a path may name one that no longer exists
+# Names of a transformer's parts in other libraries; a name must fill the whole component between two slashes.
 PARTS = {
     "query": ("query", "q", "q_proj", "q_lin", "query_dense"),
     "key": ("key", "k", "k_proj", "k_lin", "key_dense"),
@@ -28,7 +28,7 @@ KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
 
 
 def split(path: str) -> list[str]:
-    """Return the places of a path; of names such as "encoder.layer.0.weight" as well.
+    """Return the components of a path; of names such as "encoder.layer.0.weight" as well.
 
     >>> split("block_1/conv/kernel:0")
     ['block_1', 'conv', 'kernel']
@@ -36,18 +36,18 @@ def split(path: str) -> list[str]:
     return re.sub(r":\d+$", "", path).split("/" if "/" in path else ".")
 
 
-def tokens(path: str, given: set[str]) -> tuple[str, ...]:
-    """Return a path's places in lower case; names that Keras made up end in "#", without their number.
+def tokens(path: str, automatic: set[str]) -> tuple[str, ...]:
+    """Return a path's components in lower case; automatic layer names end in "#" instead of their number.
 
     Args:
         path: Path of a tensor.
-        given: The names that Keras made up, in lower case.
+        automatic: The layer names that Keras made up, in lower case.
 
     >>> tokens("stem/conv2d_3/kernel", {"conv2d_3"})
     ('stem', 'conv2d#', 'kernel')
     """
     places = [place.lower() for place in split(path)]
-    is_made_up = [place in given or stem(place) in CONTAINERS for place in places]
+    is_made_up = [place in automatic or stem(place) in CONTAINERS for place in places]
     return (*(f"{stem(p)}#" if yes else p for p, yes in zip(places[:-1], is_made_up)), places[-1])
 
 
@@ -61,14 +61,14 @@ def stem(place: str) -> str:
 
 
 def seem_made_up(paths: Iterable[str], stems: set[str]) -> set[str]:
-    """Return the names in paths that Keras seems to have made up, when only the paths are known.
+    """Return the layer names in paths that Keras probably made up, when only the paths are known.
 
-    They are Keras' names for its layers where a number tells that there are several, and names with the stems of a
+    They are Keras' own names for layers that occur with numbers, and names with the stems of automatic names in a
     model whose layers are known.
 
     Args:
         paths: Paths of tensors.
-        stems: Stems of made-up names in the other model.
+        stems: Stems of automatic names in the other model.
     """
     places = {place.lower() for path in paths for place in split(path)[:-1]}
     numbered = {stem(place) for place in places if stem(place) != place} & _stems()
@@ -76,7 +76,7 @@ def seem_made_up(paths: Iterable[str], stems: set[str]) -> set[str]:
 
 
 def made_up(name: str, layer_class: str) -> bool:
-    """Tell whether a layer's name is the one Keras gives: its class in lower case, with or without a number.
+    """Return whether a layer's name is automatic: its class in lower case, with or without a number.
 
     >>> made_up("batch_normalization_7", "BatchNormalization"), made_up("norm_7", "BatchNormalization")
     (True, False)
@@ -85,7 +85,7 @@ def made_up(name: str, layer_class: str) -> bool:
 
 
 def part(key: tuple[str, ...]) -> str:
-    """Return the piece of a transformer that a layer is, "cross …" in cross-attention; "" for any other.
+    """Return which part of a transformer a layer is, "cross …" in cross-attention; "" for any other layer.
 
     >>> part(("block_1", "cross_attention", "q_proj"))
     'cross query'
@@ -95,7 +95,7 @@ def part(key: tuple[str, ...]) -> str:
 
 
 def kind(path: str) -> str:
-    """Return what a tensor is within its layer: "kernel", "bias", "scale", …; its own name when that is unknown."""
+    """Return a tensor's kind: "kernel", "bias", "scale", …; the last component of its path when that is unknown."""
     leaf = split(path)[-1].lower()
     return KIND_OF.get(leaf, leaf)
 
@@ -106,7 +106,7 @@ def _snake(name: str) -> str:
 
 @functools.cache
 def _stems() -> set[str]:
-    """Names that Keras makes up for its own layers, without numbers."""
+    """Return the automatic names of Keras' own layers, without numbers."""
     import keras
 
     return {_snake(name) for name in dir(keras.layers) if name[0].isupper()}

@@ -1,7 +1,7 @@
-"""What an operation is: one step on the way from source tensors to a target tensor.
+"""The base class of operations: one step from source tensors to a target tensor.
 
-An operation is a frozen dataclass whose fields are its arguments, as they stand in a plan's JSON. It knows the shape
-it gives before anything is read, so that a plan that was made can also be carried out.
+An operation is a frozen dataclass whose fields are its arguments, as in a plan's JSON. It computes the shape of its
+result before any values are read, so that a plan without errors can also be carried out.
 """
 
 import types
@@ -17,7 +17,7 @@ from tfxfer.transfer.structure.weight_map.unit_map import UnitMap
 
 YES = "yes"
 NO = "no"
-LARGEST = 1e30  # the greatest number an argument may be
+LARGEST = 1e30  # the largest absolute value of an argument
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +25,10 @@ class Operation:
     """One step. Subclasses add their arguments as fields.
 
     Attributes:
-        name: What rules and plans call it.
-        inputs: "one": a tensor, or each of several in turn; "all": several tensors become one; "none": it makes a
-            tensor out of nothing.
-        exact: It moves numbers without reckoning, so it is good for whole numbers as well.
+        name: Its name in rules and plans.
+        inputs: "one": it maps a tensor, or each of several; "all": it combines several tensors into one; "none": it
+            creates a tensor.
+        exact: It moves numbers without arithmetic, so it may be used for integers as well.
     """
 
     name: ClassVar[str] = ""
@@ -36,7 +36,7 @@ class Operation:
     exact: ClassVar[bool] = False
 
     def shape(self, *shapes: Shape) -> Shape:
-        """Return the shape of the result; raise `UserError` when the step cannot be taken."""
+        """Return the shape of the result; raise `UserError` when the step does not fit."""
         raise NotImplementedError
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
@@ -44,12 +44,12 @@ class Operation:
         raise NotImplementedError
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say whether the step by itself keeps what the model computes: "yes", "no", or "if …" with the condition."""
+        """Return whether the step by itself preserves the model's outputs: "yes", "no", or "if …"."""
         return NO
 
     @classmethod
     def complete(cls, args: dict[str, Any], shapes: list[Shape], target: Tensor) -> dict[str, Any]:
-        """Return the arguments with those filled in that follow from the target."""
+        """Return the arguments, with missing ones derived from the target."""
         return args
 
     def arguments(self) -> dict[str, Any]:
@@ -57,11 +57,11 @@ class Operation:
         values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
         return {name: _plain(value) for name, (value, default) in values.items() if value != default}
 
-    def told(self, target: Shape) -> str:
-        """Return the step in words, without a shape that is the target's anyway."""
+    def describe(self, target: Shape) -> str:
+        """Return the step as text, without arguments that equal the target's shape."""
         args = {name: value for name, value in self.arguments().items() if value != list(target)}
-        told = ", ".join(f"{name}={_short(value)}" for name, value in args.items())
-        return f"{self.name}({told})" if told else self.name
+        listed = ", ".join(f"{name}={_short(value)}" for name, value in args.items())
+        return f"{self.name}({listed})" if listed else self.name
 
     @classmethod
     def meaning(cls) -> str:
@@ -69,8 +69,24 @@ class Operation:
         return (cls.__doc__ or "").strip().splitlines()[0]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shaped(Operation):
+    """A step whose result has a given shape.
+
+    Attributes:
+        new: The shape; the target's when not given.
+    """
+
+    new: tuple[int, ...]
+
+    @classmethod
+    def complete(cls, args: dict[str, Any], shapes: list[Shape], target: Tensor) -> dict[str, Any]:
+        """Take the target's shape."""
+        return {"new": list(target.shape), **args}
+
+
 def build(cls: type[Operation], args: dict[str, Any], maps: dict[str, UnitMap]) -> Operation:
-    """Return an operation with arguments that may have been written by hand.
+    """Return an operation with arguments from a rule or from JSON, checked.
 
     Raises:
         UserError: An argument is unknown, missing or of the wrong type.
@@ -82,7 +98,7 @@ def build(cls: type[Operation], args: dict[str, Any], maps: dict[str, UnitMap]) 
             raise UserError(f"{cls.name} has no argument '{name}'; {suggest(name, known)}")
     missing = [name for name, field in known.items() if field.default is MISSING and name not in args]
     if missing:
-        raise UserError(f"{cls.name} needs the argument '{missing[0]}': {_words(hints[missing[0]])}")
+        raise UserError(f"{cls.name} needs the argument '{missing[0]}': {_type_name(hints[missing[0]])}")
     fitted = {}
     for name, value in args.items():
         try:
@@ -90,22 +106,22 @@ def build(cls: type[Operation], args: dict[str, Any], maps: dict[str, UnitMap]) 
         except ValueError as error:
             if isinstance(error, UserError):
                 raise
-            raise UserError(f"{cls.name}: {name}={value!r} is not {_words(hints[name])}") from error
+            raise UserError(f"{cls.name}: {name}={value!r} is not {_type_name(hints[name])}") from error
     return cls(**fitted)
 
 
-def wide(array: np.ndarray) -> np.ndarray:
-    """Return numbers in a type to reckon in: float32, or float64 when they are so already."""
+def as_float(array: np.ndarray) -> np.ndarray:
+    """Return an array as float32; float64 stays float64."""
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 
 def seed_for(target: Tensor, seed: Any) -> Any:
-    """Return a seed for one tensor, made of a rule's seed and the tensor's path; what is no seed stays as it is."""
+    """Return a seed for one tensor, from a rule's seed and the tensor's path; an invalid seed is returned unchanged."""
     return (seed + zlib.crc32(target.path.encode())) % 2**31 if type(seed) is int and seed >= 0 else seed
 
 
 def axis_of(axis: int, shape: Shape) -> int:
-    """Return a place from 0 for an axis that may be counted from the end.
+    """Return a non-negative axis for one that may be counted from the end.
 
     Raises:
         UserError: The shape has no such axis.
@@ -126,7 +142,7 @@ def _short(value: Any) -> str:
 
 
 def _fit(value: Any, hint: Any, maps: dict[str, UnitMap]) -> Any:
-    """Return a JSON-like value in the type that a field has; raise `ValueError` when it is of another."""
+    """Return a JSON-like value converted to a field's type; raise `ValueError` when it has another type."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return None if value is None else _fit(value, inner[0], maps)
@@ -147,15 +163,15 @@ def _fit(value: Any, hint: Any, maps: dict[str, UnitMap]) -> Any:
     raise ValueError
 
 
-def _words(hint: Any) -> str:
+def _type_name(hint: Any) -> str:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return _words(inner[0])
+        return _type_name(inner[0])
     if origin is Literal:
         return "one of " + ", ".join(f"'{one}'" for one in inner)
     if origin is tuple:
-        return f"a list, each {_words(inner[0])}"
+        return f"a list, each {_type_name(inner[0])}"
     if origin is dict:
         return "a dictionary of names and numbers"
-    plain = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    plain = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
     return plain.get(hint, "a unit map's name")

@@ -1,4 +1,4 @@
-"""The table of operations, and chains of them: data on one side, checked steps on the other."""
+"""The table of operations, and chains of operations: parsed, checked and run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -45,13 +45,13 @@ Step = tuple[str, dict[str, Any]]
 
 
 def steps_of(op: Any) -> list[Step]:
-    """Return a chain, however it was written, as (name, arguments) pairs.
+    """Return a chain in any of its notations as (name, arguments) pairs.
 
     Args:
         op: "transpose"; ("transpose", {"axes": [1, 0]}); or a list of these, which run one after the other.
 
     Raises:
-        UserError: It is written in another way.
+        UserError: It has another form.
 
     >>> steps_of(["transpose", ("reshape", {"new": [4, 2, 2]})])
     [('transpose', {}), ('reshape', {'new': [4, 2, 2]})]
@@ -62,14 +62,14 @@ def steps_of(op: Any) -> list[Step]:
         return [(op[0], op[1])]
     if isinstance(op, list | tuple) and op and all(isinstance(one, str | list | tuple) for one in op):
         return [step for one in op for step in steps_of(one)]
-    raise UserError(f"{op!r} is no operation; write a name, (name, arguments), or a list of these")
+    raise UserError(f"{op!r} is not an operation; write a name, (name, arguments), or a list of these")
 
 
 def make(name: str, args: dict[str, Any], maps: dict[str, UnitMap]) -> Operation:
     """Return the operation of a name.
 
     Raises:
-        UserError: There is none, or its arguments do not fit.
+        UserError: There is no such operation, or its arguments do not fit.
     """
     if name not in OPERATIONS:
         raise UserError(f"operation '{name}' does not exist; {suggest(name, OPERATIONS)}")
@@ -79,10 +79,10 @@ def make(name: str, args: dict[str, Any], maps: dict[str, UnitMap]) -> Operation
 def resolve(
     steps: Sequence[Step], shapes: Sequence[Shape], target: Tensor, maps: dict[str, UnitMap]
 ) -> tuple[Operation, ...]:
-    """Return the operations of a chain, with the arguments filled in that follow from the target's shape.
+    """Return the operations of a chain, with missing arguments derived from the target's shape.
 
     Raises:
-        UserError: A step does not exist or does not fit what comes before it.
+        UserError: An operation does not exist or does not fit the one before it.
     """
     made: list[Operation] = []
     current = list(shapes)
@@ -95,7 +95,7 @@ def resolve(
 
 
 def result_shape(steps: Sequence[Operation], shapes: Sequence[Shape]) -> Shape:
-    """Return the shape that a chain gives.
+    """Return the shape of a chain's result.
 
     Raises:
         UserError: A step does not fit, or several tensors are left at the end.
@@ -117,31 +117,30 @@ def run(steps: Sequence[Operation], arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def promise(steps: Sequence[Operation], shapes: Sequence[Shape]) -> str:
-    """Say whether a chain keeps what the model computes: "yes", "no", or "if …"."""
-    current, said = list(shapes), []
+    """Return whether a chain preserves the model's outputs: "yes", "no", or "if …"."""
+    current, promises = list(shapes), []
     for i, step in enumerate(steps):
-        told = [step.preserves(shape) for shape in current] if step.inputs == "one" else [step.preserves(*current)]
-        said += told
+        promises += [step.preserves(shape) for shape in current] if step.inputs == "one" else [step.preserves(*current)]
         current = _step_shapes(step, current, first=i == 0)
-    return together(said)
+    return together(promises)
 
 
-def together(said: Sequence[str]) -> str:
-    """Return what several promises come to: one "no" spoils all, conditions add up.
+def together(promises: Sequence[str]) -> str:
+    """Return several promises combined: "no" if any is "no", else all conditions.
 
     >>> together(["yes", "if a", "if b", "if a"])
     'if a; if b'
     """
-    if NO in said:
+    if NO in promises:
         return NO
-    return "; ".join(dict.fromkeys(one for each in said for one in each.split("; ") if one != YES)) or YES
+    return "; ".join(dict.fromkeys(one for each in promises for one in each.split("; ") if one != YES)) or YES
 
 
 def _step_shapes(step: Operation, shapes: list[Shape], first: bool) -> list[Shape]:
     try:
         if step.inputs == "none":
             if not first or shapes:
-                raise UserError("it makes a tensor out of nothing: it stands first and has no source")
+                raise UserError("it creates a tensor: it must be the first operation and has no source")
             return [step.shape()]
         if not shapes:
             raise UserError("it needs a source")

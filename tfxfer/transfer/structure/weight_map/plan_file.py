@@ -1,17 +1,20 @@
-"""A plan as JSON: one row a line, so that a change of it can be read in a pull request."""
+"""A plan as JSON: one row a line, so that a pull request shows each change."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tfxfer.cache import atomic_file
 from tfxfer.errors import UserError, suggest
+from tfxfer.transfer.structure.weight_map.json_object import unique_keys
 from tfxfer.transfer.structure.weight_map.operations import make
+from tfxfer.transfer.structure.weight_map.plan_rows import PlanRows
 from tfxfer.transfer.structure.weight_map.rows import Origin, Row
 from tfxfer.transfer.structure.weight_map.tensors import Tensor
 from tfxfer.transfer.structure.weight_map.unit_map import UnitMap, maps_from
-from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
+
+Plan = TypeVar("Plan", bound=PlanRows)
 
 FORMAT = 1
 PARTS = {"format": int, "models": dict, "unit_maps": dict, "rows": list, "unread": list, "skipped": dict}
@@ -28,7 +31,7 @@ ROW = {
 ORIGIN = {"source": str, "tensor": str, "shape": list, "dtype": str}
 
 
-def write(weight_map: WeightMap, path: str | Path | None = None) -> str:
+def write(weight_map: PlanRows, path: str | Path | None = None) -> str:
     """Return the plan as JSON, and write it to a file when a path is given."""
     blocks = {
         "format": FORMAT,
@@ -45,32 +48,36 @@ def write(weight_map: WeightMap, path: str | Path | None = None) -> str:
     return text
 
 
-def read(plan: str | Path) -> WeightMap:
-    """Return the plan in a file, or in JSON text (which begins with "{"), bound to no models.
+def read(plan: str | Path, kind: type[Plan]) -> Plan:
+    """Return the plan in a file, or in JSON text (which begins with "{"), without its models.
+
+    Args:
+        plan: Path of a file, or the JSON itself.
+        kind: Class of the result, such as `WeightMap`.
 
     Raises:
-        UserError: It is no plan, or a row in it cannot be carried out.
+        UserError: It is not a plan, or a row in it cannot be carried out.
     """
     is_text = isinstance(plan, str) and plan.lstrip().startswith("{")
     place = "plan" if is_text else str(plan)
     try:
         text = str(plan) if is_text else Path(plan).read_text(encoding="utf-8")
-        data = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        data = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_no_constant)
         _check_fields(data, PARTS, ("format", "models", "rows"), "the plan")
         if data["format"] != FORMAT:
             raise UserError(f"format {data['format']} is not known; this version reads format {FORMAT}")
         maps = maps_from(data.get("unit_maps", {}))
         rows = tuple(_row(one, i, maps) for i, one in enumerate(data["rows"], start=1))
         unread = tuple(_origin(one, f"unread {i}") for i, one in enumerate(data.get("unread", []), start=1))
-        texts = {name: _texts(data.get(name, {}), name) for name in ("skipped", "models")}
-        _check_sources(rows, texts["models"])
-        return WeightMap(rows, unread, texts["skipped"], texts["models"])
+        strings = {name: _strings(data.get(name, {}), name) for name in ("skipped", "models")}
+        _check_sources(rows, strings["models"])
+        return kind(rows, unread, strings["skipped"], strings["models"])
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{place}: cannot be read ({error})") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{place}: is no JSON ({error}); write a plan with to_json()") from error
+        raise UserError(f"{place}: is not JSON ({error}); write a plan with to_json()") from error
 
 
 def _row_data(row: Row) -> dict[str, Any]:
@@ -129,13 +136,13 @@ def _check_sources(rows: Sequence[Row], models: Mapping[str, str]) -> None:
 
 def _shape(sizes: list[Any], place: str) -> tuple[int, ...]:
     if not all(type(size) is int and size >= 0 for size in sizes):
-        raise UserError(f"{place}: {sizes} is no shape")
+        raise UserError(f"{place}: {sizes} is not a shape")
     return tuple(sizes)
 
 
-def _texts(data: Mapping[str, Any], name: str) -> dict[str, str]:
+def _strings(data: Mapping[str, Any], name: str) -> dict[str, str]:
     if not all(isinstance(value, str) for value in data.values()):
-        raise UserError(f'"{name}" holds names and texts only')
+        raise UserError(f'"{name}" may hold names and strings only')
     return dict(data)
 
 
@@ -152,14 +159,5 @@ def _check_fields(data: Any, kinds: Mapping[str, type], needed: tuple[str, ...],
         raise UserError(f"{place}: '{missing}' is missing")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dictionary of a JSON object; refuse a name that occurs twice, of which JSON would keep the last."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise UserError(f"'{next(name for name in names if names.count(name) > 1)}' is written twice in one object")
-    return found
-
-
 def _no_constant(name: str) -> Any:
-    raise UserError(f"{name} is no number that a plan can hold")
+    raise UserError(f"{name} is not a number that a plan can hold")

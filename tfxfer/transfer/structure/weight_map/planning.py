@@ -1,4 +1,4 @@
-"""Making a weight map: rules first, then what names and shapes say, and for the rest a row that says it stays."""
+"""Making a weight map: rules first, then matches by names and shapes, and a row "keep" for every other tensor."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,22 +8,15 @@ from tfxfer.transfer.structure.weight_map.matching import Match, Matching, by_po
 from tfxfer.transfer.structure.weight_map.operations import Step, resolve, steps_of
 from tfxfer.transfer.structure.weight_map.rows import HOLDS, Origin, Row
 from tfxfer.transfer.structure.weight_map.rules import Rule, check_used, one_of, origins_for, parse
-from tfxfer.transfer.structure.weight_map.tensors import (
-    TARGET,
-    KerasSource,
-    Shape,
-    Tensor,
-    as_sources,
-    keras_model,
-    tensors_of,
-)
+from tfxfer.transfer.structure.weight_map.sources import KerasSource, as_sources, keras_model, tensors_of
+from tfxfer.transfer.structure.weight_map.tensors import TARGET, Shape, Tensor
 from tfxfer.transfer.structure.weight_map.unit_map import UnitMap
 from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
 
 MATCH = ("names", "position", "none")
 
 
-def plan(
+def make_plan(
     source: Any,
     target: Any,
     rules: Sequence[Any] | None = None,
@@ -34,40 +27,21 @@ def plan(
     unit_maps: Sequence[UnitMap] = (),
     cast: bool = False,
 ) -> WeightMap:
-    """Plan M = T(S): for every tensor of the target, where it comes from and how.
-
-    Nothing is read or changed yet. What neither a rule nor a name accounts for becomes a row "keep", and
-    `apply` refuses such rows unless `allow` names them.
+    """Return the plan from a source to a target by these rules; see `structure.plan`, which adds those of checkpoints.
 
     Args:
-        source: S: a Keras model; a spec such as "run:DIR", "hf:DIR" or "x.safetensors"; a dictionary of arrays; a
-            `Source`; or a dictionary name → any of these, for maps with several sources.
-        target: M before the transfer: a built Keras model. Its weights are assigned by `apply`, never by `plan`.
-        rules: Each (source pattern, target pattern, operation); they come before any matching. See
-            `structure.weight_map.rules` for patterns and `OPERATIONS` for operations. Files of other houses come
-            with rules of their own (`tfxfer.transfer.structure.checkpoints.rules_for`), which follow yours.
-        match: "names": what rules leave is matched by names, shapes and order; "position": the source is the same
-            model under other names, tensor for tensor; "none": rules alone.
-        combine: With several sources of one architecture, the operation that makes one tensor of theirs, such as
-            "average", ("mix", {"share": 0.3}) or ("delta", {"scale": [0.5]}). Without it, every tensor must match
-            in one source only.
-        allow: Patterns of target tensors that may stay as they are.
+        source: S: a Keras model, a `Source`, a dictionary of arrays, or a dictionary name → any of these.
+        target: M before the transfer: a built Keras model.
+        rules: Each (source pattern, target pattern, operation), or a `Rule`.
+        match: "names", "position" or "none".
+        combine: With several sources, the operation that makes one tensor of theirs.
+        allow: Patterns of target tensors that may keep their values.
         unit_maps: Maps that rules refer to by name.
-        cast: Allow numbers to be rounded where the target's type is narrower than the source's.
-
-    Returns:
-        The plan; look at `.summary()`, then `.apply()` it.
+        cast: Allow numbers to be rounded to a narrower dtype.
 
     Raises:
         UserError: A rule does not fit, a match is ambiguous, or a model is not built.
-
-    Example:
-        >>> plan(encoder, decoder, [("*_layer_norm/*", "norm/*", "copy")]).summary()  # doctest: +SKIP
     """
-    from tfxfer.transfer.structure.checkpoints.choosing import (
-        table_rules,  # which reads files by the parts of this package
-    )
-
     if match not in MATCH:
         raise UserError(f"match='{match}' is unknown; {suggest(match, MATCH)}")
     sources = as_sources(source)
@@ -75,9 +49,7 @@ def plan(
     ours = tensors_of(target_source)
     known = {label: {t.path: t for t in tensors_of(one, ours)} for label, one in sources.items()}
     known[TARGET] = {t.path: t for t in ours}
-    maps = _named(unit_maps)
-    tables = table_rules(sources, ours, given=rules is not None)
-    ruled = _by_rules([*parse(rules), *tables], known, maps, cast)
+    ruled = _by_rules(parse(rules), known, _named(unit_maps), cast)
     others = [tensor for path, tensor in known[TARGET].items() if path not in ruled]
     matched = _by_matching(others, sources, known, match, combine, cast)
     permitted = one_of(allow)
@@ -107,8 +79,8 @@ def _by_rules(
             if origins is None:
                 continue
             used.add(rule.place)
-            told = ", ".join(f"'{one}'" for one in rule.sources) or "nothing"
-            why = f"{rule.place}: '{rule.target}' from {told}"
+            patterns = ", ".join(f"'{one}'" for one in rule.sources) or "nothing"
+            why = f"{rule.place}: '{rule.target}' from {patterns}"
             rows[path] = _row(tensor, origins, rule.steps, why, maps, cast, allowed=True)
             break
     check_used(rules, used, list(known[TARGET]))
@@ -123,7 +95,7 @@ def _by_matching(
     combine: Any,
     cast: bool,
 ) -> dict[str, Row | str]:
-    """Return, by path, a row, or why there is none."""
+    """Return by path a row, or the reason why there is none."""
     if match == "none" or not targets:
         return {}
     steps = steps_of(combine) if combine is not None else None
@@ -158,7 +130,7 @@ def _hints(matching: Matching, targets: list[Tensor]) -> dict[str, str]:
         alike = matching.resembling(tensor) if tensor.path not in matching.found else None
         if alike is not None:
             rule = (alike.path, tensor.path, "copy")
-            hints[tensor.path] = f"; '{alike.path}' is of the same kind and shape, which is no proof: the rule {rule}"
+            hints[tensor.path] = f"; '{alike.path}' has the same kind and shape; if it is the source, write {rule}"
     return hints
 
 
@@ -166,8 +138,8 @@ def _matched(tensor: Tensor, by_source: dict[str, Match], combine: list[Step] | 
     if combine is None and len(by_source) > 1:
         candidates = ", ".join(f"'{label}:{one.tensor.path}'" for label, one in by_source.items())
         raise UserError(
-            f"'{tensor.path}' could come from {candidates}; say which with a rule, such as "
-            f"('{candidates.split(chr(39))[1]}', '{tensor.path}', 'copy'), or make one of all with combine='average'"
+            f"'{tensor.path}' could come from {candidates}; choose one with a rule, such as "
+            f"('{candidates.split(chr(39))[1]}', '{tensor.path}', 'copy'), or combine them with combine='average'"
         )
     origins = [Origin(label, one.tensor) for label, one in by_source.items()]
     steps: list[Step] = []
@@ -184,7 +156,7 @@ def _other_shape(source: Tensor, target: Tensor) -> str:
     transposed = len(source.shape) > 1 and source.shape[::-1] == target.shape
     op = "transpose" if transposed else "select" if len(source.shape) == len(target.shape) else "reshape"
     return (
-        f"'{source.path}' matches by name, but is {list(source.shape)}; only a rule can say how to change that, "
+        f"'{source.path}' matches by name, but is {list(source.shape)}; write a rule that changes the shape, "
         f"for example ('{source.path}', '{target.path}', '{op}')"
     )
 
@@ -215,7 +187,7 @@ def _keep(tensor: Tensor, why: str, allowed: bool) -> Row:
 
 
 def same_merged(one: Shape, other: Shape) -> bool:
-    """Tell whether neighbouring axes of one shape, multiplied, give the other: heads split off or joined.
+    """Return whether merging neighbouring axes of one shape gives the other: heads split off or joined.
 
     >>> same_merged((8, 2, 4), (8, 8)), same_merged((2, 4, 8), (8, 8)), same_merged((6, 4), (4, 6))
     (True, True, False)

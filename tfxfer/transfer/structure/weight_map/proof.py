@@ -1,33 +1,31 @@
-"""Did the transfer keep what the source computes? Both models run on the same inputs and are compared."""
+"""Verification of a transfer: both models run on the same inputs, and their outputs are compared."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tfxfer.errors import UserError, suggest
 from tfxfer.transfer.structure.weight_map.operation import NO, YES
-from tfxfer.transfer.structure.weight_map.tensors import KerasSource
-
-if TYPE_CHECKING:
-    from tfxfer.transfer.structure.weight_map.weight_map import WeightMap
+from tfxfer.transfer.structure.weight_map.plan_rows import PlanRows
+from tfxfer.transfer.structure.weight_map.sources import KerasSource
 
 EXPECT = ("equal", "agree")
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What running both models showed.
+    """The result of comparing both models' outputs.
 
     Attributes:
         expected: "equal" outputs, or predictions that "agree".
-        promise: What the map promised: "yes", "no", or "if …".
+        promise: What the map promises: "yes", "no", or "if …".
         examples: Number of inputs.
         absolute: Greatest absolute difference of an output.
         relative: The same, divided by the greatest absolute output of the source.
-        agreement: Share of places where the greatest of the last axis is the same one, 0..1; None for single numbers.
-        tolerance: What `relative` (or `absolute`, for outputs below 1) may be when outputs are to be equal.
+        agreement: Share of predictions (argmax over the last axis) that are the same, 0..1; None for scalar outputs.
+        tolerance: Limit of `relative` (or of `absolute`, for outputs below 1) up to which outputs count as equal.
     """
 
     expected: str
@@ -45,12 +43,12 @@ class Proof:
 
     @property
     def kept(self) -> bool | None:
-        """Whether equal outputs were kept; None where none were expected."""
+        """Whether outputs are equal as expected; None where equal outputs are not expected."""
         return self.equal if self.expected == "equal" else None
 
     @property
     def sentence(self) -> str:
-        """What was found, in a sentence."""
+        """The result in one sentence."""
         figures = f"greatest difference {self.absolute:.2g} ({self.relative:.2g} of the greatest output)"
         agreement = "" if self.agreement is None else f", the same prediction in {self.agreement:.1%} of places"
         found = f"on {self.examples} inputs: {figures}{agreement}"
@@ -66,7 +64,7 @@ class Proof:
 
 
 def verify(
-    weight_map: "WeightMap",
+    weight_map: PlanRows,
     inputs: Any,
     *,
     source_inputs: Any = None,
@@ -75,7 +73,7 @@ def verify(
     tolerance: float = 1e-5,
     batch_size: int = 32,
 ) -> Proof:
-    """Run source and target in inference mode on inputs and compare what they give.
+    """Run source and target in inference mode on inputs and compare their outputs.
 
     Args:
         weight_map: An applied plan.
@@ -103,12 +101,10 @@ def verify(
     return _compare(ours, theirs, expect or ("agree" if weight_map.preserves == NO else "equal"), weight_map, tolerance)
 
 
-def _reference(weight_map: "WeightMap", inputs: Any, reference: Any, batch_size: int) -> dict[str, np.ndarray]:
+def _reference(weight_map: PlanRows, inputs: Any, reference: Any, batch_size: int) -> dict[str, np.ndarray]:
     models = [source.model for source in weight_map.sources.values() if isinstance(source, KerasSource)]
     if reference is None and not models:
-        raise UserError(
-            "the source is no Keras model and cannot run; give reference=FUNCTION or reference=OUTPUTS to compare with"
-        )
+        raise UserError("the source is not a Keras model and cannot run; give reference=FUNCTION or reference=OUTPUTS")
     if reference is not None and not callable(reference):
         return _named(reference)
     return _run(models[0] if reference is None else reference, inputs, batch_size)
@@ -149,14 +145,16 @@ def _compare(
     ours: dict[str, np.ndarray],
     theirs: dict[str, np.ndarray],
     expected: str,
-    weight_map: "WeightMap",
+    weight_map: PlanRows,
     tolerance: float,
 ) -> Proof:
-    if len(ours) == len(theirs) == 1:  # one output each, whatever it is called
+    if len(ours) == len(theirs) == 1:  # one output each: names do not matter
         theirs = dict(zip(ours, theirs.values()))
     shared = [name for name in ours if name in theirs]
     if not shared:
-        raise UserError(f"the target gives {', '.join(ours)}, the source {', '.join(theirs)}: nothing to compare")
+        raise UserError(
+            f"the target's outputs are {', '.join(ours)}, the source's are {', '.join(theirs)}: nothing to compare"
+        )
     for name in shared:
         if ours[name].shape != theirs[name].shape:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Operations between grids of different size: positions, patches, windows and channels."""
+"""Operations between different sizes of position grids, patches, windows and channels."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tfxfer.errors import UserError
-from tfxfer.transfer.structure.weight_map.operation import NO, YES, Operation, axis_of, wide
+from tfxfer.transfer.structure.weight_map.operation import NO, YES, Operation, as_float, axis_of
 from tfxfer.transfer.structure.weight_map.tensors import Shape, Tensor
 
 Method = Literal["linear", "cubic"]
@@ -17,7 +17,7 @@ def resize_matrix(old: int, new: int, method: str = "linear") -> np.ndarray:
     """Return R [new, old] with resized = R · values, pixel centres at ½, as `tf.image.resize` places them.
 
     Growing interpolates; shrinking samples without smoothing (no anti-aliasing). "cubic" is Keys' kernel with
-    a = −½; beyond the edge, its weights are left out and the others sum to one again.
+    a = −½; weights beyond the edge are dropped and the others normalised to sum to one.
     """
     centre = (np.arange(new) + 0.5) * old / new - 0.5
     if method == "linear":
@@ -33,13 +33,13 @@ def resize_matrix(old: int, new: int, method: str = "linear") -> np.ndarray:
 
 
 def _along(matrix: np.ndarray, array: np.ndarray, axis: int) -> np.ndarray:
-    """Multiply a matrix [new, old] into one axis."""
+    """Multiply one axis by a matrix [new, old]."""
     return np.moveaxis(np.tensordot(matrix.astype(array.dtype), array, (1, axis)), 0, axis)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate(Operation):
-    """Resize a table of positions [T, D] or [1, T, D], in a line or a grid; tokens before the grid stay.
+    """Resize position embeddings [T, D] or [1, T, D] of a sequence or a grid; tokens before the grid are kept.
 
     Attributes:
         old: The source's grid, [T] or [rows, columns]; follows from the shape. A grid is square when not given.
@@ -56,7 +56,7 @@ class Interpolate(Operation):
 
     @classmethod
     def complete(cls, args: dict[str, Any], shapes: list[Shape], target: Tensor) -> dict[str, Any]:
-        """Work out grids from the shapes; "dimensions" (1, or 2 for squares) says which kind."""
+        """Derive the grids from the shapes; "dimensions" is 1 for a sequence, or 2 for a square grid."""
         args = dict(args)
         dimensions = args.pop("dimensions", len(args.get("old") or args.get("new") or (0,)))
         prefix = args.get("prefix", 0)
@@ -71,13 +71,13 @@ class Interpolate(Operation):
             raise UserError(f"grids {list(self.old)} → {list(self.new)} with prefix {self.prefix} are not possible")
         if len(shapes[0]) < 2 or shapes[0][-2] != self.prefix + math.prod(self.old):
             raise UserError(
-                f"{list(shapes[0])} is no table of {self.prefix} + {' x '.join(map(str, self.old))} positions [T, D]"
+                f"{list(shapes[0])} is not a table of {self.prefix} + {' x '.join(map(str, self.old))} positions [T, D]"
             )
         return (*shapes[0][:-2], self.prefix + math.prod(self.new), shapes[0][-1])
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
         """Return the resized table."""
-        table = wide(arrays[0])
+        table = as_float(arrays[0])
         lead, width = table.shape[:-2], table.shape[-1]
         grid = table[..., self.prefix :, :].reshape(*lead, *self.old, width)
         for i, (old, new) in enumerate(zip(self.old, self.new)):
@@ -86,20 +86,20 @@ class Interpolate(Operation):
         return np.concatenate([table[..., : self.prefix, :], grid.reshape(*lead, -1, width)], -2)
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say yes only where the grid stays."""
+        """Return "yes" only where the grid is unchanged."""
         return YES if self.old == self.new else NO
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResizePatches(Operation):
-    """Resize a patch kernel [p, p, C, D] so that resized patches give what they gave (FlexiViT, Beyer et al. 2023).
+    """Resize a patch kernel [p, p, C, D] so that resized patches give the same outputs (FlexiViT, Beyer et al. 2023).
 
-    With R the matrix that resizes a patch, the new kernel is the pseudo-inverse of Rᵀ times the old: the one whose
-    products with resized patches come nearest to the old products, and equal them when patches grow.
+    With R the matrix that resizes a patch, the new kernel is the pseudo-inverse of Rᵀ times the old kernel. Its
+    products with resized patches are the least-squares approximation of the old products, and equal when patches grow.
 
     Attributes:
         new: Sides of the new window; the target's when not given.
-        method: How patches are thought to be resized, "linear" or "cubic".
+        method: Interpolation of the patches that is assumed, "linear" or "cubic".
     """
 
     new: tuple[int, ...]
@@ -114,19 +114,19 @@ class ResizePatches(Operation):
     def shape(self, *shapes: Shape) -> Shape:
         """Return the shape with the new window."""
         if len(shapes[0]) != len(self.new) + 2 or min(self.new, default=0) < 1:
-            raise UserError(f"{list(shapes[0])} is no patch kernel for a window of {list(self.new)}")
+            raise UserError(f"{list(shapes[0])} is not a patch kernel for a window of {list(self.new)}")
         return (*self.new, *shapes[0][-2:])
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
         """Return the resized kernel."""
-        kernel = wide(arrays[0])
+        kernel = as_float(arrays[0])
         for axis, (old, new) in enumerate(zip(kernel.shape, self.new)):
             if old != new:
                 kernel = _along(np.linalg.pinv(resize_matrix(old, new, self.method).T), kernel, axis)
         return kernel
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say on which condition."""
+        """Return the condition."""
         if self.new == shapes[0][: len(self.new)]:
             return YES
         grows = all(new >= old for old, new in zip(shapes[0], self.new))
@@ -135,12 +135,12 @@ class ResizePatches(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Inflate(Operation):
-    """Give a kernel one more side: from windows over a line to windows over a picture (I3D, Carreira et al. 2017).
+    """Add a spatial axis to a kernel, from 1-D to 2-D windows (I3D, Carreira et al. 2017).
 
     Attributes:
-        axis: Where the new side stands.
+        axis: Position of the new axis.
         size: Its length; the target's when not given.
-        how: "centre": the kernel in the middle, zeros beside it; "mean": the kernel / size at every place.
+        how: "centre": the kernel at the centre, zeros elsewhere; "mean": the kernel / size at every index.
     """
 
     axis: int = 0
@@ -158,31 +158,31 @@ class Inflate(Operation):
     def shape(self, *shapes: Shape) -> Shape:
         """Return the shape with one more axis."""
         if not 0 <= self.axis <= len(shapes[0]) or self.size < 1:
-            raise UserError(f"{list(shapes[0])} cannot get a side of {self.size} at axis {self.axis}")
+            raise UserError(f"{list(shapes[0])} cannot get an axis of length {self.size} at axis {self.axis}")
         return (*shapes[0][: self.axis], self.size, *shapes[0][self.axis :])
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
         """Return the inflated kernel."""
-        array = np.expand_dims(wide(arrays[0]), self.axis)
+        array = np.expand_dims(as_float(arrays[0]), self.axis)
         if self.how == "mean":
             return np.repeat(array / np.float32(self.size), self.size, self.axis)
-        places = np.arange(self.size) == _middle(self.size)
-        return array * places.reshape([-1 if i == self.axis else 1 for i in range(array.ndim)]).astype(array.dtype)
+        centre = np.arange(self.size) == _centre(self.size)
+        return array * centre.reshape([-1 if i == self.axis else 1 for i in range(array.ndim)]).astype(array.dtype)
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say on which condition."""
+        """Return the condition."""
         if self.how == "centre":
-            return "if every line of the input is to be read by itself"
-        return "if inputs do not change along the new side"
+            return "if every row of the input is to be read separately"
+        return "if inputs are constant along the new axis"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deflate(Operation):
-    """Take one side from a kernel: from windows over a picture to windows over a line.
+    """Remove a spatial axis from a kernel, from 2-D to 1-D windows.
 
     Attributes:
-        axis: The side that goes.
-        how: "centre": take the middle; "mean" or "sum" over the side.
+        axis: The axis that is removed.
+        how: "centre": its central index; "mean" or "sum" over it.
     """
 
     axis: int = 0
@@ -198,25 +198,27 @@ class Deflate(Operation):
         """Return the deflated kernel."""
         axis = axis_of(self.axis, arrays[0].shape)
         if self.how == "centre":
-            return np.take(arrays[0], _middle(arrays[0].shape[axis]), axis)
-        return getattr(wide(arrays[0]), self.how)(axis)
+            return np.take(arrays[0], _centre(arrays[0].shape[axis]), axis)
+        return getattr(as_float(arrays[0]), self.how)(axis)
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say on which condition."""
+        """Return the condition."""
         if shapes[0][axis_of(self.axis, shapes[0])] == 1:
             return YES
         if self.how == "mean":
             return NO
-        return "if inputs do not change along the side" if self.how == "sum" else "if inputs are one line high"
+        constant = "if inputs are constant along the axis"
+        return constant if self.how == "sum" else "if inputs have length 1 along the axis"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Channels(Operation):
-    """Read grey pictures with a kernel for RGB, or the other way.
+    """Convert a kernel between greyscale and RGB inputs.
 
     Attributes:
         size: Channels of the target; the target's when not given. It, or the source's number, is 1.
-        how: Several to one: "sum" or "mean" over them. One to several: "split" gives each its part, "copy" the whole.
+        how: Several to one: "sum" or "mean" over them. One to several: "split" divides the kernel by their
+            number, "copy" repeats it.
         axis: The axis of input channels.
     """
 
@@ -227,7 +229,7 @@ class Channels(Operation):
 
     @classmethod
     def complete(cls, args: dict[str, Any], shapes: list[Shape], target: Tensor) -> dict[str, Any]:
-        """Take the number from the target, and the way that keeps equal channels' sum."""
+        """Take the number from the target, and the method that preserves outputs for equal channels."""
         axis = args.get("axis", -2)
         if isinstance(axis, int) and -len(target.shape) <= axis < len(target.shape):
             args = {"size": target.shape[axis], **args}
@@ -237,37 +239,37 @@ class Channels(Operation):
         """Return the shape with the new number of channels."""
         axis = axis_of(self.axis, shapes[0])
         old = shapes[0][axis]
-        ways = ("sum", "mean") if self.size == 1 else ("split", "copy")
+        methods = ("sum", "mean") if self.size == 1 else ("split", "copy")
         if self.size < 1 or 1 not in (old, self.size):
             raise UserError(f"{old} → {self.size} channels: one of the two must be 1")
-        if self.how not in ways:
-            raise UserError(f"{old} → {self.size} channels cannot be done by '{self.how}'; give one of {ways}")
+        if self.how not in methods:
+            raise UserError(f"{old} → {self.size} channels cannot be done by '{self.how}'; give one of {methods}")
         return (*shapes[0][:axis], self.size, *shapes[0][axis + 1 :])
 
     def apply(self, *arrays: np.ndarray) -> np.ndarray:
         """Return the kernel for the new channels."""
-        array, axis = wide(arrays[0]), axis_of(self.axis, arrays[0].shape)
+        array, axis = as_float(arrays[0]), axis_of(self.axis, arrays[0].shape)
         if self.size == 1:
             return getattr(array, self.how)(axis, keepdims=True)
         return np.repeat(array / np.float32(self.size if self.how == "split" else 1), self.size, axis)
 
     def preserves(self, *shapes: Shape) -> str:
-        """Say on which condition."""
+        """Return the condition."""
         if self.size == shapes[0][axis_of(self.axis, shapes[0])]:
             return YES
-        return "if all channels of a picture are equal" if self.how in ("sum", "split") else NO
+        return "if all channels of an image are equal" if self.how in ("sum", "split") else NO
 
 
-def _grid(places: int, dimensions: Any) -> list[int]:
-    """Return a grid of so many places: a line, or a square."""
+def _grid(positions: int, dimensions: Any) -> list[int]:
+    """Return a grid of so many positions: a sequence, or a square."""
     if dimensions != 2:
-        return [places]
-    side = math.isqrt(max(places, 0))
-    if side * side != places:
-        raise UserError(f"{places} positions are no square; give the grids as old=[rows, columns] and new=[…]")
+        return [positions]
+    side = math.isqrt(max(positions, 0))
+    if side * side != positions:
+        raise UserError(f"{positions} positions form no square; give the grids as old=[rows, columns] and new=[…]")
     return [side, side]
 
 
-def _middle(size: int) -> int:
-    """Return the place of a window that stands on the pixel itself under Keras' padding "same"."""
+def _centre(size: int) -> int:
+    """Return the index of a window that is centred on the output pixel under Keras' padding "same"."""
     return (size - 1) // 2

@@ -12,7 +12,7 @@ from tfxfer.transfer.structure.weight_map.operation import Operation
 from tfxfer.transfer.structure.weight_map.operations import promise, result_shape, run
 from tfxfer.transfer.structure.weight_map.tensors import TARGET, Source, Tensor
 
-# number type -> those that hold all its values; others need a "cast", which says that rounding is allowed
+# dtype -> those that hold all its values; others need a "cast", which says that rounding is allowed
 HOLDS = {
     "float64": ("float64",),
     "float32": ("float32", "float64"),
@@ -56,8 +56,8 @@ class Row:
         target: The tensor.
         origins: What it is made of.
         steps: How: operations, run one after the other.
-        why: Why this row was chosen, for people.
-        allowed: The tensor may stay as the target has it: named by a rule or by `allow`.
+        why: The reason for this row, for the reader.
+        allowed: The tensor may keep its value: a rule or `allow` names it.
     """
 
     target: Tensor
@@ -68,23 +68,23 @@ class Row:
 
     @property
     def keeps(self) -> bool:
-        """The tensor stays as the target has it."""
+        """The tensor keeps its value."""
         return any(step.name == "keep" for step in self.steps)
 
     @property
     def ties(self) -> list[str]:
-        """Tensors of the target whose values this one takes."""
+        """Tensors of the target whose values this one copies."""
         return [origin.path for origin in self.origins if origin.source == TARGET]
 
     @cached_property
     def preserves(self) -> str:
-        """Whether the row by itself keeps what the model computes: "yes", "no", or "if …"."""
+        """Whether the row by itself preserves the model's outputs: "yes", "no", or "if …"."""
         return promise(self.steps, [origin.tensor.shape for origin in self.origins])
 
     @property
     def operation(self) -> str:
-        """The operations in words."""
-        return " → ".join(step.told(self.target.shape) for step in self.steps)
+        """The operations as text."""
+        return " → ".join(step.describe(self.target.shape) for step in self.steps)
 
     def __str__(self) -> str:
         read = ", ".join(o.path if o.source == "source" else f"{o.source}:{o.path}" for o in self.origins)
@@ -94,7 +94,7 @@ class Row:
         """Check that the row can be carried out.
 
         Raises:
-            UserError: A step does not fit, the result has another shape, or numbers would be rounded unasked.
+            UserError: A step does not fit, the result has another shape, or numbers would be rounded without a 'cast'.
         """
         try:
             self._check()
@@ -105,9 +105,11 @@ class Row:
         if not self.steps:
             raise UserError("there is no operation")
         if bool(self.ties) != (self.steps[0].name == "tie") or any(step.name == "tie" for step in self.steps[1:]):
-            raise UserError(f"'tie' stands first, and takes tensors of the target ('{TARGET}:PATH'), as no other does")
+            raise UserError(
+                f"'tie' must be the first operation, and only 'tie' reads tensors of the target ('{TARGET}:PATH')"
+            )
         if self.ties and len(self.ties) != len(self.origins):
-            raise UserError("'tie' cannot take tensors of the target and of a source at once")
+            raise UserError("'tie' cannot read tensors of the target and of a source together")
         found = result_shape(self.steps, [origin.tensor.shape for origin in self.origins])
         if found != self.target.shape:
             raise UserError(f"gives {list(found)}, and the target is {list(self.target.shape)}{self._hint()}")
@@ -118,10 +120,10 @@ class Row:
         have, want = origin.tensor.dtype, self.target.dtype
         for dtype, path in ((have, origin.path), (want, self.target.path)):
             if dtype not in HOLDS:
-                raise UserError(f"'{path}' has the number type {dtype}; {suggest(dtype, HOLDS)}")
+                raise UserError(f"'{path}' has the dtype {dtype}; {suggest(dtype, HOLDS)}")
         whole = not want.startswith(("float", "bfloat"))
         if whole and not all(step.exact for step in self.steps):
-            raise UserError(f"the target is {want}; operations that reckon give fractions")
+            raise UserError(f"the target is {want}; operations that compute give fractions")
         if want not in HOLDS[have] and not any(step.name == "cast" for step in self.steps):
             raise UserError(
                 f"'{origin.path}' is {have} and the target {want}, which cannot hold all its values; "
@@ -138,20 +140,20 @@ class Row:
         return ""
 
     def value(self, read: Mapping[str, Source], check: bool = True) -> np.ndarray:
-        """Return the tensor's new value, in the target's number type.
+        """Return the tensor's new value, in the target's dtype.
 
         Args:
             read: Sources by name, with the target as "target".
-            check: Whether to look for values that are not finite, and not leave it to the caller.
+            check: Whether to check here that values are finite, and not in the caller.
 
         Raises:
-            TfxferError: A source gives another shape or type than it said, or a value is not finite.
+            TfxferError: A source returns another shape or dtype than planned, or a value is not finite.
         """
         value = run(self.steps, [_read(read[origin.source], origin) for origin in self.origins])
         with np.errstate(over="ignore", invalid="ignore"):
             value = np.asarray(value).astype(_numpy_type(self.target.dtype), copy=False)
         if check:
-            value = np.asarray(value, order="C")  # once, where checking and assigning would each do it
+            value = np.asarray(value, order="C")  # once, so that the check and the assignment need no copy of their own
             self.check_finite(value)
         return value
 
@@ -159,22 +161,22 @@ class Row:
         """Raise `TfxferError` when a new value, or a piece of it, is not finite."""
         if value.dtype.kind not in "iub" and not _finite(value):
             raise TfxferError(
-                f"row {self}: gives values that are not finite; look at the source tensor, and when it is fine, "
-                f"at whether {self.target.dtype} can hold it"
+                f"row {self}: gives values that are not finite; check the source tensor, and if it is finite, "
+                f"whether {self.target.dtype} can hold it"
             )
 
 
 def _finite(value: np.ndarray) -> bool:
-    """Tell whether all numbers are finite, a million at a time: the answers for a large tensor are large too."""
+    """Return whether all numbers are finite; a million at a time, since the mask of a large tensor is large too."""
     flat = value.reshape(-1)
     return all(np.isfinite(flat[start : start + 2**20]).all() for start in range(0, len(flat), 2**20))
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """Return rows such that each comes after the rows whose results it takes.
+    """Return rows sorted so that each comes after the rows whose results it copies.
 
     Raises:
-        UserError: Ties go in a circle, or take a tensor that the target does not have.
+        UserError: Ties form a cycle, or name a tensor that the target does not have.
     """
     by_path = {row.target.path: row for row in rows}
     for row in rows:
@@ -185,21 +187,21 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
         paths = TopologicalSorter({path: row.ties for path, row in by_path.items()}).static_order()
         return [by_path[path] for path in paths]
     except CycleError as error:
-        raise UserError(f"ties go in a circle: {' ← '.join(error.args[1])}; one of them must have a source") from error
+        raise UserError(f"ties form a cycle: {' ← '.join(error.args[1])}; one of them must have a source") from error
 
 
 def _read(source: Source, origin: Origin) -> np.ndarray:
     array = source.read(origin.path)
-    said = origin.tensor
-    if tuple(array.shape) != said.shape or str(array.dtype) != said.dtype:
+    planned = origin.tensor
+    if tuple(array.shape) != planned.shape or str(array.dtype) != planned.dtype:
         raise TfxferError(
-            f"{source.title}: '{said.path}' was to be {said.dtype} {list(said.shape)} and is {array.dtype} "
+            f"{source.title}: '{planned.path}' was {planned.dtype} {list(planned.shape)} and is now {array.dtype} "
             f"{list(array.shape)}; the source has changed since the plan was made"
         )
     return array
 
 
 def _numpy_type(dtype: str) -> np.dtype:
-    import ml_dtypes  # noqa: F401  # it tells NumPy what "bfloat16" is
+    import ml_dtypes  # noqa: F401  # registers "bfloat16" with NumPy
 
     return np.dtype(dtype)

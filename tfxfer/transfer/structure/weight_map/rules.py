@@ -1,9 +1,10 @@
-"""Rules that a person writes: ("encoder/*/ffn/kernel", "layers/*/dense/kernel", "transpose").
+"""Rules written by hand: ("encoder/*/ffn/kernel", "layers/*/dense/kernel", "transpose").
 
 Source first, then target, then the operation. `*` stands for anything between two slashes (or dots), `**` for anything
-at all, `**/` also for nothing. What a star stands for on the target's side is carried over to the source's side, first
-to first. There it may be reckoned with: "{*-1}" is one less, "{2*+1}" twice and one more. Numbers that Keras gave
-("dense_7") may differ in what is carried over. Each target tensor takes the first rule that fits.
+at all, `**/` also for nothing. The text that a star matches in the target's path is filled in for the star of the
+source's pattern, first for first. There, numbers can be computed: "{*-1}" is one less, "{2*+1}" twice and one more.
+Numbers in automatic layer names ("dense_7") may differ between the two. The first rule that fits a target tensor
+applies.
 """
 
 import functools
@@ -30,8 +31,8 @@ class Rule:
         sources: Patterns of the tensors to read; none for operations that need none.
         target: Pattern of the tensors to fill.
         steps: The chain of operations as (name, arguments).
-        optional: The rule may fit no tensor, or name a source tensor that is not there.
-        place: How errors call it.
+        optional: The rule may fit no tensor, or name a source tensor that does not exist.
+        place: Its name in error messages.
     """
 
     sources: tuple[str, ...]
@@ -42,14 +43,14 @@ class Rule:
 
 
 def parse(rules: Sequence[Any] | None) -> list[Rule]:
-    """Return rules as they were written, checked one by one.
+    """Return rules parsed and checked one by one.
 
     Args:
         rules: Each (source, target, operation), or a dictionary with "source", "target", "op" and perhaps
             "optional". The source is a pattern, a list of patterns, or None.
 
     Raises:
-        UserError: A rule is written in another way.
+        UserError: A rule has another form.
     """
     if isinstance(rules, str | dict):
         raise UserError("rules are a list of (source, target, operation)")
@@ -72,7 +73,7 @@ def _parse(rule: Any, place: str) -> Rule:
     source, target, op = rule
     several = isinstance(source, list | tuple) and all(isinstance(one, str) for one in source)
     if not several and not isinstance(source, str | None):
-        raise UserError(f"{place}: {source!r} is no pattern, nor a list of patterns")
+        raise UserError(f"{place}: {source!r} is neither a pattern nor a list of patterns")
     sources = tuple(source) if several else (source,) if source else ()
     try:
         steps = tuple(steps_of(op))
@@ -86,7 +87,7 @@ def _parse(rule: Any, place: str) -> Rule:
 
 
 def fits(pattern: str, path: str) -> tuple[str, ...] | None:
-    """Return what the stars of a pattern stand for in a path, or None when it does not fit.
+    """Return the text that each star of a pattern matches in a path, or None when it does not fit.
 
     >>> fits("layers/*/dense/**", "layers/3/dense/out/kernel")
     ('3', 'out/kernel')
@@ -110,7 +111,7 @@ def fill(pattern: str, captured: Sequence[str], place: str) -> str:
         if match[0] in ("*", "**"):
             return text.rstrip("/")
         if not text.isdecimal():
-            raise UserError(f"{place}: {match[0]} reckons with a number, and the target has '{text}' there")
+            raise UserError(f"{place}: {match[0]} needs a number, and the target has '{text}' there")
         return str(int(match[1] or 1) * int(text) + int(match[2] or 0))
 
     return WILD.sub(value, pattern)
@@ -125,7 +126,7 @@ def origins_for(rule: Rule, path: str, known: dict[str, dict[str, Tensor]]) -> l
         known: Tensors by path, of each source and of the target.
 
     Raises:
-        UserError: A tensor that the rule names does not exist.
+        UserError: The rule names a tensor that does not exist.
     """
     captured = fits(rule.target, path)
     if captured is None:
@@ -146,24 +147,26 @@ def origins_for(rule: Rule, path: str, known: dict[str, dict[str, Tensor]]) -> l
 
 
 def check_used(rules: Sequence[Rule], used: set[str], targets: Sequence[str]) -> None:
-    """Raise `UserError` for a rule that no target tensor took."""
+    """Raise `UserError` for a rule that applied to no target tensor."""
     for rule in rules:
         if rule.place in used or rule.optional:
             continue
         if any(fits(rule.target, path) is not None for path in targets):
-            raise UserError(f"{rule.place}: earlier rules take all tensors of '{rule.target}'; move it up or drop it")
+            raise UserError(
+                f"{rule.place}: earlier rules apply to all tensors of '{rule.target}'; move it up or delete it"
+            )
         raise UserError(f"{rule.place}: no tensor of the target fits '{rule.target}'; {suggest(rule.target, targets)}")
 
 
 def one_of(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Return a test whether a path fits any of the patterns."""
+    """Return a function that tests whether a path fits any of the patterns."""
     if isinstance(patterns, str):
         patterns = (patterns,)
     return lambda path: any(fits(pattern, path) is not None for pattern in patterns)
 
 
 def _place(text: str, known: dict[str, dict[str, Tensor]]) -> tuple[str, str]:
-    """Split "name:path"; without a name, the only source or the first is meant."""
+    """Split "name:path"; without a name, the source is the only one or the first."""
     label, colon, name = text.partition(":")
     if colon and label in known:
         return label, name
@@ -171,18 +174,18 @@ def _place(text: str, known: dict[str, dict[str, Tensor]]) -> tuple[str, str]:
 
 
 def _but_for_numbers(pattern: str, captured: Sequence[str], target: Tensor, known: dict[str, Tensor]) -> str | None:
-    """Return the one name that fits when names that Keras made up, carried over by a star, may have other numbers.
+    """Return the only name that fits when automatic layer names, filled in for a star, may have other numbers.
 
-    A star that stands for "sequential_3" in the target finds "sequential_2" in the source. So does "**/" when it stands
-    for nothing in the target.
+    A star that matches "sequential_3" in the target may stand for "sequential_2" in the source. So may "**/" when it
+    matches nothing in the target.
     """
-    given = {place.lower() for place, key in zip(split(target.path), target.key) if key.endswith("#")}
+    automatic = {place.lower() for place, key in zip(split(target.path), target.key) if key.endswith("#")}
 
     def loose(text: str, star: str) -> str:
         places = re.split(r"([/.])", text)
         if star == "**/" and all(stem(place.lower()) in (*CONTAINERS, "", "/") for place in places):
             return rf"((?:{'|'.join(CONTAINERS)})(?:_\d+)?/)*"
-        return "".join(_any_number(p) if p.lower() in given else re.escape(p) for p in places)
+        return "".join(_any_number(p) if p.lower() in automatic else re.escape(p) for p in places)
 
     values, parts, last = iter(captured), [], 0
     for match in WILD.finditer(pattern):
@@ -204,7 +207,7 @@ def _regex(pattern: str) -> re.Pattern:
     parts, last = [], 0
     for match in WILD.finditer(pattern):
         if match[0].startswith("{"):
-            raise UserError(f"pattern '{pattern}': only the source's side can reckon with {match[0]}")
+            raise UserError(f"pattern '{pattern}': only the source's pattern can compute {match[0]}")
         stands_for = {"**/": "(.*/)?", "**": "(.*)"}.get(match[0], r"([^/.]*)")
         parts += [re.escape(pattern[last : match.start()]), stands_for]
         last = match.end()

@@ -1,20 +1,15 @@
-"""Where weights come from and go to: named tensors whose shape is known before they are read."""
+"""The types that all parts of a weight map share: the shape and name of a tensor, and the protocol of a source."""
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from tfxfer.errors import UserError
-from tfxfer.transfer.structure.weight_map.names import made_up, seem_made_up, tokens
-
 Shape = tuple[int, ...]
 TARGET = "target"  # stands for the target model among the names of sources
-SEED_STATE = "seed_generator_state"  # the state of a random generator is a variable, and no weight
+SEED_STATE = "seed_generator_state"  # the state of a random generator is a variable, but not a weight
 
 
 @dataclass(frozen=True)
@@ -24,9 +19,9 @@ class Tensor:
     Attributes:
         path: Its name, such as "block_1/conv/kernel" or "encoder.layer.0.output.dense.weight".
         shape: Its shape.
-        dtype: The name of its number type, such as "float32".
-        layer: Class of the Keras layer that owns it; "" when not known.
-        key: Its path with the numbers that Keras gave left out: what models built twice have in common.
+        dtype: The name of its dtype, such as "float32".
+        layer: Class of the Keras layer that owns it; "" when unknown.
+        key: Its path without the numbers that Keras adds to layer names: equal in models that were built twice.
     """
 
     path: str
@@ -43,9 +38,9 @@ class Tensor:
 
 @runtime_checkable
 class Source(Protocol):
-    """Anything that holds named tensors and can hand them out one at a time.
+    """A collection of named tensors that are read one at a time.
 
-    A reader of a file needs these four methods and a `title`; nothing is read until `read` is called.
+    A file reader needs these four methods and a `title`; no values are read until `read` is called.
     """
 
     title: str
@@ -57,165 +52,7 @@ class Source(Protocol):
         """Return a tensor's shape."""
 
     def dtype(self, name: str) -> str:
-        """Return a tensor's number type by NumPy's name, or "bfloat16"."""
+        """Return a tensor's dtype by NumPy's name, or "bfloat16"."""
 
     def read(self, name: str) -> np.ndarray:
         """Return a tensor."""
-
-
-class ArraySource:
-    """Named arrays as a source: NumPy, `np.memmap`, h5py data sets, or anything with `.shape` and `.dtype`."""
-
-    def __init__(self, arrays: Mapping[str, Any], title: str = "arrays"):
-        bad = next((name for name, array in arrays.items() if not is_array(array)), None)
-        if bad is not None:
-            raise UserError(f"source '{bad}' is a {type(arrays[bad]).__name__} and no array; give np.asarray(…)")
-        self.arrays, self.title = arrays, title
-
-    def names(self) -> list[str]:
-        """Return the keys, in order."""
-        return list(self.arrays)
-
-    def shape(self, name: str) -> Shape:
-        """Return an array's shape."""
-        return tuple(int(n) for n in self.arrays[name].shape)
-
-    def dtype(self, name: str) -> str:
-        """Return an array's number type."""
-        return str(self.arrays[name].dtype)
-
-    def read(self, name: str) -> np.ndarray:
-        """Return one array, in memory."""
-        return np.asarray(self.arrays[name])
-
-
-class KerasSource:
-    """The weights of a built Keras model or layer, by `variable.path`.
-
-    Attributes:
-        model: The model.
-        skipped: Variables that are no weights, with the reason.
-
-    Raises:
-        UserError: The model is not built, or two of its variables have one path.
-    """
-
-    def __init__(self, model: Any):
-        self.model, self.title = model, model.name
-        if not model.built or not model.variables:
-            why = "has no weights" if model.built else "is not built; call it on data once, or give it a keras.Input"
-            raise UserError(f"{model.name}: the model {why}")
-        variables = [v for v in model.variables if v.path.split("/")[-1] != SEED_STATE]
-        self.skipped = {v.path: "state of a random generator" for v in model.variables if v.path.endswith(SEED_STATE)}
-        twice = [path for path, count in Counter(v.path for v in variables).items() if count > 1]
-        if twice:
-            raise UserError(
-                f"{model.name}: {len(twice)} weights share their path with another, such as '{twice[0]}'; "
-                "give the layers names of their own"
-            )
-        self.variables = {v.path: v for v in variables}
-
-    def names(self) -> list[str]:
-        """Return the paths in the order of `model.variables`."""
-        return list(self.variables)
-
-    def shape(self, name: str) -> Shape:
-        """Return a variable's shape."""
-        return tuple(self.variables[name].shape)
-
-    def dtype(self, name: str) -> str:
-        """Return a variable's number type."""
-        return str(self.variables[name].dtype)
-
-    def read(self, name: str) -> np.ndarray:
-        """Return a variable's value."""
-        import keras
-
-        return keras.ops.convert_to_numpy(self.variables[name])
-
-    def owners(self) -> dict[str, str]:
-        """Return the class of the layer that owns each variable."""
-        found: dict[int, str] = {}
-        for layer in self.model._flatten_layers():  # a layer comes after the one that holds it: the innermost stays
-            found |= {id(v): type(layer).__name__ for v in layer.variables}
-        return {path: found.get(id(v), "") for path, v in self.variables.items()}
-
-    def given_names(self) -> set[str]:
-        """Return names of layers that Keras made up: the class's name, with or without a number."""
-        layers = self.model._flatten_layers()
-        return {layer.name.lower() for layer in layers if made_up(layer.name, type(layer).__name__)}
-
-
-def tensors_of(source: Source, like: Iterable[Tensor] = ()) -> list[Tensor]:
-    """Return what a source holds, without reading it.
-
-    Args:
-        source: The source.
-        like: Tensors of the model that it is compared with, whose made-up names tell which of a file's are.
-
-    Raises:
-        UserError: A name occurs twice.
-    """
-    names = list(source.names())
-    twice = next((name for name, count in Counter(names).items() if count > 1), None)
-    if twice is not None:
-        raise UserError(f"{source.title}: the name '{twice}' occurs twice; a plan could not tell the two apart")
-    owners = source.owners() if isinstance(source, KerasSource) else {}
-    if isinstance(source, KerasSource):
-        given = source.given_names()
-    else:
-        given = seem_made_up(names, {place[:-1] for tensor in like for place in tensor.key if place.endswith("#")})
-    return [
-        Tensor(name, tuple(source.shape(name)), source.dtype(name), owners.get(name, ""), tokens(name, given))
-        for name in names
-    ]
-
-
-def as_sources(source: Any) -> dict[str, Source]:
-    """Return sources by name: one is called "source", several keep the names that the caller gave.
-
-    Args:
-        source: A Keras model or layer, a `Source`, a spec such as "hf:DIR", "x.safetensors" or "run:DIR" (see
-            `structure.checkpoints.open_source`), a dictionary of arrays (one source), or a dictionary of any of these
-            (several).
-    """
-    if isinstance(source, Mapping) and not isinstance(source, Source):
-        if not source:
-            raise UserError("there is no source: the dictionary is empty")
-        if any(is_array(value) for value in source.values()):
-            return {"source": ArraySource(source)}
-        bad = next((name for name in source if not str(name).isidentifier() or name == TARGET), None)
-        if bad is not None:
-            raise UserError(f"'{bad}' cannot name a source; use letters, digits and '_', and not '{TARGET}'")
-        return {name: _as_source(value) for name, value in source.items()}
-    return {"source": _as_source(source)}
-
-
-def is_array(value: Any) -> bool:
-    """Tell whether a value has the shape and number type of an array."""
-    return hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "__array__")
-
-
-def _as_source(value: Any) -> Source:
-    if isinstance(value, Source):
-        return value
-    if isinstance(value, Mapping):
-        return ArraySource(value)
-    if isinstance(value, str | Path):
-        from tfxfer.transfer.structure.checkpoints.opening import open_source
-
-        return open_source(value)
-    return KerasSource(keras_model(value, "source"))
-
-
-def keras_model(value: Any, what: str) -> Any:
-    """Return a value that is a Keras model or layer.
-
-    Raises:
-        UserError: It is something else.
-    """
-    import keras
-
-    if isinstance(value, keras.Layer):
-        return value
-    raise UserError(f"the {what} is a {type(value).__name__}; give a Keras model")

@@ -1,7 +1,7 @@
 """Which unit of the source each unit of the target copies: the mapping g of Net2Wider, or a selection of units.
 
 A unit is an output channel, a neuron or an attention head. Several rows refer to one map, so that the kernel, the
-bias, the norm and the next layer's inputs agree about who is whose copy.
+bias, the norm and the next layer's inputs use the same mapping.
 """
 
 from collections.abc import Mapping
@@ -25,15 +25,15 @@ class UnitMap:
         old: Units of the source.
         new: Units of the target.
         how: "random": g(j) = j for j < old, then units drawn with `seed` (Net2Wider, Chen et al. 2016); "cycle":
-            j mod old; "spread": ⌊j · old / new⌋, which repeats each unit as often as the next, or selects evenly
-            spaced ones (weight selection, Xu et al. 2024); "first": the first ones; "indices": those given;
-            "join": `parts` one behind the other, as `Concatenate` joins channels.
+            j mod old; "spread": ⌊j · old / new⌋, which repeats units evenly, or selects evenly spaced
+            ones (weight selection, Xu et al. 2024); "first": the first ones; "indices": those given;
+            "join": `parts` in sequence, as `Concatenate` joins channels.
         seed: Seed of "random".
         given: The source units of "indices".
         parts: The maps of "join".
 
     Raises:
-        UserError: The sizes, the way or the indices do not fit together.
+        UserError: The sizes, `how` or the indices do not fit together.
 
     >>> UnitMap("hidden", 2, 6, "spread").indices.tolist()
     [0, 0, 0, 1, 1, 1]
@@ -55,12 +55,12 @@ class UnitMap:
         if self.how in ("random", "cycle") and self.new < self.old:
             self._refuse(f"{self.old} → {self.new} units: '{self.how}' can only add units; use 'spread' or 'first'")
         if self.how == "first" and self.new > self.old:
-            self._refuse(f"{self.old} → {self.new} units: 'first' can only drop units; use 'random' or 'spread'")
+            self._refuse(f"{self.old} → {self.new} units: 'first' can only remove units; use 'random' or 'spread'")
         if self.how == "indices" and (len(self.given) != self.new or not all(0 <= i < self.old for i in self.given)):
             self._refuse(f"'indices' needs {self.new} numbers from 0 to {self.old - 1}")
         sums = (sum(part.old for part in self.parts), sum(part.new for part in self.parts))
         if self.how == "join" and sums != (self.old, self.new):
-            self._refuse(f"its parts join {sums[0]} → {sums[1]} units, not {self.old} → {self.new}")
+            self._refuse(f"its parts have {sums[0]} → {sums[1]} units, not {self.old} → {self.new}")
 
     def _refuse(self, problem: str) -> None:
         raise UserError(f"unit map '{self.name}': {problem}")
@@ -84,17 +84,17 @@ class UnitMap:
 
     @cached_property
     def copies(self) -> np.ndarray:
-        """How many target units copy the same source unit as this one, int64 [new]."""
+        """For each target unit, how many target units copy the same source unit, int64 [new]."""
         return np.bincount(self.indices, minlength=self.old)[self.indices]
 
     @property
     def complete(self) -> bool:
-        """Every source unit has a copy, so nothing is lost."""
+        """Every source unit has a copy."""
         return len(np.unique(self.indices)) == self.old
 
     @property
     def uniform(self) -> bool:
-        """Every source unit has equally many copies, so means and variances over units stay."""
+        """Every source unit has equally many copies, so that means and variances over units are preserved."""
         return self.complete and len(np.unique(self.copies)) == 1
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def maps_from(plain: Mapping[str, Any]) -> dict[str, UnitMap]:
     """Return the unit maps of JSON-like data, name → {"old", "new", "how", …}.
 
     Raises:
-        UserError: A field is missing, unknown or of the wrong type, a part is missing, or parts go in a circle.
+        UserError: A field is missing, unknown or of the wrong type, a part is missing, or parts form a cycle.
     """
     made: dict[str, UnitMap] = {}
 

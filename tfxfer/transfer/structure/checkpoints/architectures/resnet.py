@@ -1,29 +1,29 @@
 """ResNet (He et al. 2016) of torchvision and timm, and of Hugging Face → KerasHub's ResNetBackbone, keras.applications.
 
 KerasHub's ResNetBackbone computes what torchvision's does, at every depth. keras.applications' ResNet50 does not: in a
-block that halves the picture it takes every second pixel in the first convolution (1 x 1), torchvision's "v1.5" in the
-second (3 x 3). Its weights can be loaded and its outputs differ; its convolutions also have biases, which are set to
-zero, and its BatchNorm's ε is 1.001e-5 for 1e-5.
+downsampling block, its first convolution (1 x 1) has the stride of 2, in torchvision's "v1.5" the second (3 x 3). The
+weights can be loaded, but the outputs differ. Its convolutions also have biases, which are set to zero, and its
+BatchNorm's ε is 1.001e-5 instead of 1e-5.
 """
 
 from tfxfer.transfer.structure.checkpoints.architectures.table import (
     CONVOLUTION,
     DENSE,
-    House,
+    Architecture,
     Row,
     Table,
     batch_normalization,
 )
 
 NOTE = (
-    " (keras.applications takes every second pixel in the first convolution of a block, the source's v1.5 in the "
-    "second: outputs differ)"
+    " (keras.applications has the stride in the first convolution of a block, the source's v1.5 in the second: outputs "
+    "differ)"
 )
 HEAD: tuple[Row, ...] = (("fc.weight", "predictions/kernel", DENSE), ("fc.bias", "predictions/bias", "copy"))
 
 
 def _unit(convolution: str, norm: str, target: str, biased: bool) -> tuple[Row, ...]:
-    """Return the rows of a convolution and the BatchNorm behind it."""
+    """Return the rows of a convolution and the BatchNorm after it."""
     bias: tuple[Row, ...] = ((None, f"{target}_conv/bias", ("fresh", {"initializer": "zeros"})),) if biased else ()
     kernel: Row = (f"{convolution}.weight", f"{target}_conv/kernel", CONVOLUTION)
     return kernel, *bias, *batch_normalization(norm, f"{target}_bn")
@@ -48,30 +48,30 @@ def _hugging_face(block: str, target: str, biased: bool) -> tuple[Row, ...]:
 
 def _kerashub(rows: tuple[Row, ...]) -> Table:
     target = "KerasHub's ResNetBackbone"
-    return Table(target, "stack0_block0_1_conv/kernel", rows, unlike="stack0_block0_pre_activation_bn/gamma")
+    return Table(target, "stack0_block0_1_conv/kernel", rows, excluded="stack0_block0_pre_activation_bn/gamma")
 
 
 def _applications(rows: tuple[Row, ...]) -> Table:
     target = "keras.applications' ResNet"
-    return Table(target, "conv2_block1_1_conv/kernel", rows, unlike="conv2_block1_preact_bn/gamma", note=NOTE)
+    return Table(target, "conv2_block1_1_conv/kernel", rows, excluded="conv2_block1_preact_bn/gamma", note=NOTE)
 
 
-TORCHVISION = House(
+TORCHVISION = Architecture(
     name="torchvision's or timm's ResNet",
-    architectures=("resnet18", "resnet26", "resnet34", "resnet50", "resnet101", "resnet152"),
+    config_names=("resnet18", "resnet26", "resnet34", "resnet50", "resnet101", "resnet152"),
     tables=(
         _kerashub(_torchvision("layer{*+1}.*", "stack*_block*", biased=False)),
         _applications(_torchvision("layer{*-1}.{*-1}", "conv*_block*", biased=True)),
     ),
-    marks=("conv1.weight", "bn1.running_var", "layer1.0.conv1.weight", "layer1.0.bn1.running_var"),
+    file_names=("conv1.weight", "bn1.running_var", "layer1.0.conv1.weight", "layer1.0.bn1.running_var"),
 )
-HUGGING_FACE = House(
+HUGGING_FACE = Architecture(
     name="Hugging Face's ResNet",
-    architectures=("resnet",),
+    config_names=("resnet",),
     prefixes=("", "resnet."),
     tables=(
         _kerashub(_hugging_face("encoder.stages.*.layers.*", "stack*_block*", biased=False)),
         _applications(_hugging_face("encoder.stages.{*-2}.layers.{*-1}", "conv*_block*", biased=True)),
     ),
-    usual={"downsample_in_bottleneck": (False,), "downsample_in_first_stage": (False,), "hidden_act": ("relu",)},
+    supported={"downsample_in_bottleneck": (False,), "downsample_in_first_stage": (False,), "hidden_act": ("relu",)},
 )

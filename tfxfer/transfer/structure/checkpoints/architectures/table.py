@@ -1,8 +1,8 @@
-"""What a table of rules is: data that say which tensor of one house's model is which tensor of a Keras model.
+"""Tables of rules: data that map the tensors of a checkpoint to the tensors of a Keras model.
 
-A row is (source pattern, target pattern, operation), written as in `structure.weight_map.rules`, so that it
-could stand in a user's own list. Patterns of targets may be preceded by the names of models around them. Three
-operations are short for others, which depend on shapes: "part", "positions" and "picture_positions" (see `steps_for`).
+A row is (source pattern, target pattern, operation), written as in `structure.weight_map.rules`, so that users can
+copy it into their own rules. The target's path may begin with the names of models that contain it. Three operations
+are abbreviations of others that depend on shapes: "part", "positions" and "image_positions" (see `steps_for`).
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from tfxfer.transfer.structure.weight_map.tensors import Shape, Tensor
 
 Row = tuple[str | None, str, Any]
 
-# Operations that many tables use. PyTorch keeps a dense kernel as [out, in], a convolution's as [out, in, rows, cols].
+# Operations that many tables use. PyTorch stores a dense kernel as [out, in], a convolution's as [out, in, rows, cols].
 DENSE = "transpose"
 HEADS = ["transpose", "reshape"]  # [heads · d, in] → [in, heads, d], or [out, heads · d] → [heads, d, out]
 CONVOLUTION = ("transpose", {"axes": [2, 3, 1, 0]})
@@ -25,53 +25,53 @@ class Table:
     """Rules from one architecture onto one kind of target.
 
     Attributes:
-        target: The kind, in words.
-        mark: Pattern of a tensor that every target of this kind has; within a block when there are blocks.
+        target: The kind of target, for messages.
+        required: Pattern of a tensor that every target of this kind has; within a block when there are blocks.
         rows: The rules.
-        blocks: What rows call a block of the target, such as "transformer_layer_*".
+        blocks: Name of a block of the target in the rows, such as "transformer_layer_*".
         first: The number of the first block in such names.
-        unlike: Pattern of a tensor that a target of this kind never has.
-        note: What a person must know about the outputs, for the ledger.
+        excluded: Pattern of a tensor that a target of this kind never has.
+        note: A remark on the outputs, for the ledger.
     """
 
     target: str
-    mark: str
+    required: str
     rows: tuple[Row, ...]
     blocks: str = ""
     first: int = 0
-    unlike: str = ""
+    excluded: str = ""
     note: str = ""
 
 
 @dataclass(frozen=True)
-class House:
-    """An architecture of another house, and the tables for it.
+class Architecture:
+    """An architecture of another library, and its tables.
 
     Attributes:
-        name: Its name, for people.
-        architectures: What config.json calls it.
+        name: Its name, for messages.
+        config_names: Its names in config.json ("model_type" or "architecture").
         tables: One for each kind of target.
-        prefixes: What may stand before all names of a file.
-        heads: Key of the number of attention heads in config.json; "" when there are none.
-        usual: What config.json says of a model that computes what the targets do; None also when it says nothing.
-        marks: Names by which a file without a config.json is known; none when names alone are no proof.
+        prefixes: Possible prefixes of all names of a file.
+        heads: Key of the number of attention heads in config.json; "" when there is none.
+        supported: For keys of config.json, the values for which the outputs equal the target's; a missing key is fine.
+        file_names: Tensor names that identify a file without a config.json; none when names are not sufficient.
     """
 
     name: str
-    architectures: tuple[str, ...]
+    config_names: tuple[str, ...]
     tables: tuple[Table, ...]
     prefixes: tuple[str, ...] = ("",)
     heads: str = ""
-    usual: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    marks: tuple[str, ...] = ()
+    supported: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    file_names: tuple[str, ...] = ()
 
 
 def steps_for(op: Any, have: Shape, target: Tensor) -> list[Step]:
-    """Return an operation of a table as the steps of a plan.
+    """Return an operation of a table as steps of a plan.
 
     "part" is a slice: number `number` of `of` equal parts of an axis, such as the keys in a fused kernel. "positions"
-    takes the first rows of a table of text positions when the target is shorter. "picture_positions" resizes a square
-    grid of positions behind one class token when the target's pictures have another size.
+    takes the first rows of a text model's position embeddings when the target is shorter. "image_positions" resizes a
+    square grid of positions after one class token when the target's images have another size.
 
     Args:
         op: As in a row.
@@ -85,7 +85,7 @@ def steps_for(op: Any, have: Shape, target: Tensor) -> list[Step]:
         elif name == "positions":
             shorter = len(have) == len(target.shape) == 2 and target.shape[0] < have[0]
             steps.append(("slice", {"axis": 0}) if shorter else ("copy", {}))
-        elif name == "picture_positions":
+        elif name == "image_positions":
             if have[-2:] != target.shape[-2:]:
                 steps.append(("interpolate", {"dimensions": 2, "prefix": 1, "method": "cubic"}))
             steps.append(("reshape", {}))
@@ -96,13 +96,13 @@ def steps_for(op: Any, have: Shape, target: Tensor) -> list[Step]:
 
 def _part(have: Shape, axis: int, number: int, of: int) -> Step:
     if axis >= len(have) or have[axis] % of:
-        raise UserError(f"a tensor of shape {list(have)} has no {of} equal parts along axis {axis}")
+        raise UserError(f"a tensor of shape {list(have)} cannot be split into {of} equal parts along axis {axis}")
     size = have[axis] // of
     return "slice", {"axis": axis, "start": number * size, "size": size}
 
 
 def normalization(source: str, target: str) -> tuple[Row, ...]:
-    """Return the rows of a LayerNorm: "weight" and "bias", or in files of the first years "gamma" and "beta"."""
+    """Return the rows of a LayerNorm: "weight" and "bias", or "gamma" and "beta" in old files."""
     return (
         (f"{source}.weight", f"{target}/gamma", "copy"),
         (f"{source}.bias", f"{target}/beta", "copy"),
@@ -122,7 +122,7 @@ def heads(source: str, target: str) -> tuple[Row, ...]:
 
 
 def joined(source: str, target: str) -> tuple[Row, ...]:
-    """Return the rows of the dense layer behind attention, whose inputs are the target's heads."""
+    """Return the rows of the dense layer after attention, whose inputs are the target's heads."""
     return ((f"{source}.weight", f"{target}/kernel", HEADS), (f"{source}.bias", f"{target}/bias", "copy"))
 
 

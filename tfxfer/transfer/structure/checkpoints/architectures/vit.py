@@ -1,12 +1,12 @@
 """Vision transformer of Hugging Face (Dosovitskiy et al. 2021) → KerasHub's ViTBackbone, or TransformerEncoder.
 
-KerasHub converts whole ViTs itself, when their names begin with "vit."; here they need not. Another picture size is
-reached by resizing the grid of positions. A TransformerEncoder must normalise first, as a ViT does.
+KerasHub converts complete ViTs itself if their names begin with "vit."; here the prefix is optional. For another image
+size, the grid of positions is resized. A TransformerEncoder needs `normalize_first=True`, as in a ViT.
 """
 
 from tfxfer.transfer.structure.checkpoints.architectures.table import (
     CONVOLUTION,
-    House,
+    Architecture,
     Row,
     Table,
     dense,
@@ -16,35 +16,35 @@ from tfxfer.transfer.structure.checkpoints.architectures.table import (
 )
 
 
-def _block(theirs: str, attention: str, before: str, after: str, up: str, down: str) -> tuple[Row, ...]:
-    """Return the rows of a block, under the names that its parts have in the target."""
+def _block(source: str, attention: str, before: str, after: str, up: str, down: str) -> tuple[Row, ...]:
+    """Return the rows of a block; the arguments are the names of its parts in the source and in the target."""
     return (
-        *heads(f"{theirs}.attention.attention.query", f"{attention}/query"),
-        *heads(f"{theirs}.attention.attention.key", f"{attention}/key"),
-        *heads(f"{theirs}.attention.attention.value", f"{attention}/value"),
-        *joined(f"{theirs}.attention.output.dense", f"{attention}/attention_output"),
-        *normalization(f"{theirs}.layernorm_before", before),
-        *normalization(f"{theirs}.layernorm_after", after),
-        *dense(f"{theirs}.intermediate.dense", up),
-        *dense(f"{theirs}.output.dense", down),
+        *heads(f"{source}.attention.attention.query", f"{attention}/query"),
+        *heads(f"{source}.attention.attention.key", f"{attention}/key"),
+        *heads(f"{source}.attention.attention.value", f"{attention}/value"),
+        *joined(f"{source}.attention.output.dense", f"{attention}/attention_output"),
+        *normalization(f"{source}.layernorm_before", before),
+        *normalization(f"{source}.layernorm_after", after),
+        *dense(f"{source}.intermediate.dense", up),
+        *dense(f"{source}.output.dense", down),
     )
 
 
-_PICTURE: tuple[Row, ...] = (
+_IMAGE: tuple[Row, ...] = (
     ("embeddings.cls_token", "class_token", "reshape"),
     ("embeddings.patch_embeddings.projection.weight", "patch_embedding/kernel", CONVOLUTION),
     ("embeddings.patch_embeddings.projection.bias", "patch_embedding/bias", "copy"),
-    ("embeddings.position_embeddings", "position_embedding/embeddings", "picture_positions"),
+    ("embeddings.position_embeddings", "position_embedding/embeddings", "image_positions"),
 )
 
 _BLOCK = "transformer_block_*"
 BACKBONE = Table(
     target="KerasHub's ViTBackbone",
-    mark="mha/query/kernel",
+    required="mha/query/kernel",
     blocks=_BLOCK,
     first=1,
     rows=(
-        *_PICTURE,
+        *_IMAGE,
         *_block(
             "encoder.layer.{*-1}",
             f"{_BLOCK}/mha",
@@ -60,10 +60,10 @@ BACKBONE = Table(
 _LAYER = "transformer_layer_*"
 ENCODER = Table(
     target="KerasHub's TransformerEncoder",
-    mark="self_attention_layer/query/kernel",
+    required="self_attention_layer/query/kernel",
     blocks=_LAYER,
     rows=(
-        *_PICTURE,
+        *_IMAGE,
         *_block(
             "encoder.layer.*",
             f"{_LAYER}/self_attention_layer",
@@ -75,11 +75,11 @@ ENCODER = Table(
     ),
 )
 
-VIT = House(
+VIT = Architecture(
     name="Hugging Face's ViT",
-    architectures=("vit",),
+    config_names=("vit",),
     tables=(BACKBONE, ENCODER),
     prefixes=("", "vit."),
     heads="num_attention_heads",
-    usual={"hidden_act": ("gelu",)},
+    supported={"hidden_act": ("gelu",)},
 )

@@ -1,0 +1,25 @@
+"""The commands of `tfxfer`: each is a row here, and a module with `work(argv)`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """A row of the table of commands.
+
+    Attributes:
+        summary: What it does, in one line.
+        module: Has `work(argv) -> None`; it is imported when the command is called.
+    """
+
+    summary: str
+    module: str
+
+
+COMMANDS: dict[str, Command] = {
+    "train": Command("run a transfer beside its controls", "tfxfer.train"),
+    "predict": Command("ask a saved run about new texts or images", "tfxfer.predict"),
+    "evaluate": Command("score a saved run on new data", "tfxfer.evaluate.__main__"),
+    "list": Command("show data sets, models, recipes or runs", "tfxfer.commands.list"),
+    "clean": Command("show what is cached, and remove it", "tfxfer.commands.clean"),
+}

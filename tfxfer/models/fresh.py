@@ -1,0 +1,21 @@
+"""The same architecture with fresh weights: the control that every transfer runs beside."""
+
+import keras
+
+from tfxfer.models.randomness import seeded
+
+AWAY = 7919  # added to a seed, so that fresh weights are not those of the source or of a head
+
+
+def fresh_copy(model: keras.Model, seed: int) -> keras.Model:
+    """Return the same architecture with weights drawn anew from its own initialisers."""
+    seeded(AWAY + seed)
+    return keras.models.clone_model(model)
+
+
+def fresh_language_model(language_model: keras.Model, seed: int) -> keras.Model:
+    """Return the same KerasHub language model with fresh weights, its masked-LM head too where it has one."""
+    seeded(AWAY + seed)
+    backbone = getattr(language_model, "backbone", language_model)
+    fresh = type(backbone).from_config(backbone.get_config())
+    return fresh if backbone is language_model else type(language_model)(fresh, preprocessor=None)

@@ -1,0 +1,53 @@
+"""Register the classes of tfxfer with Keras, so that `keras.models.load_model` opens every saved model of tfxfer."""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+SERIALIZABLE = {  # class that is registered as "tfxfer>CLASS" -> its module
+    "Body": "tfxfer.transfer.bridges.body",
+    "DiscriminativeAdam": "tfxfer.transfer.knowledge.caption_training",
+    "FiLMInteraction": "tfxfer.transfer.knowledge.answer_head",
+    "ImageWordLogits": "tfxfer.transfer.knowledge.image_word_logits",
+    "InfoNCE": "tfxfer.transfer.knowledge.contrastive",
+    "KnowledgeMatrix": "tfxfer.transfer.knowledge.knowledge_matrix",
+    "MeanOfKnown": "tfxfer.transfer.knowledge.text_towers",
+    "OutputBias": "tfxfer.models.decoder",
+    "PairAttention": "tfxfer.transfer.knowledge.interactions",
+    "PairNetwork": "tfxfer.transfer.knowledge.interactions",
+    "Preprocess": "tfxfer.models.sources",
+    "QuestionAttention": "tfxfer.transfer.knowledge.answer_head",
+    "RenderText": "tfxfer.transfer.bridges.render",
+    "SmoothedCrossEntropy": "tfxfer.transfer.knowledge.caption_training",
+    "TextTokens": "tfxfer.transfer.bridges.tokens",
+    "VQAHead": "tfxfer.transfer.knowledge.answer_head",
+    "VisualPrefix": "tfxfer.transfer.knowledge.caption_model",
+    "VisualTokens": "tfxfer.transfer.knowledge.caption_model",
+    "WordPieces": "tfxfer.transfer.knowledge.text_towers",
+}
+
+
+class LazyClass:
+    """A class in Keras' registry whose module is imported when a saved model needs it.
+
+    The import replaces this entry with the class itself, by its decorator `register_keras_serializable`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def from_config(self, config: dict[str, Any]) -> Any:
+        """Import the class and return an instance of it."""
+        return getattr(importlib.import_module(SERIALIZABLE[self.name]), self.name).from_config(config)
+
+
+def register_with_keras(keras: ModuleType | None = None) -> None:
+    """Register every class of `SERIALIZABLE` with Keras; a class that is already registered stays.
+
+    No module of tfxfer is imported here: `tfxfer/__init__.py` calls this function at the end of the import of Keras,
+    often in the middle of the import of a module that defines one of the classes.
+    """
+    keras = keras or importlib.import_module("keras")
+    registry = keras.saving.get_custom_objects()
+    for name in SERIALIZABLE:
+        registry.setdefault(f"tfxfer>{name}", LazyClass(name))

@@ -1,0 +1,143 @@
+"""What `python -m tfxfer.predict` shows of a saved model's answers: classes, captions, answers, likelihoods."""
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfxfer.errors import UserError
+
+LONGEST = 50  # tokens of a caption where the model has room for them
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """How a kind of model is asked on the command line.
+
+    Attributes:
+        takes: Which of "text", "image" and "question" are given; None: what its model.json names as "input".
+        rows: (model, its description, request) -> a row for each input.
+        column: Title of what is answered.
+        number: Title of the number beside it.
+        options: Further options that it takes, of "num_beams" and "max_length".
+    """
+
+    takes: tuple[str, ...] | None
+    rows: Callable[[Any, dict[str, Any], Namespace], Rows]
+    column: str = "class"
+    number: str = "probability"
+    options: tuple[str, ...] = ()
+
+
+def images(files: Sequence[str], described: dict[str, Any]) -> Any:
+    """Return image files as uint8 [N, H, W, C], of the size and channels that a model takes."""
+    import numpy as np
+
+    from tfxfer.data.images import read_image
+
+    return np.stack([np.asarray(read_image(file, described["image_size"], described["channels"])) for file in files])
+
+
+def best(names: Sequence[str], values: Any, top: int) -> list[list[Any]]:
+    """Return the `top` names with their values, the greatest first."""
+    order = (-values).argsort(kind="stable")[:top]
+    return [[names[i], round(float(values[i]), 4)] for i in order]
+
+
+def class_rows(model: Any, described: dict[str, Any], request: Namespace) -> Rows:
+    """Return for each text or image its `top` classes with probabilities."""
+    inputs = request.text or request.image
+    given = list(inputs) if described["input"] == "text" else images(inputs, described)
+    probabilities = model.predict(given)
+    return [{"input": one, "top": best(model.class_names, row, request.top)} for one, row in zip(inputs, probabilities)]
+
+
+def answer_rows(model: Any, described: dict[str, Any], request: Namespace) -> Rows:
+    """Return the `top` answers to every question about every image; "note" says what of a question is not read."""
+    import numpy as np
+
+    from tfxfer.transfer.knowledge.question_batches import truncated_and_unknown
+
+    tokens = model.text_tower.tokens
+    cut, unknown = truncated_and_unknown(tokens, request.question)
+    pairs = [(i, j) for i in range(len(request.image)) for j in range(len(request.question))]
+    found = model.predict(
+        images(request.image, described),
+        [request.question[j] for _, j in pairs],
+        image_index=np.array([i for i, _ in pairs]),
+    )
+    rows = []
+    for (i, j), probabilities in zip(pairs, found.probabilities):
+        row = {"input": f"{request.image[i]}: {request.question[j]}"}
+        note = "the model knows no word of this question" if unknown[j] else ""
+        note = note or (f"only the first {tokens.length} tokens of this question are read" if cut[j] else "")
+        rows.append(row | {"top": best(model.answers, probabilities, request.top)} | ({"note": note} if note else {}))
+    return rows
+
+
+def caption_rows(model: Any, described: dict[str, Any], request: Namespace) -> Rows:
+    """Return for each image its best captions with their log-probabilities a token, ranked as the run ranks them."""
+    beams = request.num_beams or described["num_beams"]
+    longest = request.max_length or min(LONGEST, model.max_positions)
+    found = model.predict(
+        images(request.image, described),
+        num_beams=beams,
+        max_length=longest,
+        num_return=beams,
+        length_penalty=described["length_penalty"],
+    )
+    return [
+        {"input": file, "top": [[text, round(float(score), 3)] for text, score in zip(texts, scores)][: request.top]}
+        for file, texts, scores in zip(request.image, found.texts, found.scores)
+    ]
+
+
+def likelihood_rows(model: Any, described: dict[str, Any], request: Namespace) -> Rows:
+    """Return for each text the mean log-probability of its tokens, in nats a token, its end among them."""
+    return [
+        {"input": text, "top": [["", round(float(value), 3)]]}
+        for text, value in zip(request.text, model.predict(request.text))
+    ]
+
+
+def retrieval_rows(model: Any, described: dict[str, Any], request: Namespace) -> Rows:
+    """Return for each image its best texts, or for each text its best test images, with softmax(K) over all."""
+    import numpy as np
+    from scipy.special import softmax
+
+    with np.load(described["folder"] / "gallery.npz") as gallery:
+        side = ("texts", "text_vectors") if request.image else ("images", "image_vectors")
+        names, vectors = (gallery[name] for name in side)
+    given = model.encode_images(images(request.image, described)) if request.image else model.encode_texts(request.text)
+    probabilities = softmax(given @ vectors.T * float(model.matrix.scale()), axis=1)
+    inputs = request.image or request.text
+    return [
+        {"input": one, "top": best([str(name) for name in names], row, request.top)}
+        for one, row in zip(inputs, probabilities)
+    ]
+
+
+CLASSES = Predictor(None, class_rows)
+ANSWERS = Predictor(("image", "question"), answer_rows, "answer")
+CAPTIONS = Predictor(("image",), caption_rows, "caption", "nats a token", ("num_beams", "max_length"))
+RETRIEVAL = Predictor(("image", "text"), retrieval_rows, "match")
+LIKELIHOODS = Predictor(("text",), likelihood_rows, "", "nats a token")
+
+
+def check_request(request: Namespace, predictor: Predictor, described: dict[str, Any]) -> None:
+    """Raise `UserError` for a request that this model cannot answer."""
+    takes = predictor.takes or (described["input"],)
+    for name in ("text", "image"):
+        if getattr(request, name) and name not in takes:
+            wanted = " and ".join(f"--{one}" for one in takes)
+            raise UserError(f"{request.run}: this model takes {takes[0]}, not {name}; use {wanted}")
+    if request.question and "question" not in takes:
+        raise UserError(f"{request.run}: this model takes no question; leave out --question")
+    if "question" in takes and not request.question:
+        raise UserError(f"{request.run}: this model answers questions; ask one with --question")
+    for name in ("num_beams", "max_length"):
+        if getattr(request, name) is not None and name not in predictor.options:
+            raise UserError(
+                f"--{name.replace('_', '-')}: {request.run} writes no captions and searches nothing; leave it out"
+            )

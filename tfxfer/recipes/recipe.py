@@ -1,0 +1,85 @@
+"""What a recipe is: a row of the table of recipes, and the plan that it makes of a config."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfxfer.experiment import Arm
+from tfxfer.recipes.predictors import Predictor
+from tfxfer.records import Comparison
+from tfxfer.report.panel import Panel
+from tfxfer.runs import Run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One experiment, ready to run.
+
+    Attributes:
+        title: One line for people.
+        arms: All arms of the recipe; the runner keeps those that the config asks for.
+        budgets: Its budgets, ascending.
+        keys: Fingerprints of the data and models that decide a record.
+        labels: int [N], true classes of the test split; zeros where answers are not classes.
+        save: Saves the transfer arm at its greatest budget, first seed, into the run's folder.
+        class_names: Names of the C classes; none where answers are not classes.
+        examples: Test examples to show, dicts with "index" and "text" or "png".
+        measures: What the arms are compared by; the first decides the primary verdict.
+        unit: What a budget counts.
+        panels: What the report shows besides the scores, known before the arms run.
+        diagnose: Comparison -> further panels, from the trained model.
+    """
+
+    title: str
+    arms: tuple[Arm, ...]
+    budgets: tuple[int | None, ...]
+    keys: tuple[str, ...]
+    labels: Any
+    save: Callable[[Path], Any]
+    class_names: tuple[str, ...] = ()
+    examples: tuple[dict[str, Any], ...] = ()
+    measures: tuple[str, ...] = ("accuracy",)
+    unit: str = "labels a class"
+    panels: tuple[Panel, ...] = ()
+    diagnose: Callable[[Comparison], tuple[Panel, ...]] = lambda comparison: ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A row of the table of recipes. Nothing in it starts TensorFlow until `build` is called.
+
+    Attributes:
+        name: Its name on the command line.
+        title: What it is, in a few words.
+        equation: The equation of its transfer.
+        explanation: What the equation means here, in plain sentences, for the report.
+        config: Its dataclass.
+        arms: Arm -> what it is there for.
+        check: Raises `UserError` for what can be seen to be wrong without TensorFlow.
+        data: Config -> specs of what it loads, in the order in which it needs them; None where an option is not given.
+        build: (config, run) -> its `Plan`.
+        predictors: Class of a saved model -> how its answers are shown; see `tfxfer.recipes.predictors`.
+        smoke: Option -> value that makes a run of seconds.
+        aliases: Old option name -> its name today.
+        resolve: Config -> the config with "auto" replaced by what it stands for.
+    """
+
+    name: str
+    title: str
+    equation: str
+    explanation: str
+    config: type
+    arms: Mapping[str, str]
+    check: Callable[[Any], None]
+    data: Callable[[Any], tuple[str | None, ...]]
+    build: Callable[[Any, Run], Plan]
+    predictors: Mapping[str, Predictor]
+    smoke: Mapping[str, Any] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    resolve: Callable[[Any], Any] = lambda config: config
+
+    @property
+    def summary(self) -> str:
+        """The first lines of its help."""
+        return f"{self.title}, {self.equation}. {self.explanation}"

@@ -1,0 +1,133 @@
+"""Run a recipe: folder, device, kept records, progress, verdicts, saved model and report. A recipe gives the plan."""
+
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tfxfer
+from tfxfer import report
+from tfxfer.cache import code_key, data_dir, key_of
+from tfxfer.config import RunConfig, deciding
+from tfxfer.errors import TfxferError
+from tfxfer.experiment import Experiment, compare
+from tfxfer.recipes.device import prepare
+from tfxfer.recipes.recipe import Plan, Recipe
+from tfxfer.records import Comparison, Record
+from tfxfer.report.panel import write_panels
+from tfxfer.runs import Run, peak_memory_mib
+from tfxfer.transfer.knowledge.question_batches import TruncationWarning
+
+
+def run(recipe: Recipe, config: Any) -> Path:
+    """Run the experiment that a config describes; return the run's folder.
+
+    Raises:
+        UserError: The request cannot be carried out.
+        TfxferError: No arm gave an answer; the report is written all the same.
+    """
+    config = recipe.resolve(config)
+    this = Run(recipe.name, config)
+    try:
+        this.say(f"tfxfer {tfxfer.__version__} · {recipe.title} · {prepare(config)} · {this.folder}")
+        if config.smoke:
+            this.say("smoke run: very little data, so its figures mean nothing")
+        warnings.simplefilter("ignore", TruncationWarning)  # a recipe counts what is cut over whole data sets
+        plan = recipe.build(config, this)
+        with this.phase("arms"):
+            comparison = run_arms(experiment(recipe, plan, config), this, records_folder(config, *plan.keys))
+        with this.phase("saving and report"):
+            panels = plan.panels
+            if has_model(comparison, this):
+                plan.save(this.folder)
+                panels += plan.diagnose(comparison)
+            write_panels(this.folder, panels)
+        conclude(replace(comparison, about=about(recipe, config)), this)
+        return this.folder
+    finally:
+        this.close()
+
+
+def experiment(recipe: Recipe, plan: Plan, config: Any) -> Experiment:
+    """Return the experiment of a plan, with the arms and seeds that the config asks for."""
+    return Experiment(
+        title=plan.title,
+        class_names=plan.class_names,
+        labels=plan.labels,
+        arms=tuple(arm for arm in plan.arms if arm.name in config.arms),
+        budgets=plan.budgets,
+        seeds=tuple(range(config.seed, config.seed + config.seeds)),
+        examples=plan.examples,
+        measures=plan.measures,
+        unit=plan.unit,
+        recipe=recipe.name,
+    )
+
+
+def about(recipe: Recipe, config: RunConfig) -> dict[str, Any]:
+    """Return what the report says about the recipe: equation, explanation and what each arm is there for."""
+    return {
+        "equation": recipe.equation,
+        "explanation": recipe.explanation,
+        "arms": dict(recipe.arms),
+        "smoke": config.smoke,
+    }
+
+
+def records_folder(config: RunConfig, *keys: str) -> Path:
+    """Return the folder of finished records, named after everything that decides one: config, data, models, code.
+
+    Args:
+        config: Any recipe's; options that say only how much is run are no part of the name (`option(decides=False)`).
+        keys: Fingerprints of data and models.
+    """
+    folder = data_dir(config.data_dir) / "records" / key_of(deciding(config), *keys, code_key())
+    if config.fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def run_arms(experiment: Experiment, this: Run, kept: Path) -> Comparison:
+    """Run all arms with a progress bar; a line for each that failed."""
+    count = len([path for path in kept.glob("*.npz") if not path.name.startswith(".")])
+    if count:
+        this.say(f"{count} finished records of this experiment are at hand and not run again (--fresh runs them)")
+    with this.progress() as bar:
+        task = bar.add_task("running the arms", total=None, note="")
+
+        def on_record(record: Record, done: int, total: int) -> None:
+            score = next((f"{record.metrics[m]:.3f}" for m in experiment.measures if m in record.metrics), "failed")
+            where = f"{record.arm}, {record.budget} {experiment.unit}, seed {record.seed}"
+            bar.update(task, completed=done, total=total, note=f"{where}: {score}")
+            row = {"budget": record.budget, "seed": record.seed, "status": record.status, "seconds": record.seconds}
+            this.metric("arm", arm=record.arm, **row, **record.metrics)
+            if record.status == "failed":
+                this.say(f"arm failed: {where}: {record.error}", style="red")
+
+        return compare(experiment, on_record=on_record, kept=kept)
+
+
+def has_model(comparison: Comparison, this: Run) -> bool:
+    """Return whether `transfer` succeeded at the greatest budget with the first seed; say so when it did not."""
+    seeds = [record.seed for record in comparison.select("transfer", max(n or 0 for n in comparison.budgets))]
+    found = min(record.seed for record in comparison.records) in seeds
+    if not found:
+        this.say("no model is saved: the transfer arm has no result at the greatest budget", style="red")
+    return found
+
+
+def conclude(comparison: Comparison, this: Run) -> None:
+    """Write the records and the report; end with the table, the verdict and the path.
+
+    Raises:
+        TfxferError: No arm gave an answer; the report is written all the same.
+    """
+    costs = {**this.costs, "peak_memory_mib": peak_memory_mib()}
+    comparison = replace(comparison, costs=costs)
+    comparison.save(this.folder)
+    page = report.write(this.folder)
+    report.terminal(comparison, this.console)
+    this.say(f"report: {page}")
+    if all(record.status == "failed" for record in comparison.records):
+        raise TfxferError(f"every arm failed; the first error: {comparison.records[0].error}")

@@ -1,0 +1,232 @@
+"""Image–text pairs as the arms see them: images as features of a frozen encoder, each with one or more texts."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import tfxfer
+from tfxfer.cache import atomic_file, data_dir, key_of
+from tfxfer.config import RunConfig, TargetConfig
+from tfxfer.data.dataset import Dataset
+from tfxfer.data.images import readable_errors
+from tfxfer.errors import UserError
+from tfxfer.evaluate.retrieval import by_query, ranks
+from tfxfer.experiment import Outcome
+from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.runs import Run
+from tfxfer.tasks.derangement import deranged
+from tfxfer.tasks.examples import evenly_spaced, png
+from tfxfer.transfer.feature import extract
+from tfxfer.transfer.knowledge import DualEncoder
+
+TEXT = "caption"
+GALLERY = 20_000  # texts that a saved encoder retrieves from
+SHOWN = 8  # test images in the report, beside its gallery
+MEASURES = ("recall_at_1", "reciprocal_rank", "recall_at_5")
+
+
+@dataclass(frozen=True)
+class ImageTextPairs:
+    """Images as features, each with its texts: what all arms learn from and answer.
+
+    Attributes:
+        features: split -> float32 [P, D] of the frozen image encoder.
+        captions: split -> P lists of texts, one or more each.
+        ids: split -> int [P], what an image shows; two that are the same image share one.
+    """
+
+    features: dict[str, np.ndarray]
+    captions: dict[str, list[list[str]]]
+    ids: dict[str, np.ndarray]
+
+    def texts(self, split: str) -> list[str]:
+        """Return all C texts of a split, those of an image one after the other."""
+        return [text for each in self.captions[split] for text in each]
+
+    def image_index(self, split: str) -> np.ndarray:
+        """Return int [C], which image each text is about."""
+        return np.repeat(np.arange(len(self.captions[split])), [len(each) for each in self.captions[split]])
+
+    def drawn(self, budget: int | None, seed: int) -> "ImageTextPairs":
+        """Return the pairs with `budget` images in training; a smaller draw is part of a greater one."""
+        rows = np.random.default_rng(seed).permutation(len(self.ids["train"]))[:budget]
+        return ImageTextPairs(
+            self.features | {"train": self.features["train"][rows]},
+            self.captions | {"train": [self.captions["train"][i] for i in rows]},
+            self.ids | {"train": self.ids["train"][rows]},
+        )
+
+    def shuffled(self, seed: int) -> "ImageTextPairs":
+        """Return the pairs whose training texts belong to other images: no image keeps its own."""
+        order = deranged(len(self.captions["train"]), seed + 1)
+        return replace(self, captions=self.captions | {"train": [self.captions["train"][i] for i in order]})
+
+    def ranks(self, k: np.ndarray, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ranks of K [P, C] over a split: int [P] of each image's best text, int [C] of each text's."""
+        ids, of_texts = self.ids[split], self.ids[split][self.image_index(split)]
+        return ranks(k, ids, of_texts, "image"), ranks(k.T, of_texts, ids, "text")
+
+    def score(self, k: np.ndarray, split: str) -> dict[str, np.ndarray]:
+        """Return measure -> float [P] of each image of a split, from K [P, C].
+
+        An image retrieves any of its own texts; each of its texts retrieves the image, and the mean over them counts. A
+        measure without a direction is the mean of both.
+        """
+        of_images, of_texts = self.ranks(k, split)
+        index, count = self.image_index(split), np.array([len(each) for each in self.captions[split]])
+        by_image = by_query(of_images)
+        by_text = {n: np.bincount(index, v, len(count)) / count for n, v in by_query(of_texts).items()}
+        both = {name: (by_image[name] + by_text[name]) / 2 for name in by_image}
+        directions = {"image_to_text": by_image, "text_to_image": by_text}
+        return both | {
+            f"{direction}_{name}": values for direction, found in directions.items() for name, values in found.items()
+        }
+
+    def outcome(self, k: np.ndarray, settings: dict[str, Any], trainable: int = 0) -> Outcome:
+        """Return what an arm answers on the test pairs: for each image the text that K ranks first."""
+        texts = self.texts("test")
+        medians = {"median_ranks": [float(np.median(found)) for found in self.ranks(k, "test")]}
+        answers = [texts[i] for i in k.argmax(1)]
+        return Outcome(None, settings | medians, trainable, scores=self.score(k, "test"), answers=answers)
+
+    def validate(self, k: np.ndarray) -> float:
+        """Return the mean reciprocal rank of K on the validation pairs, which every choice is made by."""
+        return float(self.score(k, "validation")["reciprocal_rank"].mean())
+
+
+def load_pairs(target: TargetConfig, config: RunConfig, most: int, run: Run) -> Dataset:
+    """Load images with texts, each text once, the validation and test splits cut to the target's limits.
+
+    Args:
+        target: Names the data set and its columns; characters have their script as classes.
+        config: Folders and downloads.
+        most: The greatest budget.
+        run: The run.
+
+    Raises:
+        UserError: There are no pairs, or fewer training images than the greatest budget.
+    """
+    with run.phase("data"):
+        columns = retrieval_columns(target)
+        whole = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
+    if "image" not in whole.keys or TEXT not in whole.keys:
+        raise UserError(
+            f"{target.spec}: pairs need images and captions; name them with --target-image and --target-caption"
+        )
+    rows = {split: first_rows(captions) for split, captions in captions_of(whole).items()}
+    without = next((split for split in rows if not len(rows[split])), None)
+    if without:
+        raise UserError(f"{target.spec}: its {without} split has no image with a text; fill the captions in")
+    splits = {split: whole.splits[split].take(rows[split]) for split in rows}
+    data = replace(whole, splits=splits, fingerprint=key_of(whole.fingerprint, "each caption once"), _in_memory={})
+    data = data.with_at_most(validation=target.max_validation or None, test=target.max_test or None, seed=0)
+    if most > data.sizes["train"]:
+        raise UserError(
+            f"--pairs {most}: {target.spec} has {data.sizes['train']:,} training images with texts of their own; ask for "
+            "fewer"
+        )
+    counts = {split: sum(map(len, data.captions(split))) for split in data.sizes}
+    sizes = ", ".join(f"{n:,} {split} images with {counts[split]:,} texts" for split, n in data.sizes.items())
+    run.say(f"target: {target.spec}, {sizes}")
+    left = sum(whole.sizes.values()) - sum(map(len, rows.values()))
+    if left:
+        run.say(f"target: {left:,} images with no text, or with the same as an image before, are left out")
+    for note in whole.notes:
+        run.say(f"target: {note}")
+    return data
+
+
+def retrieval_columns(target: TargetConfig) -> dict[str, str | None]:
+    """Return the column options of a target of pairs; characters have their script as classes."""
+    label = target.label or ("script" if target.spec.startswith("glyphs") else None)
+    return target.columns("image", "caption") | {"label": label}
+
+
+def captions_of(data: Dataset) -> dict[str, list[list[str]]]:
+    """Return split -> the texts of each image."""
+    return {split: data.captions(split) for split in data.sizes}
+
+
+def first_rows(captions: list[list[str]]) -> np.ndarray:
+    """Return the rows in which texts occur for the first time, ascending; a row without a text is left out.
+
+    >>> first_rows([["a", "b"], ["b"], ["a", "b"], [" "]]).tolist()
+    [0, 1]
+    """
+    first: dict[tuple[str, ...], int] = {}
+    for row, texts in enumerate(captions):
+        if all(text.strip() for text in texts):
+            first.setdefault(tuple(texts), row)
+    return np.array(list(first.values()), np.int64)
+
+
+def count_long(pairs: ImageTextPairs, tokenizer: WordPieceTokenizer, max_length: int, run: Run) -> None:
+    """Print how many texts are longer than the text tower takes."""
+    texts = [text for split in pairs.captions for text in pairs.texts(split)]
+    cut = tokenizer.encode(texts, max_length)[1]
+    if cut:
+        run.say(
+            f"target: {cut:,} of {len(texts):,} texts are longer than {max_length} word pieces, and their ends are not "
+            "read; --max-length takes more"
+        )
+
+
+def reading(phi: keras.Model, data: Dataset, image_size: int) -> dict[str, Any]:
+    """Return how φ takes images: the size and channels for `Dataset.batches`."""
+    height, width, channels = phi.input.shape[1:]
+    size = (image_size,) * 2 if image_size else None if data.image_shape else (64, 64)
+    return {"image_size": size if None in (height, width) else (height, width), "channels": channels}
+
+
+def extracted(phi: keras.Model, data: Dataset, image_size: int, config: RunConfig) -> dict[str, np.ndarray]:
+    """Return split -> features [P, D] of the images; they are computed once and cached."""
+    size = reading(phi, data, image_size)["image_size"] or data.image_shape[:2]  # type: ignore[index]
+    folder = data_dir(config.data_dir) / "features"
+    kept = {split: extract(phi, data, split=split, image_size=size, folder=folder) for split in data.sizes}
+    return {split: np.asarray(rows, np.float32) for split, rows in kept.items()}
+
+
+def image_ids(data: Dataset, how: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return split -> int [P], equal where images are equal, pixel by pixel, as φ gets them."""
+    ids = {}
+    for split in data.sizes:
+        with readable_errors(data):
+            batches = data.batches(split, 256, keys=("image",), **how)
+            digests = [hashlib.sha256(image.tobytes()).digest() for b in batches for image in b["image"].numpy()]
+        ids[split] = np.unique(digests, return_inverse=True)[1]
+    return ids
+
+
+def examples(data: Dataset, pairs: ImageTextPairs, how: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield test images with their texts, evenly spaced."""
+    rows = evenly_spaced(len(pairs.ids["test"]), SHOWN)
+    images = data.arrays("test", **how)["image"]
+    for row in rows:
+        yield {"index": int(row), "png": png(images[row]), "true": " · ".join(pairs.captions["test"][row])}
+
+
+def image_names(data: Dataset) -> list[str]:
+    """Return what a person knows the test images by: their files, else their first text."""
+    files = getattr(data.splits["test"], "files", None)
+    if files:
+        return [path.decode() for path in files.paths.numpy()[data.splits["test"].index]]
+    return [captions[0] for captions in data.captions("test")]
+
+
+def save_gallery(folder: Path, encoder: DualEncoder, data: Dataset, pairs: ImageTextPairs) -> None:
+    """Write `gallery.npz`: the vectors of all texts and of the test images, which a saved encoder retrieves from."""
+    texts = list(dict.fromkeys(text for split in ("test", "validation", "train") for text in pairs.texts(split)))
+    texts = texts[:GALLERY]
+    with atomic_file(folder / "gallery.npz") as path, path.open("wb") as file:
+        np.savez_compressed(
+            file,
+            texts=np.array(texts, dtype=np.str_),
+            text_vectors=encoder.encode_texts(texts),
+            images=np.array(image_names(data), dtype=np.str_),
+            image_vectors=encoder.encode_images(pairs.features["test"]),
+        )
