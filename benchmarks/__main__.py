@@ -2,6 +2,10 @@
 
 Each benchmark is a module with a `main`; the last line it prints is one JSON object: {"benchmark": name, figures…,
 "promises": {what: [measured, comparison, bound]}}.
+
+Not in this table, because they promise nothing and take longer: `benchmarks.default` (how the default experiment was
+chosen), `benchmarks.image_use` and `benchmarks.unfreezing` (settings of a captioner), and `benchmarks.picture` (the
+figure in README.md).
 """
 
 import json
@@ -48,7 +52,7 @@ def run(name: str) -> dict:
 
 
 def machine() -> str:
-    """Name the machine a person would want to know."""
+    """Return the machine in words: cores, architecture, Python, TensorFlow."""
     import tensorflow as tf
 
     return (
@@ -86,7 +90,11 @@ def main() -> int:
         return 2
     file = HERE / "results.json"
     old = json.loads(file.read_text())["benchmarks"] if file.exists() else []
-    found = {figures["benchmark"]: figures for figures in old if figures["benchmark"] in NAMES}
+    found = {figures["benchmark"]: figures for figures in old}
+    lost = [name for name in found if name not in NAMES]
+    if lost:
+        print(f"{file.name} has figures of '{lost[0]}', which is no benchmark; rename or remove them", file=sys.stderr)
+        return 2
     for name in names:
         figures = run(name)
         if "skipped" not in figures or name not in found:  # what was measured elsewhere stays

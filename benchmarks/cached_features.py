@@ -29,7 +29,7 @@ def seconds(work):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--body-epochs", type=int, default=2, help="epochs of the frozen body that are timed")
     parser.add_argument("--head", choices=("linear", "mlp"), default="linear")
     args = parser.parse_args()
@@ -50,7 +50,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        make_folder(root / "jpeg", args.pictures, 96)
+        make_folder(root / "jpeg", args.images, 96)
         data = tfxfer.load(f"folder:{root / 'jpeg'}", data_dir=root / "prepared")
         phi = mobile_phi(96)
         once = seconds(lambda: extract(phi, data, folder=root / "features"))
@@ -70,7 +70,7 @@ def main():
     result = {
         "benchmark": "cached_features",
         "head": args.head,
-        "pictures": args.pictures,
+        "images": args.images,
         "epochs": EPOCHS,
         "extract_once_seconds": round(once, 2),
         "cached_seconds": round(cached, 2),

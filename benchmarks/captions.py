@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-PICTURES, REFERENCES, WORDS = 5_000, 5, 3_000
+IMAGES, REFERENCES, WORDS = 5_000, 5, 3_000
 
 
 def texts(seed=0):
@@ -19,7 +19,7 @@ def texts(seed=0):
     frequency = 1 / np.arange(1, WORDS + 1)
     frequency /= frequency.sum()
     found = []
-    for _ in range(PICTURES):
+    for _ in range(IMAGES):
         common = rng.choice(WORDS, 10, p=frequency)
         own = [
             np.where(rng.random(10) < 0.5, common, rng.choice(WORDS, 10, p=frequency)) for _ in range(REFERENCES + 1)
@@ -28,7 +28,7 @@ def texts(seed=0):
     return [each[0] for each in found], [each[1:] for each in found]
 
 
-def rerank(work, repeats=5):
+def best_of(work, repeats=5):
     """Return the result and the least seconds of several runs."""
     seconds = []
     for _ in range(repeats):
@@ -48,13 +48,13 @@ def main():
 
     given, wanted = texts()
     results, truths = {i: [text] for i, text in enumerate(given)}, dict(enumerate(wanted))
-    ours, our_seconds = rerank(lambda: cider(given, wanted)["cider_d"])
-    (_, theirs), their_seconds = rerank(lambda: Cider().compute_score(truths, results))
+    ours, our_seconds = best_of(lambda: cider(given, wanted)["cider_d"])
+    (_, theirs), their_seconds = best_of(lambda: Cider().compute_score(truths, results))
     apart = float(np.abs(ours - theirs).max())
     ratio = their_seconds / our_seconds
     print(f"ours {our_seconds:.2f} s, pycocoevalcap {their_seconds:.2f} s, greatest difference {apart:.1e}")
     promises = {
-        "CIDEr-D of 5,000 pictures x 5 references, times faster than pycocoevalcap": [round(ratio, 1), ">=", 5],
+        "CIDEr-D of 5,000 images x 5 references, times faster than pycocoevalcap": [round(ratio, 1), ">=", 5],
         "greatest difference of a caption's CIDEr-D from pycocoevalcap's": [float(f"{apart:.1e}"), "<=", 1e-6],
     }
     figures = {"seconds": round(our_seconds, 3), "pycocoevalcap_seconds": round(their_seconds, 3)}

@@ -1,7 +1,7 @@
-"""A BERT-base (110 million parameters) out of a folder of safetensors: our plan against KerasHub's `from_preset`.
+"""A BERT-base (110 million parameters) from a folder of safetensors: our plan against KerasHub's `from_preset`.
 
-Each import runs in a process of its own, three times in turns, and builds the model too; the fastest counts. Memory is
-the greatest resident size of the process, above that of a process that has imported the framework and made a small
+Each import runs in a process of its own, three times in turns, and builds the model too; the fastest run counts. Memory
+is the greatest resident size of the process, above that of a process that has imported the framework and made a small
 model; files that are mapped count as far as their pages were used.
 """
 

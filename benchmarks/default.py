@@ -1,11 +1,11 @@
-"""How the default experiment's source and drawing were chosen, on languages that the experiment does not use.
+"""How the default experiment's source and rendering were chosen, on languages that the experiment does not use.
 
     python -m benchmarks.default              (about five minutes on 2 CPU cores)
 
 Ten Latin-script languages that are not in `languages/latin` stand in for the target. For each learning rate of the
-source CNN and each way of drawing a phrase, W and b are fitted as in the experiment; half of these languages'
-validation phrases choose the strength of L2, and the accuracy on the other half is the score. No test phrase, no
-control arm and no language of the experiment plays a part. Writes benchmarks/default.md.
+source CNN and each way of rendering a phrase, W and b are fitted as in the experiment; half of these languages'
+validation phrases choose the L2 penalty, and the accuracy on the other half is the score. No test phrase, no control
+arm and no language of the experiment is used. Writes benchmarks/default.md.
 """
 
 import argparse
@@ -17,9 +17,10 @@ from rich.console import Console
 
 import tfxfer
 from benchmarks.__main__ import HERE, machine
-from tfxfer.config import FeatureConfig
+from tfxfer.config import with_options
+from tfxfer.recipes.feature import FeatureConfig
 from tfxfer.runs import Run
-from tfxfer.sources.pretrain import trained_source
+from tfxfer.sources.pretrain import Pretraining, trained_source
 from tfxfer.transfer.bridges.render import RenderText
 from tfxfer.transfer.feature import extract, extractor, linear_probe
 
@@ -28,7 +29,7 @@ LANGUAGES = (
     *("Indonesian", "Lithuanian", "Romanian", "Slovak", "Vietnamese"),
 )
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
-DRAWINGS = ((24, 192, 18), (32, 224, 20), (32, 224, 24), (32, 256, 24), (32, 288, 24))  # height, width, font size
+RENDERINGS = ((24, 192, 18), (32, 224, 20), (32, 224, 24), (32, 256, 24), (32, 288, 24))  # height, width, font size
 BUDGETS, SEEDS = (5, 20, 50, 150), (0, 1, 2)
 
 
@@ -48,7 +49,7 @@ def score(phi, phrases, folder):
 
 
 def cut_share(bridge, phrases):
-    """Return the share of validation phrases that do not fit into the picture."""
+    """Return the share of validation phrases that do not fit into the image."""
     return float(np.mean(np.asarray(bridge.count(np.array(phrases.texts("validation"), object))["cut"]) > 0))
 
 
@@ -59,11 +60,11 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         for rate in RATES:
-            config = FeatureConfig(source_learning_rate=rate, run_dir=f"{name}/{rate:g}")
+            config = with_options(FeatureConfig(), source_learning_rate=rate, run_dir=f"{name}/{rate:g}")
             run = Run("feature", config, Console(quiet=True))
-            cnn = trained_source(config, glyphs, run)
+            cnn = trained_source(Pretraining.of(config.source, config, glyphs), run)
             run.close()
-            for height, width, size in DRAWINGS:
+            for height, width, size in RENDERINGS:
                 bridge = RenderText(height, width, size)
                 found = score(extractor(cnn, input_bridge=bridge), phrases, Path(name))
                 rows.append((found.mean(), rate, f"{height} x {width}, font {size}", cut_share(bridge, phrases), found))
@@ -78,14 +79,14 @@ def table(rows, count) -> str:
         "# How the default was chosen",
         "",
         f"`python -m benchmarks.default` on {machine()}. Validation phrases: {count:,} of ten languages that the",
-        "experiment does not use; half of them choose L2, the score is the accuracy on the other half.",
+        "experiment does not use; half of them choose the L2 penalty, the score is the accuracy on the other half.",
         "",
-        f"| learning rate of the source | drawing | cut | mean | {budgets} labels a class |",
+        f"| learning rate of the source | rendering | cut | mean | {budgets} labels a class |",
         "|---" * (4 + len(BUDGETS)) + "|",
     ]
-    for mean, rate, drawing, cut, found in sorted(rows, key=lambda row: -row[0]):
+    for mean, rate, rendering, cut, found in sorted(rows, key=lambda row: -row[0]):
         shown = " | ".join(f"{value:.3f}" for value in found)
-        lines.append(f"| {rate:g} | {drawing} | {cut:.0%} | {mean:.3f} | {shown} |")
+        lines.append(f"| {rate:g} | {rendering} | {cut:.0%} | {mean:.3f} | {shown} |")
     return "\n".join([*lines, ""])
 
 

@@ -1,4 +1,4 @@
-"""How long a training waits for tf.data's tuner when its last batch was read.
+"""How long a training waits for tf.data's tuning thread after its last batch was read.
 
 python -m benchmarks.ending
 """
@@ -32,11 +32,11 @@ def seconds(model: keras.Model, data: tf.data.Dataset) -> list[float]:
 def main() -> None:
     """Print the mean seconds of trainings of several lengths, with and without the tuner, side by side."""
     keras.utils.set_random_seed(0)
-    pictures = np.random.default_rng(0).integers(0, 255, (128, 32, 224, 1)).astype("float32")
-    labels = np.zeros(len(pictures), int)
+    images = np.random.default_rng(0).integers(0, 255, (128, 32, 224, 1)).astype("float32")
+    labels = np.zeros(len(images), int)
     model = glyph_cnn(10)
     model.compile("adam", "sparse_categorical_crossentropy")
-    stream = tf.data.Dataset.from_tensor_slices((pictures, labels)).batch(16).cache().repeat()
+    stream = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16).cache().repeat()
     model.fit(stream.take(8), verbose=0)
     rows, with_tuner, without = {}, 0.0, 0.0
     for count in BATCHES:

@@ -1,11 +1,11 @@
-"""Pictures per second of `extract` on a folder of JPEGs, and its peak memory as the folder grows.
+"""Images per second of `extract` on a folder of JPEGs, and its peak memory as the folder grows.
 
     python -m benchmarks.extract                speed, then memory
     python -m benchmarks.extract --only speed   the bare forward pass, `extract` and `model.predict`, in turns
-    python -m benchmarks.extract --only memory  peak memory at 10,000 and at 100,000 pictures (Linux)
+    python -m benchmarks.extract --only memory  peak memory at 10,000 and at 100,000 images (Linux)
 
-φ is MobileNetV2 at 96x96 with random weights (they do not change the speed). The pictures are CIFAR-10 training
-pictures from ../shared/data, enlarged, or noise when that folder is not there. The last line is JSON.
+φ is MobileNetV2 at 96x96 with random weights (they do not change the speed). The images are CIFAR-10 training
+images from ../shared/data, enlarged, or noise when that folder is not there. The last line is JSON.
 """
 
 import argparse
@@ -27,8 +27,8 @@ CIFAR = Path(__file__).parent.parent.parent / "shared" / "data" / "cifar10_train
 BATCH = 64
 
 
-def pictures(count):
-    """Yield (class name, picture): from every part of CIFAR-10, or smooth noise."""
+def images(count):
+    """Yield (class name, image): from every part of CIFAR-10, or smooth noise."""
     if CIFAR.exists():
         with zipfile.ZipFile(CIFAR) as archive:
             names = [name for name in archive.namelist() if name.endswith(".jpg")]
@@ -41,8 +41,8 @@ def pictures(count):
 
 
 def make_folder(root, count, side, copies=1):
-    """Write train/CLASS/*.jpg, `copies` hard links of each picture, and one a class for the other splits."""
-    for i, (label, picture) in enumerate(pictures(count + 20)):
+    """Write train/CLASS/*.jpg, `copies` hard links of each image, and one a class for the other splits."""
+    for i, (label, image) in enumerate(images(count + 20)):
         splits = ["train"] if i < count else []
         for split in ("validation", "test"):
             if not (root / split / label).exists():
@@ -51,7 +51,7 @@ def make_folder(root, count, side, copies=1):
             folder = root / split / label
             folder.mkdir(parents=True, exist_ok=True)
             first = folder / f"{i:06d}.jpg"
-            picture.resize((side, side), Image.Resampling.BICUBIC).save(first, quality=90)
+            image.resize((side, side), Image.Resampling.BICUBIC).save(first, quality=90)
             for copy in range(1, copies if split == "train" else 1):
                 os.link(first, folder / f"{i:06d}-{copy}.jpg")
 
@@ -114,14 +114,14 @@ def speed(count, side, repeats):
                 runs[name]()
                 rates[name].append(count / (time.perf_counter() - started))
                 work[name].append(1000 * (time.process_time() - worked) / count)
-                print(f"  {name:8s} {rates[name][-1]:7.1f} pictures/s {work[name][-1]:6.2f} ms of CPU", flush=True)
+                print(f"  {name:8s} {rates[name][-1]:7.1f} images/s {work[name][-1]:6.2f} ms of CPU", flush=True)
     rate = {name: max(values) for name, values in rates.items()}  # other work on the machine only slows
     return {
-        "pictures": count,
+        "images": count,
         "side": side,
         "extract_set_up_seconds": round(set_up, 2),
         **{f"{name}_per_second": round(value, 1) for name, value in rate.items()},
-        "cpu_ms_per_picture": {name: round(min(values), 2) for name, values in work.items()},
+        "cpu_ms_per_image": {name: round(min(values), 2) for name, values in work.items()},
         "extract_of_bare": round(rate["extract"] / rate["bare"], 3),
         "extract_of_predict": round(rate["extract"] / rate["predict"], 3),
     }
@@ -173,7 +173,7 @@ def memory():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=4000)
+    parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--repeats", type=int, default=6)
     parser.add_argument("--only", choices=("speed", "memory"))
@@ -184,7 +184,7 @@ def main():
         return
     result, promises = {}, {}
     if args.only != "memory":
-        result |= speed(args.pictures, args.side, args.repeats)
+        result |= speed(args.images, args.side, args.repeats)
         promises["`extract` from JPEGs, share of the bare forward pass"] = [result["extract_of_bare"], ">=", 0.9]
         promises["`extract` against `model.predict`, times"] = [result["extract_of_predict"], ">=", 1.2]
     if args.only != "speed":

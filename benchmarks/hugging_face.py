@@ -54,12 +54,12 @@ def twin(decoder, width, heads, positions):
     ]
     assert not rest and not result.unexpected_keys, (rest, result.unexpected_keys)
     theirs.tie_weights()
-    picture = ViTConfig(image_size=4, patch_size=2, hidden_size=width, num_hidden_layers=1, num_attention_heads=heads)
-    return VisionEncoderDecoderModel(encoder=ViTModel(picture, add_pooling_layer=False), decoder=theirs).eval()
+    image = ViTConfig(image_size=4, patch_size=2, hidden_size=width, num_hidden_layers=1, num_attention_heads=heads)
+    return VisionEncoderDecoderModel(encoder=ViTModel(image, add_pooling_layer=False), decoder=theirs).eval()
 
 
 def _theirs(variable, width):
-    """Return Hugging Face's name and array of one of our variables; its kernels are turned, its heads joined."""
+    """Return Hugging Face's name and array of one of our variables; its kernels are transposed, its heads joined."""
     name, value = variable.path, np.asarray(variable)
     if name.endswith("kernel"):
         if value.ndim == 3:  # heads: [D, H, d], or [H, d, D] of an attention's output

@@ -1,4 +1,4 @@
-"""The picture in README.md: what crosses in the default experiment, and what it was worth beside its controls.
+"""The figure in README.md: the default experiment, and its results beside those of the controls.
 
 python -m benchmarks.picture RUN        RUN: a folder of `python -m tfxfer.train`; writes docs/picture.png
 """
@@ -32,7 +32,7 @@ def main(run: str) -> None:
         _experiment(left)
         axes = right.subplots()
         draw_efficiency(axes, comparison)
-        axes.set_title("what it was worth, beside its controls", loc="left", fontsize=10.5, color=MUTED)
+        axes.set_title("results beside the controls", loc="left", fontsize=10.5, color=MUTED)
         figure.savefig(FILE, dpi=130)
     print(f"{FILE} ({FILE.stat().st_size / 1024:.0f} KiB)")
 
@@ -40,11 +40,13 @@ def main(run: str) -> None:
 def _experiment(figure) -> None:
     axes = blank(figure.subplots())
     axes.set(xlim=(0, 10), ylim=(0, 6.2))
-    for y, title in ((5.9, "the source's task: pictures"), (2.75, "the target's task: text, drawn as pixels")):
+    for y, title in ((5.9, "the source's task: images"), (2.75, "the target's task: text, rendered as pixels")):
         axes.text(0.1, y, title, fontsize=10.5, color=MUTED, va="center")
     glyphs = tfxfer.load("glyphs/by_face")
     rows = np.linspace(0, glyphs.sizes["test"] - 1, 20 * SHOWN).astype(int)
-    inked = sorted(_images(glyphs, rows), key=lambda image: float(image.mean()))[:SHOWN]  # not dots and accents
+    inked = sorted(_images(glyphs, rows), key=lambda image: float(image.mean()))[
+        :SHOWN
+    ]  # those with most ink: no dots or accents
     for place, image in enumerate(inked):
         pixels(_inset(axes, 0.1 + 1.25 * (place % 3), 4.35 - 1.15 * (place // 3), 1.1, 1.1), image)
     phrases = tfxfer.load("languages/latin").texts("test")[::150][:PHRASES]
@@ -58,7 +60,7 @@ def _experiment(figure) -> None:
         arrow(axes, (3.85, y), (4.25, y), INK)
         arrow(axes, (6.05, y), (7.05, y), INK)
     arrow(axes, (5.15, 3.4), (5.15, 2.25), BLUE)
-    axes.text(5.35, 2.83, "knowledge", fontsize=9.5, color=BLUE, va="center")
+    axes.text(5.35, 2.83, "the weights", fontsize=9.5, color=BLUE, va="center")
 
 
 def _images(dataset, rows: np.ndarray) -> list[np.ndarray]:

@@ -1,11 +1,11 @@
-"""Draw 20,000 real phrases with `RenderText` and with Pillow phrase by phrase, side by side in one run.
+"""Render 20,000 real phrases with `RenderText` and with Pillow phrase by phrase, side by side in one run.
 
     python -m benchmarks.render [--phrases 20000] [--repeats 7]
 
 Prints a table and one JSON line. The phrases are names of countries, languages and currencies in many
-languages, from Babel's CLDR data. Both draw them at the same size into one uint8 array, and the pictures of
+languages, from Babel's CLDR data. Both render them at the same size into one uint8 array, and the images of
 the phrases without kerning pairs are compared pixel by pixel. The best of `--repeats` is taken, because other
-work on a machine only slows.
+work on the machine can only slow it.
 """
 
 import argparse
@@ -35,23 +35,23 @@ def phrases(number: int) -> list[str]:
 
 
 def with_pillow(texts: list[str], size: int) -> np.ndarray:
-    """Draw phrase by phrase: uint8 [N, H, W]."""
+    """Render phrase by phrase: uint8 [N, H, W]."""
     from PIL import Image, ImageDraw
 
     from tfxfer.transfer.bridges.atlas import load_font
 
     font = load_font(FACE, size)
     top = (HEIGHT - sum(font.getmetrics())) // 2
-    pictures = np.empty((len(texts), HEIGHT, WIDTH), np.uint8)
-    for picture, text in zip(pictures, texts):
+    images = np.empty((len(texts), HEIGHT, WIDTH), np.uint8)
+    for pixels, text in zip(images, texts):
         image = Image.new("L", (WIDTH, HEIGHT), 255)
         ImageDraw.Draw(image).text((MARGIN, top), text, 0, font=font)
-        picture[:] = np.asarray(image)
-    return pictures
+        pixels[:] = np.asarray(image)
+    return images
 
 
-def rerank(repeats: int, works: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the shortest wall time of each work in seconds; they take turns, so that a slow spell meets all."""
+def best_of(repeats: int, works: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Return the least seconds of each work; they run in turns, so that other work on the machine slows all alike."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():
@@ -62,7 +62,7 @@ def rerank(repeats: int, works: dict[str, Callable[[], object]]) -> dict[str, fl
 
 
 def agreement(texts: list[str], size: int, ours: np.ndarray, pillows: np.ndarray) -> tuple[int, int]:
-    """Count the phrases both can draw alike (no kerning pair, nothing cut off), and those that are equal."""
+    """Count the phrases both can render alike (no kerning pair, nothing cut off), and those that are equal."""
     from tfxfer.transfer.bridges.atlas import load_font
 
     font = load_font(FACE, size)
@@ -94,7 +94,7 @@ def main() -> None:
         DRAW: lambda: draw(texts, **options),
         MAP: lambda: [None for _ in pipeline],
     }
-    seconds = rerank(arguments.repeats, works)
+    seconds = best_of(arguments.repeats, works)
     alike, equal = agreement(texts, layer.font_size, ours, pillows)
     print(f"{len(texts):,} phrases of {HEIGHT} x {WIDTH} pixels, {FACE} {layer.font_size}; atlas: {build:.2f} s")
     for name, value in seconds.items():
@@ -102,7 +102,7 @@ def main() -> None:
         print(f"  {name:30}{value:8.2f} s{rate:12,.0f} phrases/s{ratio:8.1f}x")
     print(f"  equal to Pillow, pixel by pixel: {equal:,} of the {alike:,} phrases without kerning that fit")
     promises = {
-        f"drawing {len(texts):,} phrases, times faster than Pillow": [seconds[PILLOW] / seconds[DRAW], ">=", 10],
+        f"rendering {len(texts):,} phrases, times faster than Pillow": [seconds[PILLOW] / seconds[DRAW], ">=", 10],
         "share of phrases without kerning that are pixel-equal to Pillow": [equal / alike, ">=", 1],
     }
     figures = {"benchmark": "render", "phrases": len(texts), "seconds": seconds, "equal": [equal, alike]}

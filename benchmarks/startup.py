@@ -1,4 +1,4 @@
-"""How long a person waits for help, and for the answer to a typing mistake: the best of 7, in fresh processes."""
+"""Seconds to the help text, and to the error for a misspelt option: the best of 7, in fresh processes."""
 
 import json
 import subprocess

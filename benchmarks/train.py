@@ -1,4 +1,4 @@
-"""The default run from an empty cache, from a warm one, and with every arm run anew: time, memory, what it found."""
+"""The default run from an empty cache, from a warm one, and with every arm run again: time, memory, verdict."""
 
 import json
 import os
@@ -24,22 +24,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         cold = run(Path(name), "cold")
         warm = run(Path(name), "warm")
-        anew = run(Path(name), "anew", "--fresh")
+        again = run(Path(name), "again", "--fresh")
     peak = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)  # GiB on Linux
-    same = all(cold["verdict"][k] == anew["verdict"][k] for k in ("difference", "low", "high"))
-    print(f"cold {cold['seconds']} s, warm {warm['seconds']} s, arms anew {anew['seconds']} s, peak {peak} GiB")
-    print(f"the same verdict when every arm is run anew: {same}")
+    same = all(cold["verdict"][k] == again["verdict"][k] for k in ("difference", "low", "high"))
+    print(f"cold {cold['seconds']} s, warm {warm['seconds']} s, arms again {again['seconds']} s, peak {peak} GiB")
+    print(f"the same verdict when every arm is run again: {same}")
     promises = {
         "seconds of the default `make train`, empty cache": [cold["seconds"], "<=", 120],
         "seconds of the default `make train`, warm cache": [warm["seconds"], "<=", 40],
         "GiB of memory at its peak": [peak, "<=", 3],
-        "transfer minus random in accuracy, lower end of the 95 % interval": [
+        "transfer − random in accuracy, lower end of the 95 % interval": [
             cold["verdict"]["low"],
             ">=",
             0,
         ],
     }
-    found = {"cold": cold, "warm": warm, "anew": anew, "peak_gib": peak, "repeatable": same}
+    found = {"cold": cold, "warm": warm, "again": again, "peak_gib": peak, "repeatable": same}
     print(json.dumps({"benchmark": "train", **found, "promises": promises}))
 
 

@@ -1,4 +1,4 @@
-"""Arms side by side: failures stay visible, interrupted work is taken up, settings are chosen on validation."""
+"""Arms side by side: failures stay visible, and interrupted work is taken up."""
 
 import threading
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfxfer.errors import TfxferError, UserError
-from tfxfer.experiment import Arm, Experiment, Outcome, compare, sweep
+from tfxfer.experiment import Arm, Experiment, Outcome, compare
 from tfxfer.records import Comparison
 
 LABELS = np.random.default_rng(0).integers(0, 3, 300)
@@ -102,37 +102,6 @@ def test_a_damaged_kept_record_is_run_again(tmp_path):
     np.testing.assert_array_equal(again.records[0].probabilities, first.records[0].probabilities)
 
 
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-
-
-@pytest.mark.parametrize("top", RATES)
-def test_a_sweep_climbs_to_the_best_and_looks_at_both_its_neighbours(top):
-    tried = []
-
-    def train(rate):
-        tried.append(rate)
-        return -abs(np.log(rate / top)), f"model {rate}"
-
-    rate, result, scores = sweep(RATES, train)
-    assert (rate, result) == (top, f"model {top}")
-    place = RATES.index(top)
-    assert set(RATES[max(0, place - 1) : place + 2]) <= set(tried)
-    assert len(tried) == len(set(tried)) == len(scores) <= 5
-
-
-def test_a_sweep_survives_values_that_fail():
-    def train(rate):
-        if rate > 1:
-            raise TfxferError("loss became nan")
-        return 1 - abs(rate - 0.1), f"model {rate}"
-
-    rate, result, scores = sweep([0.01, 0.1, 10.0, 20.0, 30.0], train)
-    assert (rate, result) == (0.1, "model 0.1")
-    assert scores["0.1"] == 1.0 and np.isnan(scores["10"])
-    with pytest.raises(TfxferError, match="none of the settings.*loss became nan"):
-        sweep([5.0, 6.0, 7.0], train)
-
-
 def scored(measure, values):
     return Arm("transfer", lambda budget, seed: Outcome(None, scores={measure: values}, answers=["x"] * len(values)))
 
@@ -179,3 +148,26 @@ def test_the_users_mistake_in_a_plain_arm_ends_the_comparison_too():
 
     with pytest.raises(UserError, match="fewer than 5"):
         compare(experiment(arm("transfer", 0.9), Arm("native", wrong, plain=True)))
+
+
+def test_records_that_are_taken_up_are_recalled_in_the_order_of_the_seeds(tmp_path):
+    compare(experiment(arm("transfer", 0.8)), kept=tmp_path)
+    (tmp_path / "transfer-20-0.npz").unlink()
+    recalled = []
+    again = arm("transfer", 0.8, recall=lambda record: recalled.append(record.key))
+    comparison = compare(experiment(again), kept=tmp_path)
+    assert recalled == ["transfer-5-0", "transfer-5-1", "transfer-20-1"]
+    assert [record.key for record in comparison.records] == [
+        "transfer-5-0",
+        "transfer-5-1",
+        "transfer-20-0",
+        "transfer-20-1",
+    ]
+
+
+def test_a_record_has_its_budget_in_the_unit_of_the_comparison(tmp_path):
+    whole = replace(experiment(arm("transfer", 0.8), budgets=(5, None)), unit="pairs")
+    comparison = compare(whole, kept=tmp_path)
+    assert [record.budget for record in comparison.records] == [5, 5, None, None]
+    assert comparison.unit == "pairs" and comparison.budgets == [5, None]
+    assert {path.stem for path in tmp_path.glob("*.npz")} == {record.key for record in comparison.records}

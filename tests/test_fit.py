@@ -1,4 +1,4 @@
-"""Training: exact resume after a kill, the stop at a NaN, the best weights kept."""
+"""Training: exact resume after a kill, the stop at a NaN, the best weights kept; schedules, sweeps and scores."""
 
 import os
 import signal
@@ -10,8 +10,11 @@ import time
 import numpy as np
 import pytest
 
-from tfxfer.errors import TfxferError
+from tfxfer.config import TrainingConfig
+from tfxfer.errors import TfxferError, UserError
+from tfxfer.fit import fit_in_memory, sweep, validation_score, warmup_cosine
 
+pytestmark = pytest.mark.tensorflow
 PROGRAM = textwrap.dedent(
     """
     import sys, time
@@ -203,3 +206,112 @@ def test_a_checkpoint_of_another_model_is_refused(parts, tmp_path):
     other.compile("adam", "sparse_categorical_crossentropy")
     with pytest.raises(TfxferError, match="belongs to another model"):
         parts["train"](other, parts["batches"](), 2, checkpoint=state)
+
+
+# === Schedules ===
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 6, 12, 100])
+def test_a_warm_up_rises_for_a_sixth_of_the_steps_and_then_falls_to_one_per_cent(steps):
+    rates = [warmup_cosine(2.0, steps)(step) for step in range(steps)]
+    top = int(np.argmax(rates))
+    assert all(0 < rate <= 2.0 for rate in rates) and top <= -(-steps // 6)
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+    assert steps == 1 or rates[-1] == pytest.approx(0.02)
+
+
+def test_the_schedule_sets_each_steps_learning_rate(parts):
+    model, rates = parts["model"](), []
+    optimizer = model.optimizer
+
+    class Watched(parts["keras"].callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            rates.append(float(optimizer.learning_rate))
+
+    fit = model.fit
+    model.fit = lambda *given, callbacks, **how: fit(*given, callbacks=[*callbacks, Watched()], **how)
+    parts["train"](model, parts["batches"](), 1, step_rate=warmup_cosine(0.1, 40))
+    assert rates == pytest.approx([warmup_cosine(0.1, 40)(step) for step in range(40)])
+
+
+# === Arrays in memory ===
+
+
+def data(rows=40, seed=2):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(rows, 8)).astype("float32"), rng.integers(0, 3, rows)
+
+
+def test_arrays_are_fitted_in_batches_of_one_size_in_the_order_of_a_seed(parts):
+    training, ends = TrainingConfig(steps=5, batch_size=16, learning_rates=(1e-2,)), []
+    for seed in (1, 2, 1):
+        model = parts["model"]()
+        history = fit_in_memory(model, *data(), training, seed)
+        assert int(model.optimizer.iterations) == 5 and np.isfinite(history.rows[-1]["loss"])
+        ends.append(model.get_weights())
+    same, other = ([np.array_equal(a, b) for a, b in zip(ends[0], ends[i])] for i in (2, 1))
+    assert all(same) and not all(other)
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(40, 9), (5, 3)])
+def test_epochs_are_steps_over_all_arrays_and_a_batch_is_never_greater_than_they_are(parts, rows, steps):
+    model = parts["model"]()
+    fit_in_memory(model, *data(rows), TrainingConfig(steps=0, epochs=3, batch_size=16), seed=0)
+    assert int(model.optimizer.iterations) == steps
+
+
+# === Choices on validation ===
+
+
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+
+
+@pytest.mark.parametrize("top", RATES)
+def test_a_sweep_climbs_to_the_best_and_looks_at_both_its_neighbours(top):
+    tried = []
+
+    def train(rate):
+        tried.append(rate)
+        return -abs(np.log(rate / top)), f"model {rate}"
+
+    rate, result, scores = sweep(RATES, train)
+    assert (rate, result) == (top, f"model {top}")
+    place = RATES.index(top)
+    assert set(RATES[max(0, place - 1) : place + 2]) <= set(tried)
+    assert len(tried) == len(set(tried)) == len(scores) <= 5
+
+
+def test_a_sweep_survives_values_that_fail():
+    def train(rate):
+        if rate > 1:
+            raise TfxferError("loss became nan")
+        return 1 - abs(rate - 0.1), f"model {rate}"
+
+    rate, result, scores = sweep([0.01, 0.1, 10.0, 20.0, 30.0], train)
+    assert (rate, result) == (0.1, "model 0.1")
+    assert scores["0.1"] == 1.0 and np.isnan(scores["10"])
+    with pytest.raises(TfxferError, match="none of the settings.*loss became nan"):
+        sweep([5.0, 6.0, 7.0], train)
+
+
+def test_the_users_mistake_ends_a_sweep():
+    def train(rate):
+        raise UserError("class 'z' has 3 examples")
+
+    with pytest.raises(UserError, match="class 'z'"):
+        sweep(RATES, train)
+
+
+def test_equal_scores_keep_the_rate_that_was_tried_first():
+    assert sweep(RATES, lambda rate: (0.5, rate))[0] == 3e-3  # the middle
+
+
+def test_validation_accuracy_decides_and_the_loss_between_equals():
+    labels = np.array([0, 1])
+    good, sure, wrong = ([[0.6, 0.4], [0.4, 0.6]], [[0.9, 0.1], [0.1, 0.9]], [[0.99, 0.01], [0.51, 0.49]])
+    scores = [validation_score(np.array(rows), labels) for rows in (good, sure, wrong)]
+    assert scores[1] > scores[0] > scores[2]
+    assert scores[0] == pytest.approx(1 + 1e-6 * np.log(0.6), abs=1e-12)
+    assert np.isfinite(validation_score(np.array([[1.0, 0.0]]), np.array([1])))  # 0 counts as a very small probability
+    with pytest.raises(TfxferError, match="the validation loss is nan; try a smaller learning rate"):
+        validation_score(np.array([[np.nan, np.nan]]), np.array([1]))

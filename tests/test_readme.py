@@ -1,9 +1,8 @@
-"""What the documents promise: their commands parse, their make targets and links exist, their example runs."""
+"""What the documents promise: their commands parse, their make targets and links exist, their examples run."""
 
 import importlib
 import re
 import shlex
-import types
 from contextlib import nullcontext
 from functools import partialmethod
 from itertools import pairwise
@@ -13,14 +12,17 @@ import pytest
 from PIL import Image
 
 from tfxfer import cli, train
-from tfxfer.config import FeatureConfig
+from tfxfer.commands import COMMANDS as PROGRAMS
+from tfxfer.recipes.feature import FeatureConfig
 from tfxfer.runs import write_config
 
 ROOT = Path(__file__).parent.parent
 COMMANDED = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 LINKED = [*COMMANDED, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("data/**/README.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-COLUMN_OPTIONS = re.compile(r"--(?:target-|source-)?(?:text|label|image|question|answer|caption)$")
+COLUMN_OPTIONS = re.compile(
+    r"--(?:target-|source-|language-model-|image-encoder-)?(?:text|label|image|question|answer|caption)$"
+)
 
 
 def name_of(document):
@@ -46,7 +48,13 @@ def shown(beginning):
     return found
 
 
-COMMANDS = shown("python -m tfxfer.")
+COMMANDS = (
+    shown("python -m tfxfer.")
+    | {  # the console script, as the module that it starts
+        shown_as: ["python", "-m", PROGRAMS[words[1]].module, *words[2:]]
+        for shown_as, words in shown("tfxfer ").items()
+    }
+)
 
 
 @pytest.fixture
@@ -87,11 +95,16 @@ def stand_in(word, before, columns):
         write_config(path, FeatureConfig())
 
 
-COLUMNS = {"vqa": ["image", "question", "answer"], "knowledge": ["image", "caption"], "retrieval": ["image", "caption"]}
+COLUMNS = {
+    "vqa": ["image", "question", "answer"],
+    "captioning": ["image", "caption"],
+    "retrieval": ["image", "caption"],
+}
 
 
 @pytest.mark.parametrize(("document", "line"), COMMANDS, ids=map(": ".join, COMMANDS))
-def test_every_command_that_is_shown_is_accepted(document, line, somewhere, monkeypatch):
+def test_every_command_that_is_shown_is_accepted(document, line, somewhere, monkeypatch, capsys):
+    """Also by the names of today: an old name would give a note."""
     words = COMMANDS[document, line]
     module, argv = words[2], words[3:]
     given = [value for option, value in pairwise(argv) if COLUMN_OPTIONS.match(option)]
@@ -99,28 +112,24 @@ def test_every_command_that_is_shown_is_accepted(document, line, somewhere, monk
     columns += COLUMNS.get("".join(argv[:1]), [])
     for before, word in zip(["", *argv], argv):
         stand_in(word, before, columns)
-    if "--help" in argv:
+    if {"--help", "--help-all"} & set(argv):
         with pytest.raises(SystemExit) as ended:
             parse(module, argv, monkeypatch)
         assert ended.value.code == 0
     else:
         parse(module, argv, monkeypatch)
+    assert "is now called" not in "".join(capsys.readouterr())
 
 
 def parse(module, argv, monkeypatch):
     """Do all that a command does before it starts TensorFlow; raises for what it would refuse."""
     if module == "tfxfer.train":
-        configs, real = [], importlib.import_module
-
-        def no_recipe(name, *rest):
-            return (
-                types.SimpleNamespace(run=configs.append) if name.startswith("tfxfer.recipes.") else real(name, *rest)
-            )
-
-        monkeypatch.setattr(importlib, "import_module", no_recipe)
-        monkeypatch.setattr(train, "ahead", lambda specs, folder: nullcontext())
+        started = []
+        monkeypatch.setattr(train, "run", lambda recipe, config: started.append((recipe.name, config)))
+        monkeypatch.setattr(train, "prepare_in_background", lambda specs, folder: nullcontext())
         train.work(argv)
-        assert configs, "no recipe was started"
+        (name, config), recipe = started[0], train.RECIPES[train.recipe_named(argv)[0]]
+        assert len(started) == 1 and name == recipe.name and type(config) is recipe.config
         return
     try:
         commanded = importlib.import_module(f"{module}.__main__")
@@ -133,6 +142,9 @@ def test_the_documents_show_commands_at_all():
     """So that a change of the documents' form cannot empty the test above."""
     assert {"README.md", "docs/results.md"} <= {document for document, _ in COMMANDS}
     assert {"tfxfer.train", "tfxfer.predict", "tfxfer.evaluate"} <= {words[2] for words in COMMANDS.values()}
+    trained = {"".join(words[3:4]) for words in COMMANDS.values() if words[2] == "tfxfer.train"}
+    assert set(train.RECIPES) - {train.DEFAULT} <= trained
+    assert set(PROGRAMS) == {line.split()[1] for _, line in COMMANDS if line.startswith("tfxfer ")}
 
 
 @pytest.mark.parametrize("argv", [["--sorce", "glyphs"], ["--source", "folder:nowhere"], ["featre"]])
@@ -171,14 +183,17 @@ EXAMPLES = [block for language, block in FENCE.findall((ROOT / "README.md").read
 @pytest.mark.parametrize("example", EXAMPLES, ids=[f"example {i + 1}" for i in range(len(EXAMPLES))])
 def test_the_example_runs(example, data_dir, tmp_path, monkeypatch):
     """On an untrained source: the words are the README's, the answers are probabilities of its classes or texts."""
+    import keras
     import numpy as np
 
     import tfxfer
+    from tfxfer.config import CaptionTrainingConfig
     from tfxfer.transfer.knowledge import Captioner
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFXFER_DATA", str(data_dir))
-    monkeypatch.setattr(Captioner, "fit", partialmethod(Captioner.fit, steps=2, jit=False))
+    few = CaptionTrainingConfig(steps=2, learning_rates=(1e-3,))
+    monkeypatch.setattr(Captioner, "fit", partialmethod(Captioner.fit, training=few, jit=False))
     if "preset:./my-bert" in example:
         pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmno"]
         tfxfer.source("fresh:bert", num_classes=len(pieces), seed=0).save_to_preset("my-bert")
@@ -194,13 +209,21 @@ def test_the_example_runs(example, data_dir, tmp_path, monkeypatch):
         given, classes = np.array(["Österreich", ""], object), len(names["phrases"].class_names)
     else:
         given, classes = np.zeros((2, 32, 32, 1), "float32"), 10
-    answers = np.asarray(names["model"](given))
+    if "classifier" in names:
+        answers = names["probabilities"]
+        assert 0 <= names["accuracy"] <= 1
+        np.testing.assert_allclose(names["again"], answers, atol=1e-5)
+        opened = keras.models.load_model(Path("runs", "my-classifier", "model.keras"))
+        np.testing.assert_allclose(opened(given), answers, atol=1e-5)
+    else:
+        answers = np.asarray(names["model"](given))
     assert answers.shape == (2, classes)
     np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
 
 
-def test_there_is_an_example():
-    assert EXAMPLES
+def test_there_are_examples_of_all_kinds():
+    for name in ("FeatureClassifier(", "attach(", "weight_map.apply()", "Captioner(", "tfxfer.from_run("):
+        assert any(name in example for example in EXAMPLES), name
 
 
 def test_the_examples_of_the_guide_to_weight_maps_run(tmp_path, monkeypatch, capsys):
@@ -243,11 +266,19 @@ def test_the_figures_of_the_guide_to_choosing_were_measured():
     assert {abs(number) for number in quoted} <= known
 
 
+def commands_of(block):
+    """Return the lines of a fence without their comments, which are translated."""
+    return [line.partition("#")[0].strip() for line in block.splitlines()]
+
+
 def test_the_chinese_readme_says_what_the_english_one_says():
     english, chinese = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
     assert figures_in(english) == figures_in(chinese)
     assert [block for language, block in FENCE.findall(english) if language == "python"] == [
         block for language, block in FENCE.findall(chinese) if language == "python"
+    ]
+    assert [commands_of(block) for _, block in FENCE.findall(english)] == [
+        commands_of(block) for _, block in FENCE.findall(chinese)
     ]
     assert english.count("\n## ") == chinese.count("\n## ")
     links = re.compile(r"\]\(([^)\s]+)\)")

@@ -1,8 +1,9 @@
 """What a run is: frozen dataclasses that contain one another, and the flat options that a command line makes of them.
 
-A recipe's config contains a `SourceConfig` for each model that brings knowledge, a `TargetConfig` and a `TrainingConfig`:
-`config.source.epochs` is the option `--source-epochs` and the line `source_epochs:` of a config.yaml. No config is
-translated into another by hand, and every field that can change a result reaches the key of what is cached.
+A recipe's config contains a `SourceConfig` for each model that brings knowledge, a `TargetConfig` and a
+`TrainingConfig`: `config.source.epochs` is the option `--source-epochs` and the line `source_epochs:` of a config.yaml.
+No config is translated into another by hand, and every field that can change a result reaches the key of what is
+cached.
 """
 
 import math
@@ -348,6 +349,11 @@ class VQAHeadConfig:
         0.1, "fraction of the units before the answers that is dropped in training", group="model", at_most=0.999
     )
     dot: bool = option(True, "whether K has the term f·g", group="model")
+
+    @property
+    def h(self) -> str | None:
+        """The interaction as `VQAHead` takes it: None leaves f·g alone."""
+        return None if self.interaction == "bilinear" else self.interaction
 
 
 @dataclass(frozen=True)

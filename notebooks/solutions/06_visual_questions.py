@@ -12,6 +12,6 @@ SOLUTIONS = {
     "06.1": (10, 40),  # [pairs, answers]
     "06.2": 3 / 4,  # its answers are yes, yes, circle, yes: one is wrong
     "06.3": changed,
-    "06.4": "not shown",
+    "06.4": "no evidence",  # 0 is in the interval
     "06.5": 160,  # 180 with "yes", 20 with "no"
 }

@@ -1,13 +1,16 @@
 # %% [markdown]
-# # 04 · Knowledge transfer I: K as a matrix
+# # 04 · Knowledge transfer I: retrieval and zero-shot
 #
-# Two networks, one for pictures and one for texts, learn to find each other. Out of this come things that nobody
-# trained: naming a class without an example, and a head that was fitted on pictures and reads texts.
+# {{ header }}
+#
+# An image encoder and a text encoder are aligned on pairs of an image and its text. The aligned pair can do things that
+# it was not trained for: classify images into classes without any example, and apply a head to texts that was fitted
+# on images.
 #
 # **After this lesson you can**
-# - compute K = f(X)·g(Y) over all pairs, and say what each of its rows and columns means;
-# - train a text tower against a locked picture tower, and show by a shuffled arm that the pairs did it;
-# - ask zero-shot questions, and move a classifier from pictures to texts.
+# - compute K = f(X)·g(Y) over all pairs, and explain its rows and columns;
+# - train a text encoder against a frozen image encoder, and show by a shuffled arm that the pairs are the reason;
+# - classify zero-shot, and move a classifier from images to texts.
 #
 # **Time to run:** about two minutes on 2 CPU cores. **Needs:** nothing but tfxfer; no network. **Before:** lessons 02
 # and 03.
@@ -22,25 +25,25 @@ teach.start("04")
 #
 # $$K = f(X) \cdot g(Y) + h(X, Y)$$
 #
-# X are pictures, Y texts. f and g make a vector of each; their products compare all pictures with all texts at once.
-# h, which looks at a pair together, is 0 in this lesson and comes in the next two. With everything scaled to length
-# 1, a product is a cosine; it is divided by τ, the *temperature*, which says how much a small difference counts.
+# X are images, Y are texts. f and g give a vector for each of them, scaled to length 1, so a product is a cosine
+# similarity. It is divided by the *temperature* τ. A small τ makes differences between similarities count more. h is
+# an interaction of image and text. It is 0 in this lesson and comes in the next two.
 
 # %%
 from tfxfer.teach.figures import lesson_04 as figures
 
-figures.towers()
+figures.dual_encoder()
 
 # %%
 from tfxfer.transfer.knowledge import DualEncoder
 
-teach.show(DualEncoder.picture_vectors, DualEncoder.text_vectors, DualEncoder.K)
+teach.show(DualEncoder.encode_images, DualEncoder.encode_texts, DualEncoder.predict)
 
 # %% [markdown]
-# ## 1 · A picture tower, locked
+# ## 1 · The image encoder, frozen
 #
-# As in lesson 02, a CNN learns characters. But this time the split is *by character*: everything we test with is a
-# character that the CNN has never seen, in any face.
+# As in lesson 02, a CNN is trained to classify characters. But now the split is *by character*: no test character is in
+# training, in any typeface.
 
 # %%
 import keras
@@ -51,95 +54,120 @@ from tfxfer.fit import cosine
 from tfxfer.transfer.feature import extract, extractor
 
 glyphs = tfxfer.load("glyphs")
-EXAMPLES, BATCH = teach.size(24_000, 512), 128
+EXAMPLES, BATCH, EPOCHS = teach.size(24_000, 512), 128, 2
 keras.utils.set_random_seed(0)
 cnn = tfxfer.source("fresh:cnn", num_classes=len(glyphs.class_names), seed=0)
 cnn.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy")
-for number in range(2):
-    cnn.optimizer.learning_rate = cosine(1e-2, 2)(number)
-    rows = glyphs.batches("train", BATCH, keys=["image", "label"], shuffle_seed=number).take(EXAMPLES // BATCH)
-    cnn.fit(rows.map(lambda row: (row["image"], row["label"])), shuffle=False, verbose=0)
+for epoch in range(EPOCHS):
+    cnn.optimizer.learning_rate = cosine(1e-2, EPOCHS)(epoch)
+    keys = ["image", "label"]
+    rows = glyphs.batches("train", BATCH, keys=keys, shuffle_seed=epoch)
+    rows = rows.map(lambda row: (row["image"], row["label"]))
+    cnn.fit(rows.take(EXAMPLES // BATCH), shuffle=False, verbose=0)
 phi = extractor(cnn)
 
 # %% [markdown]
-# ## 2 · Pairs
+# ## 2 · Pairs of an image and its text
 #
-# A picture and its official name, from five scripts. The script will be a label later on; here it is left aside.
+# A pair is the image of a character and its official name, from five scripts. The script is a label for section 6. Here
+# it is not used.
 
 # %%
 SCRIPTS = ["Arabic", "Braille", "Cyrillic", "Greek", "Latin"]
 pairs = tfxfer.load("glyphs", label="script").with_classes(SCRIPTS)
-pairs = pairs.with_at_most(train=teach.size(3_000, 128), validation=teach.size(300, 40), test=teach.size(300, 40))
-features = {split: np.asarray(extract(phi, pairs, split=split, image_size=(32, 32)).array) for split in pairs.sizes}
-names = {split: [text.lower() for text in pairs.texts(split, "caption")] for split in pairs.sizes}
-pictures = pairs.arrays("test")["image"]
+pairs = pairs.with_at_most(
+    train=teach.size(3_000, 128),
+    validation=teach.size(300, 40),
+    test=teach.size(300, 40),
+)
+features, names = {}, {}
+for split in pairs.sizes:
+    found = extract(phi, pairs, split=split, image_size=(32, 32))
+    features[split] = np.asarray(found.array)
+    names[split] = [text.lower() for text in pairs.texts(split, "caption")]
+images = pairs.arrays("test")["image"]
 print(features["train"].shape, names["train"][:3], sep="\n")
 
 # %% [markdown]
-# ## 3 · A text tower that learns to land beside its picture
+# ## 3 · Train the text encoder
 #
-# In a batch of 64 pairs, each picture has one right text and 63 wrong ones, and the other way round. The loss is the
-# cross-entropy of that choice, both ways (InfoNCE; LiT, Zhai et al. 2022). The *shuffled* arm gets the same pictures
-# and the same texts, dealt out wrongly: whatever it can do, it did not learn from the pairing.
+# In a batch of 64 pairs, each image has one correct text and 63 wrong ones (*negatives*), and each text has one correct
+# image. The loss is the cross-entropy of both choices, called InfoNCE. The image encoder is frozen, as in LiT (Zhai et
+# al. 2022). The *shuffled* arm gets the same images and texts in wrong pairs. What it can do does not come from the
+# pairs.
 
 # %%
+from tfxfer.config import TrainingConfig
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.knowledge import small_tower
 
-words = learn_vocabulary(names["train"], "words", 2000)
-ids = pairs.arrays("train")["codepoint"]  # the same character in two faces is no wrong answer
+vocabulary = learn_vocabulary(names["train"], "words", 2000)
+ids = pairs.arrays("train")["codepoint"]  # one character in two typefaces: no negatives
 STEPS = teach.size(300, 4)
 
 
-def towers(texts, steps=STEPS):
-    """Return a dual encoder that learned from the training pictures and these texts."""
+def aligned(texts, steps=STEPS):
+    """Return a dual encoder trained on the training images with these texts."""
     keras.utils.set_random_seed(0)
-    made = DualEncoder(phi, small_tower(words, length=16))
-    how = {"batch_size": 64, "learning_rate": 1e-2, "jit": False}
-    made.fit(features["train"], texts, ids, steps=steps, fitted=False, **how)  # from random, so that we see it learn
-    return made
+    encoder = DualEncoder(phi, small_tower(vocabulary, length=16))
+    training = TrainingConfig(steps=steps, batch_size=64, learning_rates=(1e-2,))
+    # ridge_init=False: g starts at random, so that the progress of training is visible
+    encoder.fit(
+        features["train"],
+        texts,
+        ids=ids,
+        training=training,
+        ridge_init=False,
+        jit=False,
+    )
+    return encoder
 
 
-before = towers(names["train"], steps=1)
-after = towers(names["train"])
+first_step = aligned(names["train"], steps=1)
+trained = aligned(names["train"])
 wrong = np.random.default_rng(0).permutation(len(ids))
-shuffled = towers([names["train"][i] for i in wrong])
+shuffled = aligned([names["train"][i] for i in wrong])
 
 # %%
+stages = {"after 1 step": first_step, f"after {STEPS} steps": trained}
 order = np.argsort(pairs.labels("test"), kind="stable")
 few = order[np.linspace(0, len(order) - 1, 10).astype(int)]
 some = [names["test"][i] for i in few]
 tables = {
-    title: made.K(features["test"][few], some)
-    for title, made in (("after 1 step", before), (f"after {STEPS} steps", after))
+    title: encoder.predict(features["test"][few], some)
+    for title, encoder in stages.items()
 }
-figures.matrices(tables, pictures[few], some)
+figures.similarity_matrices(tables, images[few], some)
 
 # %% [markdown]
-# Each row is a choice among ten names; dark is sure, and the frame is the truth.
+# Each row is a softmax over ten names: dark is a high probability. The frames mark the correct pairs.
 
 # %%
 from tfxfer.transfer.bridges.tokens import TextTokens
 
-UNKNOWN = 1  # the number of a word that the vocabulary lacks
-read = np.array(TextTokens(16, "words", words)(np.array(names["test"], object)))
-unread = np.mean((read == UNKNOWN).any(1))
+UNKNOWN = 1  # the token id of a word that is not in the vocabulary
+tokens = TextTokens(16, "words", vocabulary)
+token_ids = np.array(tokens(np.array(names["test"], object)))
+unknown = np.mean((token_ids == UNKNOWN).any(1))
 teach.say(f"""
-Neither the characters nor their names were in training; mostly the words were. {unread:.0%} of the test names hold a
-word that the tower has never met, and there it can only guess.
+Neither the test characters nor their names are in training, but most of their words are. {unknown:.0%} of the test
+names have a word that is not in the vocabulary. The text encoder cannot use that word.
 """)
 
 # %%
-sides = {
-    t: (m.picture_vectors(features["test"]), m.text_vectors(names["test"]))
-    for t, m in (("after 1 step", before), (f"after {STEPS} steps", after))
+embeddings = {
+    title: (
+        encoder.encode_images(features["test"]),
+        encoder.encode_texts(names["test"]),
+    )
+    for title, encoder in stages.items()
 }
-figures.clouds(sides)
+figures.embeddings_2d(embeddings)
 
 # %% [markdown]
 # ## 4 · Retrieval
 #
-# For each test name, sort all test pictures by K. At which place does the right one stand?
+# For each test name, all test images are sorted by K. The rank of the correct image is 1 when it comes first.
 
 # %%
 from tfxfer.evaluate import retrieval, verdict
@@ -148,129 +176,145 @@ codes = pairs.arrays("test")["codepoint"]
 
 
 def by_character(values):
-    """Return the mean over the pictures of each character: two faces of one are not two examples."""
+    """Return the mean of each character: its typefaces are not independent examples."""
     return np.array([np.mean(values[codes == code]) for code in np.unique(codes)])
 
 
+arms = {"pairs": trained, "shuffled": shuffled}
 found = {
-    arm: retrieval(made.K(features["test"], names["test"]), codes, codes)
-    for arm, made in (("pairs", after), ("shuffled", shuffled))
+    arm: retrieval(encoder.predict(features["test"], names["test"]), codes, codes)
+    for arm, encoder in arms.items()
 }
-ranks = {arm: told["text_to_image"]["ranks"] for arm, told in found.items()}
-true_pairs = ("learning from true pairs", "shuffled pairs")
-told = verdict(by_character(1 / ranks["pairs"]), by_character(1 / ranks["shuffled"]), names=true_pairs)
-count = len(codes)
+by_text = {arm: both["text_to_image"] for arm, both in found.items()}
+pairs_against_shuffled = ("training on correct pairs", "shuffled pairs")
+ranks = verdict(
+    by_character(1 / by_text["pairs"]["ranks"]),
+    by_character(1 / by_text["shuffled"]["ranks"]),
+    names=pairs_against_shuffled,
+)
+recall = {arm: row["recall_at_5"] for arm, row in by_text.items()}
+median = {arm: row["median_rank"] for arm, row in by_text.items()}
 teach.say(f"""
-Among {count} pictures of {len(np.unique(codes))} unseen characters, a right one is among the first five for
-**{found["pairs"]["text_to_image"]["recall_at_5"]:.0%}** of the names; its median place is
-{found["pairs"]["text_to_image"]["median_rank"]:.0f}. After learning from shuffled pairs it is
-{found["shuffled"]["text_to_image"]["recall_at_5"]:.0%} and place
-{found["shuffled"]["text_to_image"]["median_rank"]:.0f}.
+There are {len(codes)} images of {len(np.unique(codes))} characters that are not in training. Recall@5 from texts to
+images is **{recall["pairs"]:.0%}**, and the median rank {median["pairs"]:.0f}. After training on shuffled pairs they
+are {recall["shuffled"]:.0%} and {median["shuffled"]:.0f}.
 
-> {told.sentence("reciprocal rank")}
+> {ranks.sentence("reciprocal rank")}
 """)
 
 # %%
-print(f"{'asked for':50} found first")
+print(f"{'query':50} retrieved, best first")
 
-K = after.K(features["test"], names["test"])
+K = trained.predict(features["test"], names["test"])
 for column in few[::2]:
     best = K[:, column].argsort()[::-1][:3]
-    print(f"{names['test'][column]:50}", " · ".join(names["test"][i] for i in best))
+    retrieved = " · ".join(names["test"][i] for i in best)
+    print(f"{names['test'][column]:50}", retrieved)
 
 # %% [markdown]
-# ## 5 · Zero-shot: classes known by name only
+# ## 5 · Zero-shot classification
 #
-# A class is a text too. Which of five scripts is a picture from? No picture had a script as its label. But most
-# training names hold the script as a word: the class is new as a question, not as a word.
+# The name of a class is a text too. Here the classes are five scripts. No image had a script as its label. But most
+# training names contain the script as a word: the class is new as a label, not as a word.
 
 # %%
 teach.show(DualEncoder.zero_shot)
 
 # %%
 truth = pairs.labels("test")
-asked = [name.lower() for name in SCRIPTS]
+class_names = [name.lower() for name in SCRIPTS]
 templates = ["{} letter", "{} small letter", "{} capital letter", "{} pattern"]
-zero = {
-    arm: made.zero_shot(features["test"], asked, templates).argmax(1)
-    for arm, made in (("pairs", after), ("shuffled", shuffled))
+zero_shot = {
+    arm: encoder.zero_shot(features["test"], class_names, templates).argmax(1)
+    for arm, encoder in arms.items()
 }
-most = np.bincount(truth).max() / len(truth)
+majority = np.bincount(truth).max() / len(truth)
 
 # %% [markdown]
-# ## 6 · A head fitted on pictures reads texts
+# ## 6 · A head fitted on images classifies texts
 #
-# Now the labels. A linear head learns scripts from *pictures*: W, b on f(X), as in lesson 02. Since texts have moved
-# into the space of pictures, the same W and b can be asked about g(Y). No text ever had a label.
+# Now the labels are used. A linear head, W and b as in lesson 02, is fitted on the vectors f(X) of labelled *images*.
+# The texts are aligned to the same space, so the same W and b can be applied to g(Y). No text has a label.
 #
 # $$p(X) = W\,f(X) + b \quad\longrightarrow\quad p(Y) = W\,g(Y) + b$$
 
 # %%
-from tfxfer.transfer.bridges.align import on_text, picture_head
+from tfxfer.transfer.bridges.align import image_head, text_classifier
 
 held_out = (features["validation"], pairs.labels("validation"))
-reads = {}
-for arm, made in (("pairs", after), ("shuffled", shuffled)):
-    head = picture_head(made, features["train"], pairs.labels("train"), validation=held_out)
-    answers = on_text(made, head).predict(np.array(names["test"], object), verbose=0)
-    reads[arm] = answers.argmax(1)
-teach.show(picture_head, on_text)
+labels, test_names = pairs.labels("train"), np.array(names["test"], object)
+on_texts = {}
+for arm, encoder in arms.items():
+    head = image_head(encoder, features["train"], labels, validation=held_out)
+    probabilities = text_classifier(encoder, head).predict(test_names, verbose=0)
+    on_texts[arm] = probabilities.argmax(1)
+teach.show(image_head, text_classifier)
 
 # %%
-rows = {
-    "zero-shot: which script is this picture from?": zero,
-    "a head fitted on pictures: which script is this name of?": reads,
+tasks = {
+    "zero-shot: which script is this image from?": zero_shot,
+    "a head fitted on images: which script is this name of?": on_texts,
 }
 shares = {
-    question: {**{arm: float(np.mean(said == truth)) for arm, said in by_arm.items()}, "most frequent": most}
-    for question, by_arm in rows.items()
+    task: {arm: float(np.mean(given == truth)) for arm, given in by_arm.items()}
+    | {"most frequent": majority}
+    for task, by_arm in tasks.items()
 }
-figures.shares(shares)
+figures.accuracies(shares)
 
 # %%
 first, second = shares.values()
-prompts = [template.format(name) for name in asked for template in templates]
-strange = sum(not any(text.startswith(prompt) for text in names["train"]) for prompt in prompts)
-spelt = np.mean([name.split()[0] == pairs.class_names[label].lower() for name, label in zip(names["test"], truth)])
-gained = [
-    verdict(*(by_character(answers == truth) for answers in by_arm.values()), names=true_pairs)
-    for by_arm in rows.values()
+answers = [
+    np.stack([by_arm[arm] == truth for arm in arms]) for by_arm in tasks.values()
 ]
-better = "more" if first["pairs"] > most else "less"
+gains = [
+    verdict(by_character(a), by_character(b), names=pairs_against_shuffled)
+    for a, b in answers
+]
+over_majority = verdict(
+    by_character(zero_shot["pairs"] == truth),
+    by_character(truth == np.bincount(truth).argmax()),
+    names=("zero-shot classification", "majority"),
+)
+prompts = [one.format(name) for name in class_names for one in templates]
+new = [one for one in prompts if not any(t.startswith(one) for t in names["train"])]
+spelt = [name.split()[0] for name in names["test"]]
+spelt = np.mean([word == class_names[label] for word, label in zip(spelt, truth)])
 teach.say(f"""
-Zero-shot gets **{first["pairs"]:.0%}**, which is {better} than always answering the most frequent script
-({most:.0%}).
+Zero-shot accuracy is **{first["pairs"]:.0%}**. Always predicting the most frequent script would give {majority:.0%}.
 
-> {gained[0].sentence()}
+> {over_majority.sentence()}
 
-Of the {len(prompts)} prompts, {strange} begin no name that the tower has read, such as “{asked[1]} small letter”.
-Whether that is the reason, other templates would show, tried on *validation* pictures. The head on names gets
-**{second["pairs"]:.0%}**, with shuffled pairs {second["shuffled"]:.0%}.
+> {gains[0].sentence()}
 
-> {gained[1].sentence()}
+Of the {len(prompts)} prompts, {len(new)} begin no training name{f", such as “{new[0]}”" if new else ""}. Whether this
+is the reason can be tested with other templates, chosen on *validation* images. The head on texts gets
+**{second["pairs"]:.0%}**, after shuffled pairs {second["shuffled"]:.0%}.
 
-(In {spelt:.0%} of the names the first word is the script, so reading would be easy. The point is that this head has
-never been shown a name.)
+> {gains[1].sentence()}
+
+(In {spelt:.0%} of the test names the first word is the script, so a classifier of texts would find this easy. The point
+is that this head was not fitted on any text.)
 """)
 
 # %% [markdown]
 # ## Exercises
 #
-# **04.1** 12 pictures, 300 texts: what is the shape of K?
+# **04.1** 12 images, 300 texts: what is the shape of K?
 
 # %%
 teach.check("04.1", ...)
 
 # %% [markdown]
-# **04.2** K = [[0.9, 0.1, 0.3], [0.2, 0.4, 0.6], [0.1, 0.2, 0.8]], and text i belongs to picture i. What is recall@1
-# from pictures to texts?
+# **04.2** K = [[0.9, 0.1, 0.3], [0.2, 0.4, 0.6], [0.1, 0.2, 0.8]], and text i belongs to image i. What is recall@1 from
+# images to texts?
 
 # %%
 teach.check("04.2", ...)
 
 # %% [markdown]
-# **04.3** Write `K_of(f, g, temperature)`: for vectors `f` [B, D] and `g` [C, D] of any length, the cosines of all
-# pairs divided by the temperature.
+# **04.3** Write `K_of(f, g, temperature)`: for vectors `f` [B, D] and `g` [C, D] of any length, the cosine similarities
+# of all pairs, divided by the temperature.
 
 
 # %%
@@ -281,7 +325,7 @@ def K_of(f, g, temperature):
 teach.check("04.3", ...)  # put K_of here
 
 # %% [markdown]
-# **04.4** How many *texts* with a script label did the head of section 6 learn from: "0", "300" or "3000"?
+# **04.4** How many *texts* with a script label was the head of section 6 fitted on: "0", "300" or "3000"?
 
 # %%
 teach.check("04.4", ...)
@@ -290,8 +334,10 @@ teach.check("04.4", ...)
 # ## Read next
 #
 # - A. Radford et al., *Learning transferable visual models from natural language supervision* (CLIP), 2021.
-# - X. Zhai et al., *LiT: zero-shot transfer with locked-image text tuning*, 2022: the recipe of this lesson.
-# - A. Frome et al., *DeViSE: a deep visual-semantic embedding model*, 2013: the idea, eight years earlier.
+# - X. Zhai et al., *LiT: zero-shot transfer with locked-image text tuning*, 2022: the method of this lesson.
+# - A. Frome et al., *DeViSE: a deep visual-semantic embedding model*, 2013: the same idea, eight years before CLIP.
 # - W. Liang et al., *Mind the gap: understanding the modality gap in multi-modal contrastive representation
-#   learning*, 2022: why two such clouds lie apart before learning, and often after.
-# - A. Norelli et al., *ASIF*, 2022: the same without training; `tfxfer/transfer/bridges/anchors.py`.
+#   learning*, 2022: why the two sets of vectors are apart before training, and often after it.
+# - A. Norelli et al., *ASIF*, 2022: alignment without training; here `tfxfer/transfer/bridges/anchors.py`.
+#
+# {{ navigation }}

@@ -5,98 +5,153 @@ import math
 import subprocess
 import sys
 
+import here
 import pytest
 
-from tfxfer.config import FeatureConfig, KnowledgeConfig, RetrievalConfig, StructureConfig, VqaConfig
 from tfxfer.errors import UserError
-from tfxfer.recipes.checks import check_feature, check_knowledge, check_retrieval, check_structure
-from tfxfer.recipes.vqa_checks import check_vqa
+from tfxfer.recipes import RECIPES
+from tfxfer.recipes.checks import POSITIONS
 
 DECODER = {"transfer": "encoder_to_decoder"}
+PREFIX = {"conditioning": "prefix"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_default_and_the_smoke_experiment_can_be(recipe):
+    here.check(recipe)
+    here.check(recipe, **RECIPES[recipe].smoke, smoke=True)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"encoder": "fresh:bert"}, "--encoder fresh:bert: has no maps"),
+        ({"image_encoder": "fresh:bert"}, "--image-encoder fresh:bert: has no feature maps"),
         ({"learning_rates": (3e-3, 0.0)}, "--learning-rates 0.0: a rate is a number above 0"),
         ({"learning_rates": (math.inf,)}, "--learning-rates inf"),
         ({"length_penalty": math.nan}, "--length-penalty nan: must be a finite number"),
-        ({"frozen": math.nan}, "--frozen nan"),
-        ({"source": "keras:MobileNetV2/fresh"}, "--source keras:MobileNetV2/fresh: give a data set of texts"),
-        ({"source": "fresh:bert"}, "--source fresh:bert: give a data set of texts, .* preset:DIR"),
-        ({"length": 65}, "--length 65: the BERT that is trained here has 64 positions; ask for fewer"),
-        ({"looking": "prefix", "prefix_length": 49}, "--length 16 and --prefix-length 49: .* 64 positions"),
+        ({"freeze_decoder_fraction": math.nan}, "--freeze-decoder-fraction nan"),
+        (
+            {"language_model": "keras:MobileNetV2/fresh"},
+            "--language-model keras:MobileNetV2/fresh: give a data set of texts",
+        ),
+        ({"language_model": "fresh:bert"}, "--language-model fresh:bert: give a data set of texts, .* preset:DIR"),
+        ({"max_length": 65}, "--max-length 65: the BERT that is trained here has 64 positions; ask for fewer"),
+        (PREFIX | {"prefix_length": 49}, "--max-length 16 and --prefix-length 49: .* 64 positions"),
     ],
 )
 def test_a_captioner_that_cannot_be(change, message):
     with pytest.raises(UserError, match=message):
-        check_knowledge(KnowledgeConfig(**change))
+        here.check("captioning", **change)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {},
-        {"length": 64},
-        {"looking": "prefix", "prefix_length": 48},
+        {"max_length": 64},
+        PREFIX | {"prefix_length": 48},
         {"prefix_length": 64},  # of a prefix that is not made
-        {"encoder": "fresh:cnn/article"},
+        {"image_encoder": "fresh:cnn/article"},
     ],
 )
 def test_a_captioner_that_can_be(change):
-    check_knowledge(KnowledgeConfig(**change))
+    here.check("captioning", **change)
 
 
-HOUSES = {
+FORMATS = {
     "Hugging Face": {"model_type": "bert", "max_position_embeddings": 24},
     "KerasHub": {"class_name": "BertBackbone", "config": {"max_sequence_length": 24}},
 }
 
 
-@pytest.mark.parametrize("told", HOUSES.values(), ids=HOUSES)
-def test_a_given_bert_has_the_positions_that_its_folder_tells(tmp_path, told):
-    (tmp_path / "config.json").write_text(json.dumps(told))
-    source = f"preset:{tmp_path}"
-    check_knowledge(KnowledgeConfig(source=source, length=24))
-    with pytest.raises(UserError, match=r"--length 16 and --prefix-length 9: preset:.* has 24 positions"):
-        check_knowledge(KnowledgeConfig(source=source, looking="prefix", prefix_length=9))
-    with pytest.raises(UserError, match="--length 32: preset:.* has 24 positions"):
-        check_structure(StructureConfig(source=source, **DECODER))
+@pytest.mark.parametrize("described", FORMATS.values(), ids=FORMATS)
+def test_a_given_bert_has_the_positions_that_its_folder_gives(tmp_path, described):
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    bert = f"preset:{tmp_path}"
+    here.check("captioning", language_model=bert, max_length=24)
+    with pytest.raises(UserError, match=r"--max-length 16 and --prefix-length 9: preset:.* has 24 positions"):
+        here.check("captioning", language_model=bert, prefix_length=9, **PREFIX)
+    with pytest.raises(UserError, match="--max-length 32: preset:.* has 24 positions"):
+        here.check("structure", source=bert, **DECODER)
+    for recipe in ("retrieval", "vqa"):
+        here.check(recipe, language_model=bert, max_length=24)
+        with pytest.raises(UserError, match="--max-length 25: preset:.* has 24 positions"):
+            here.check(recipe, language_model=bert, max_length=25)
 
 
-@pytest.mark.parametrize("told", ["{}", "[]", "{", '{"config": {"max_sequence_length": "many"}}'])
-def test_what_a_folder_does_not_tell_is_left_to_the_loader(tmp_path, told):
-    (tmp_path / "config.json").write_text(told)
-    check_knowledge(KnowledgeConfig(source=f"preset:{tmp_path}", length=400))
+@pytest.mark.parametrize("written", ["{}", "[]", "{", '{"config": {"max_sequence_length": "many"}}'])
+def test_what_a_folder_does_not_give_is_left_to_the_loader(tmp_path, written):
+    (tmp_path / "config.json").write_text(written)
+    here.check("captioning", language_model=f"preset:{tmp_path}", max_length=400)
+
+
+@pytest.mark.tensorflow
+def test_the_checks_know_how_many_positions_the_bert_that_is_trained_here_has():
+    from tfxfer.models.bert import small_bert
+
+    assert small_bert(50, num_layers=1, hidden_dim=8, num_heads=1).max_sequence_length == POSITIONS
 
 
 @pytest.mark.parametrize(
-    ("check", "config", "message"),
+    ("recipe", "change", "message"),
     [
-        (check_structure, StructureConfig(**DECODER, length=65), "--length 65: the BERT .* 64 positions"),
-        (check_structure, StructureConfig(**DECODER, source="fresh:bert"), "--source fresh:bert"),
-        (check_structure, StructureConfig(learning_rates=(math.nan,)), "--learning-rates nan"),
-        (check_feature, FeatureConfig(learning_rates=(math.nan,)), "--learning-rates nan"),
-        (check_retrieval, RetrievalConfig(temperature=math.nan), "--temperature nan"),
-        (check_vqa, VqaConfig(dropout=math.nan), "--dropout nan"),
-        (check_vqa, VqaConfig(learning_rates=(math.inf,)), "--learning-rates inf"),
+        ("structure", DECODER | {"max_length": 65}, "--max-length 65: the BERT .* 64 positions"),
+        ("structure", DECODER | {"source": "fresh:bert"}, "--source fresh:bert"),
+        ("structure", {"learning_rates": (math.nan,)}, "--learning-rates nan"),
+        ("feature", {"learning_rates": (math.nan,)}, "--learning-rates nan"),
+        ("feature", {"source": "run:x", "source_label": "script"}, "--source-label: run:x is a trained model"),
+        ("feature", {"source_architecture": "keras:MobileNetV2"}, "give it as --source instead"),
+        ("retrieval", {"temperature": math.nan}, "--temperature nan"),
+        ("retrieval", {"max_length": 65}, "--max-length 65: the BERT .* 64 positions"),
+        ("vqa", {"dropout": math.nan}, "--dropout nan"),
+        ("vqa", {"learning_rates": (math.inf,)}, "--learning-rates inf"),
+        ("vqa", {"max_length": 65}, "--max-length 65: the BERT .* 64 positions"),
     ],
 )
-def test_other_recipes_that_cannot_work(check, config, message):
+def test_other_recipes_that_cannot_work(recipe, change, message):
     with pytest.raises(UserError, match=message):
-        check(config)
+        here.check(recipe, **change)
+
+
+BUDGETS = {"feature": "labels_per_class", "structure": "labels_per_class", "captioning": "pairs"}
+BUDGETS |= {"retrieval": "pairs", "vqa": "images"}
+
+
+@pytest.mark.parametrize(("recipe", "budgets"), BUDGETS.items())
+def test_arms_and_budgets_of_every_recipe(recipe, budgets):
+    assert set(BUDGETS) == set(RECIPES)
+    flag = "--" + budgets.replace("_", "-")
+    with pytest.raises(UserError, match=rf"--controls-at \[7\]: must be among {flag}"):
+        here.check(recipe, controls_at=(7,))
+    with pytest.raises(UserError, match="--arms: 'transfer' is the method under study"):
+        here.check(recipe, arms=("random",))
+    with pytest.raises(UserError, match=rf"{flag} 0: must be"):
+        here.check(recipe, **{budgets: (0, 50)})
+    with pytest.raises(UserError, match="--arms transferr: not one of its values; did you mean 'transfer'"):
+        here.check(recipe, arms=("transferr",))
 
 
 @pytest.mark.parametrize(
-    "words", [["--updates", "0"], ["--looking", "prefix", "--prefix-length", "0"], ["--encoder", "fresh:vit"]]
+    "words",
+    [
+        ["captioning", "--steps", "0"],
+        ["captioning", "--conditioning", "prefix", "--prefix-length", "0"],
+        ["captioning", "--image-encoder", "fresh:vit"],
+        ["retrieval", "--batch-size", "1"],
+        ["vqa", "--image-encoder", "fresh:cnn"],
+        ["structure", "--transfer", "merge"],
+        ["feature", "--controls-at", "7"],
+    ],
+    ids=lambda words: " ".join(words),
 )
 def test_the_command_says_so_before_it_imports_tensorflow(words, tmp_path):
     code = (
         "import sys; from tfxfer import cli, train; code = cli.main(train.work, sys.argv[1:]); "
         "assert 'tensorflow' not in sys.modules; sys.exit(code)"
     )
-    asked = ["knowledge", *words, "--run-dir", str(tmp_path / "run")]
-    done = subprocess.run([sys.executable, "-c", code, *asked], capture_output=True, text=True)
-    assert done.returncode == 2 and " ".join(words[-2:]) in done.stderr, done.stderr
+    argv = [*words, "--run-dir", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    wanted = "--second" if "merge" in words else words[-2]
+    assert wanted in done.stderr, done.stderr
     assert not (tmp_path / "run").exists()

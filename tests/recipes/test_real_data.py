@@ -1,4 +1,4 @@
-"""The crossings on real pictures and real text: not which numbers come out, but what must be true of any numbers."""
+"""The crossings on real images and real text: not which numbers come out, but what must be true of any numbers."""
 
 import json
 import os
@@ -15,10 +15,11 @@ from tfxfer.cli import main
 from tfxfer.models import load_model
 from tfxfer.records import Comparison
 
+pytestmark = pytest.mark.tensorflow
 ALL_ARMS = ["transfer", "random", "scratch", "finetune", "native", "majority"]
-PICTURES_A_CLASS = 300
+IMAGES_A_CLASS = 300
 BRIEF = [
-    *("--source-epochs", "2", "--trained-at", "20", "--seeds", "2", "--epochs", "2", "--learning-rates", "3e-3"),
+    *("--source-epochs", "2", "--controls-at", "20", "--seeds", "2", "--epochs", "2", "--learning-rates", "3e-3"),
     *("--max-validation", "200", "--max-test", "400"),
 ]
 
@@ -41,12 +42,12 @@ def run(data_dir, tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def cifar(shared_data, tmp_path_factory):
-    """Ten class folders of CIFAR-10 pictures."""
+    """Ten class folders of CIFAR-10 images."""
     folder = tmp_path_factory.mktemp("cifar10")
     with zipfile.ZipFile(shared_data / "cifar10_train.zip") as archive:
-        wanted = [n for n in archive.namelist() if n.endswith(".jpg") and int(Path(n).stem) < PICTURES_A_CLASS]
+        wanted = [n for n in archive.namelist() if n.endswith(".jpg") and int(Path(n).stem) < IMAGES_A_CLASS]
         archive.extractall(folder, wanted)
-    assert len(wanted) == 10 * PICTURES_A_CLASS
+    assert len(wanted) == 10 * IMAGES_A_CLASS
     return folder
 
 
@@ -116,7 +117,7 @@ def test_photographs_to_titles(way, run, cifar, shared_data, capsys):
 
 
 @pytest.mark.slow
-def test_a_language_model_that_looks(run, cifar, capsys):
+def test_a_language_model_takes_images(run, cifar, capsys):
     preset = os.environ.get("TFXFER_TEST_BERT")
     if not preset:
         pytest.skip("needs the folder of a BERT in $TFXFER_TEST_BERT, e.g. all-MiniLM-L6-v2 in Hugging Face form")
@@ -124,14 +125,14 @@ def test_a_language_model_that_looks(run, cifar, capsys):
     folder = run(*words, *BRIEF, "--seeds", 1, "--epochs", 1, "--max-test", 200)
     comparison = must_hold(folder)
     baselines_must_hold(comparison, classes=10)
-    pictures = sorted(cifar.glob("*/0007.jpg"))[:2]
-    rows = answers(folder, "--image", *pictures, capsys=capsys)
-    assert [row["input"] for row in rows] == [str(picture) for picture in pictures]
+    images = sorted(cifar.glob("*/0007.jpg"))[:2]
+    rows = answers(folder, "--image", *images, capsys=capsys)
+    assert [row["input"] for row in rows] == [str(image) for image in images]
 
 
 @pytest.fixture(scope="module")
 def cnn(tmp_path_factory):
-    """A small picture model in a file, so that no source has to be trained."""
+    """A small image model in a file, so that no source has to be trained."""
     file = tmp_path_factory.mktemp("models") / "cnn.keras"
     tfxfer.source("fresh:cnn", num_classes=7, input_shape=(32, 32, 3), seed=0).save(file)
     return f"file:{file}"
@@ -149,7 +150,7 @@ OPTIONS = {
 @pytest.mark.parametrize("option", OPTIONS)
 def test_options_that_change_the_models(option, run, cnn, samples):
     source = f"folder:{samples}/shapes" if "--source-epochs" in OPTIONS[option] else cnn
-    words = ["--source", source, "--target", f"folder:{samples}/shapes", "--labels-per-class", 4, "--trained-at", 4]
+    words = ["--source", source, "--target", f"folder:{samples}/shapes", "--labels-per-class", 4, "--controls-at", 4]
     folder = run(*words, "--seeds", 1, "--epochs", 1, "--learning-rates", 1e-3, *OPTIONS[option])
     trained = {record.arm: record.trainable for record in must_hold(folder).records}
     if option == "--precision mixed_bfloat16":

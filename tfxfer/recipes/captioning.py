@@ -33,10 +33,10 @@ from tfxfer.runs import Run
 
 ARMS = {
     "transfer": "The method under study: the decoder starts as the pretrained language model.",
-    "random": "The same decoder with fresh random weights. If this does as well, nothing was transferred. It is the main "
-    "control.",
-    "blind": "The same network; every image is replaced by the mean training image. If this does as well, the model does "
-    "not use its images.",
+    "random": "The same decoder with fresh random weights. If this does as well, nothing was transferred. It is the "
+    "main control.",
+    "blind": "The same network; every image is replaced by the mean training image. If this does as well, the model "
+    "does not use its images.",
     "shuffled": "The same training, with the captions of other images. If this does as well, the pairs taught nothing.",
     "neighbour": "No network: the caption of the training image with the nearest features.",
 }
@@ -258,9 +258,9 @@ RECIPE = Recipe(
     title="image captioning",
     equation="K = f(X) · g(Y) + h(X, Y)",
     explanation=(
-        "f turns images into vectors and g turns words into vectors; their product scores how well the two match. h is a "
-        "decoder that attends to the image while it writes. It starts as a language model that was trained on texts. The "
-        "question is whether that helps it to caption images."
+        "f turns images into vectors and g turns words into vectors; their product scores how well the two match. h is "
+        "a decoder that attends to the image while it writes. It starts as a language model that was trained on texts. "
+        "The question is whether that helps it to caption images."
     ),
     config=CaptioningConfig,
     arms=ARMS,
@@ -279,7 +279,6 @@ RECIPE = Recipe(
         "image_encoder_epochs": 1,
         "image_encoder_max_examples": 512,
         "pairs": (8, 16),
-        "controls_at": (16,),
         "seeds": 2,
         "pretrain_steps": 5,
         "steps": 5,

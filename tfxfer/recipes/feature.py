@@ -131,7 +131,6 @@ SMOKE: dict[str, Any] = {
     "source_epochs": 1,
     "source_max_examples": 512,
     "labels_per_class": (2, 5),
-    "controls_at": (2,),
     "seeds": 2,
     "epochs": 1,
     "learning_rates": (1e-3,),

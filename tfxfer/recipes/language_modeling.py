@@ -103,7 +103,7 @@ def build_decoder(config: Any, run: Run) -> Plan:
 
 
 def before_training(captioner: Captioner, starts: dict[str, Any], task: CaptionedMaps, config: Any) -> str:
-    """Return a sentence on the likelihood of test texts before training, with the source's weights and with fresh ones."""
+    """Return a sentence on the likelihood of test texts before training, with the source's and with fresh weights."""
     maps, texts = task.pairs("test")
     few = type(maps)(maps.maps[:VERIFIED_ON])
     found = []
@@ -166,8 +166,8 @@ class Texts:
         short = next((split for split, n in sizes.items() if n < (most if split == "train" else 1)), None)
         if short is not None:
             raise UserError(
-                f"{config.target.spec}: {sizes[short]} {short} texts that differ, and --training-texts asks for {most}; "
-                "ask for fewer, or give more"
+                f"{config.target.spec}: {sizes[short]} {short} texts that differ, and --training-texts asks for "
+                f"{most}; ask for fewer, or give more"
             )
         beside = "with their images" if found.images is not None else "with a blank, as there are no images"
         run.say(f"target: {config.target.spec}, {', '.join(f'{n:,} {s}' for s, n in sizes.items())} texts, {beside}")
@@ -205,8 +205,8 @@ def patch_encoder(image_shape: tuple[int, int, int], side: int) -> keras.Model:
     height, width, channels = image_shape
     if side < 1 or height % side or width % side:
         raise UserError(
-            f"--patch-size {side}: such patches do not tile an image of {height} x {width}; give one that divides both, "
-            "or resize the images with --image-size"
+            f"--patch-size {side}: such patches do not tile an image of {height} x {width}; give one that divides "
+            "both, or resize the images with --image-size"
         )
     images = keras.Input(image_shape, name="image")
     x = keras.layers.Rescaling(-1 / 255, offset=1.0, name="invert")(images)

@@ -59,7 +59,7 @@ def answer_rows(model: Any, described: dict[str, Any], request: Namespace) -> Ro
 
     from tfxfer.transfer.knowledge.question_batches import truncated_and_unknown
 
-    tokens = model.text_tower.tokens
+    tokens = model.text_tower.tokenizer
     cut, unknown = truncated_and_unknown(tokens, request.question)
     pairs = [(i, j) for i in range(len(request.image)) for j in range(len(request.question))]
     found = model.predict(

@@ -1,15 +1,19 @@
 """What a recipe is: a row of the table of recipes, and the plan that it makes of a config."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tfxfer.experiment import Arm
-from tfxfer.recipes.predictors import Predictor
-from tfxfer.records import Comparison
-from tfxfer.report.panel import Panel
-from tfxfer.runs import Run
+if TYPE_CHECKING:  # a command's help needs none of them, nor NumPy
+    from pathlib import Path
+
+    from tfxfer.experiment import Arm
+    from tfxfer.recipes.predictors import Predictor
+    from tfxfer.records import Comparison
+    from tfxfer.report.panel import Panel
+    from tfxfer.runs import Run
 
 
 @dataclass(frozen=True)

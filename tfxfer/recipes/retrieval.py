@@ -8,7 +8,8 @@ An image may have several texts (`captions:`, `coco:`): it retrieves any of its 
 
 Command:   python -m tfxfer.train retrieval
 Replay:    python -m tfxfer.train retrieval --config runs/retrieval-<time>/config.yaml
-Expected:  transfer − random about +.035 recall@1 (95 % interval +.018 to +.053); ridge regression from character n-grams
+Expected:  transfer − random about +.035 recall@1 (95 % interval +.018 to +.053); ridge regression from character
+n-grams
            better by about .05. Three to four minutes on 2 CPU cores; seeds 0, 1, 2 (docs/results.md).
 """
 
@@ -28,8 +29,8 @@ ARMS = {
     "was transferred. It is the main control.",
     "random_image_encoder": "As transfer, but the image encoder has fresh random weights. If this does as well, its "
     "pretraining did not matter.",
-    "random_text_encoder": "As transfer, but the text tower starts with fresh random weights. If this does as well, its "
-    "pretraining did not matter.",
+    "random_text_encoder": "As transfer, but the text tower starts with fresh random weights. If this does as well, "
+    "its pretraining did not matter.",
     "shuffled": "The same training, with the texts of other images. If this does as well, the pairs taught nothing.",
     "anchors": "Nothing is trained: an image and a text match when both resemble the same training pairs (ASIF).",
     "native": "No network: ridge regression from character n-grams of the texts to the image features.",
@@ -53,7 +54,8 @@ class RetrievalConfig(RunConfig):
         "language_model",
         group="source",
         help={
-            "spec": "what the text tower starts as: a BERT trained on texts (names, text:PATH, csv:PATH), or preset:DIR",
+            "spec": "what the text tower starts as: a BERT trained on texts (names, text:PATH, csv:PATH), or "
+            "preset:DIR",
             "text": "text column of these texts",
             "epochs": "epochs of training it as a masked language model",
         },
@@ -180,14 +182,19 @@ def retrieval_arms(
     from tfxfer.experiment import Arm
     from tfxfer.models.fresh import fresh_copy
     from tfxfer.models.randomness import set_initializer_seed
-    from tfxfer.tasks.image_text_pairs import extracted
+    from tfxfer.tasks.image_text_pairs import extracted, reading
     from tfxfer.transfer.graph import clone
     from tfxfer.transfer.knowledge import DualEncoder, bert_tower
+
+    task_reading = reading(phi, data, config.target.image_size)
 
     def build_encoder(backbone: Any, seed: int) -> DualEncoder:
         set_initializer_seed(seed)
         tower = bert_tower(backbone, tokenizer.vocabulary, config.max_length, tokenizer.lowercase)
-        return DualEncoder(phi, tower, dim=config.dim or None, temperature=config.temperature)
+        size = task_reading["image_size"] or data.image_shape[:2]
+        return DualEncoder(
+            phi, tower, dim=config.dim or None, temperature=config.temperature, image_size=size
+        )
 
     @cache
     def start(fresh: bool, seed: int) -> list[Any]:
@@ -235,9 +242,9 @@ RECIPE = Recipe(
     title="image–text retrieval",
     equation="K = f(X) · g(Y)",
     explanation=(
-        "f turns images into vectors and g turns texts into vectors; their product K scores how well each image and each "
-        "text match. The image encoder is frozen, and the text tower is trained on pairs. The question is whether it "
-        "helps that both were trained before, each on its own modality."
+        "f turns images into vectors and g turns texts into vectors; their product K scores how well each image and "
+        "each text match. The image encoder is frozen, and the text tower is trained on pairs. The question is whether "
+        "it helps that both were trained before, each on its own modality."
     ),
     config=RetrievalConfig,
     arms=ARMS,
@@ -251,7 +258,6 @@ RECIPE = Recipe(
         "language_model_epochs": 1,
         "language_model_max_examples": 512,
         "pairs": (8, 16),
-        "controls_at": (16,),
         "seeds": 2,
         "steps": 2,
         "batch_size": 8,

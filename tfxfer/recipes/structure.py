@@ -6,7 +6,8 @@
 
 Command:   python -m tfxfer.train structure
 Replay:    python -m tfxfer.train structure --config runs/structure-<time>/config.yaml
-Expected:  no evidence: transfer − random about +.02 accuracy (95 % interval −.02 to +.07), two to three minutes on 2 CPU
+Expected:  no evidence: transfer − random about +.02 accuracy (95 % interval −.02 to +.07), two to three minutes on 2
+CPU
            cores; seeds 0, 1, 2 (docs/results.md).
 Every arm has its learning rate chosen on validation: without that, a frozen pretrained transformer's lead over a random
 one is an artefact (Rothermel et al. 2021). `--transfer encoder_to_decoder` makes a language model and is measured in
@@ -281,7 +282,6 @@ RECIPE = Recipe(
         "batch_size": 8,
         "learning_rates": (1e-3,),
         "labels_per_class": (2, 5),
-        "controls_at": (2,),
         "training_texts": (8, 16),
         "max_validation": 60,
         "max_test": 100,

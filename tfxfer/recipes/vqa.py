@@ -7,7 +7,8 @@
 
 Command:   python -m tfxfer.train vqa
 Replay:    python -m tfxfer.train vqa --config runs/vqa-<time>/config.yaml
-Expected:  transfer − random about +.04 accuracy (95 % interval +.026 to +.054); a bag of words with raw pixels better by
+Expected:  transfer − random about +.04 accuracy (95 % interval +.026 to +.054); a bag of words with raw pixels better
+by
            about .05. Three to four minutes on 2 CPU cores; seeds 0, 1, 2 (docs/results.md).
 A question often suffices to guess the answer. So an arm that gets the question alone stands beside the transfer, and an
 image ablation shows what the model does without the correct image.
@@ -29,15 +30,15 @@ from tfxfer.runs import Run
 FORMS = "give glyphs, or csv:PATH or jsonl:PATH with an image, a question and an answer a row"
 ARMS = {
     "transfer": "The method under study: a pretrained image encoder and a pretrained text encoder.",
-    "random": "The same networks with fresh random weights. If this does as well, nothing was transferred. It is the main "
-    "control.",
+    "random": "The same networks with fresh random weights. If this does as well, nothing was transferred. It is the "
+    "main control.",
     "random_image_encoder": "As transfer, but the image encoder has fresh random weights. If this does as well, its "
     "pretraining did not matter.",
-    "random_text_encoder": "As transfer, but the text encoder starts with fresh random weights. If this does as well, its "
-    "pretraining did not matter.",
+    "random_text_encoder": "As transfer, but the text encoder starts with fresh random weights. If this does as well, "
+    "its pretraining did not matter.",
     "question_only": {
-        "text": "The same network, trained and tested with the mean training image in place of every image. If this does "
-        "as well, the model does not use its images.",
+        "text": "The same network, trained and tested with the mean training image in place of every image. If this "
+        "does as well, the model does not use its images.",
         "phrase": "the question without its image",
     },
     "shuffled": "The same training, with the questions about other images. If this does as well, the images taught "
@@ -118,7 +119,8 @@ class VQAConfig(RunConfig):
     )
     controls_at: tuple[int, ...] = option(
         (),
-        "budgets at which random_image_encoder, random_text_encoder, question_only and shuffled run (default: the greatest)",
+        "budgets at which random_image_encoder, random_text_encoder, question_only and shuffled run (default: the "
+        "greatest)",
         group="arms",
         decides=False,
         at_least=1,
@@ -158,8 +160,8 @@ def check_texts(config: VQAConfig) -> None:
     nothing = small and model_spec.is_model(spec) and model_spec.parse(spec).fresh
     if nothing and "random" in config.arms:
         raise UserError(
-            f"--image-encoder {spec} --language-model small: both are fresh, so nothing is transferred and random is the "
-            "same; give one that learned something, or leave random out of --arms"
+            f"--image-encoder {spec} --language-model small: both are fresh, so nothing is transferred and random is "
+            "the same; give one that learned something, or leave random out of --arms"
         )
 
 
@@ -347,9 +349,9 @@ RECIPE = Recipe(
     title="visual question answering",
     equation="K = f(X) · g(Y) + h(X, Y)",
     explanation=(
-        "f encodes an image and g encodes a question; their product gives a logit for each answer. h adds an interaction: "
-        "the tokens of the question attend to the positions of the image's feature map. Both encoders were trained "
-        "before, each on its own modality. The question is whether that helps to answer."
+        "f encodes an image and g encodes a question; their product gives a logit for each answer. h adds an "
+        "interaction: the tokens of the question attend to the positions of the image's feature map. Both encoders "
+        "were trained before, each on its own modality. The question is whether that helps to answer."
     ),
     config=VQAConfig,
     arms=ARMS,
@@ -363,7 +365,6 @@ RECIPE = Recipe(
         "language_model_epochs": 1,
         "language_model_max_examples": 512,
         "images": (8, 16),
-        "controls_at": (16,),
         "seeds": 2,
         "steps": 2,
         "batch_size": 8,

@@ -1,7 +1,8 @@
 """Text-only pre-training of a decoder: a BERT made a decoder continues on texts, without images, before it captions.
 
-A BERT predicts masked words from both sides. The decoder made of it predicts from left to right, and can learn that from
-texts alone: teacher forcing beside a blank feature map. The new weights, cross-attention among them, are reset after.
+A BERT predicts masked words from both sides. The decoder made of it predicts from left to right, and can learn that
+from texts alone: teacher forcing beside a blank feature map. The new weights, cross-attention among them, are reset
+after.
 """
 
 import time

@@ -60,8 +60,8 @@ class CaptionedImages:
             images[split], captions[split] = one_image_per_caption(dataset, split, limit, target.image_size, encoder)
         if len(captions["train"]) < most:
             raise UserError(
-                f"--pairs {most}: {target.spec} has {len(captions['train'])} training images with captions of their own; "
-                "ask for fewer"
+                f"--pairs {most}: {target.spec} has {len(captions['train'])} training images with captions of their "
+                "own; ask for fewer"
             )
         sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in captions.items())
         run.say(f"target: {target.spec}, images with captions: {sizes}")
@@ -158,12 +158,12 @@ def count_long(
         cut = tokenizer.encode(texts, max_length)[1]
         if cut:
             run.say(
-                f"target: {cut:,} of {len(texts):,} {split} captions have more than {max_length - 2} word pieces and are "
-                f"cut there; --max-length {max_length} can be raised"
+                f"target: {cut:,} of {len(texts):,} {split} captions have more than {max_length - 2} word pieces and "
+                f"are cut there; --max-length {max_length} can be raised"
             )
         unknown = sum(tokenizer.unknown_id in row for row in tokenizer.encode(texts, LONGEST)[0])
         if unknown:
             run.say(
-                f"target: {unknown:,} of {len(texts):,} {split} captions have words that the vocabulary of {source} does "
-                "not cover; no generated caption can match them exactly"
+                f"target: {unknown:,} of {len(texts):,} {split} captions have words that the vocabulary of {source} "
+                "does not cover; no generated caption can match them exactly"
             )

@@ -127,8 +127,8 @@ def load_pairs(target: TargetConfig, config: RunConfig, most: int, run: Run) -> 
     data = data.with_at_most(validation=target.max_validation or None, test=target.max_test or None, seed=0)
     if most > data.sizes["train"]:
         raise UserError(
-            f"--pairs {most}: {target.spec} has {data.sizes['train']:,} training images with texts of their own; ask for "
-            "fewer"
+            f"--pairs {most}: {target.spec} has {data.sizes['train']:,} training images with texts of their own; ask "
+            "for fewer"
         )
     counts = {split: sum(map(len, data.captions(split))) for split in data.sizes}
     sizes = ", ".join(f"{n:,} {split} images with {counts[split]:,} texts" for split, n in data.sizes.items())

@@ -118,7 +118,8 @@ def load_questions(
         found[split] = few(dataset, split, rows, limit, shape)
     if len(found["train"].images) < most:
         raise UserError(
-            f"--images {most}: {target.spec} has {len(found['train'].images)} training images with questions; ask for fewer"
+            f"--images {most}: {target.spec} has {len(found['train'].images)} training images with questions; ask for "
+            "fewer"
         )
     sizes = ", ".join(f"{len(q.texts):,} about {len(q.images):,} {split} images" for split, q in found.items())
     run.say(f"target: {target.spec}, questions: {sizes}")
@@ -228,7 +229,7 @@ def count_unseen(found: dict[str, Questions], names: Sequence[str], drawn: Quest
 
 
 def count_truncated(tokenizer: Any, questions: dict[str, Questions], run: Run) -> dict[str, int]:
-    """Print how many questions are truncated, and in how many no word is known; return both counts of the test split."""
+    """Print how many questions are truncated or have no known word; return both counts of the test split."""
     counts = {}
     for split, each in questions.items():
         cut, unknown = truncated_and_unknown(tokenizer, each.texts)

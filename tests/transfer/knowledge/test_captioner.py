@@ -1,24 +1,37 @@
-"""A BERT that looks: its reader, its teaching, its captions, and what happens when it cannot see."""
+"""`Captioner`: images and captions in, captions out; it uses its images, is saved, and names what it cannot use."""
+
+import warnings
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-import tfxfer
+from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig
 from tfxfer.errors import UserError
+from tfxfer.models import load_model
 from tfxfer.models.bert import masked_lm, small_bert
-from tfxfer.models.cnn import article_cnn, glyph_cnn
-from tfxfer.models.decoder import decoder_blocks
 from tfxfer.models.tokenizer import WordPieceTokenizer
-from tfxfer.transfer.knowledge import caption_model
-from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator
-from tfxfer.transfer.knowledge.caption_model import feature_map_encoder, new_weight_paths, resized_encoder, whole
-from tfxfer.transfer.knowledge.caption_training import Lessons, SmoothedCrossEntropy, batches, compiled, slower
+from tfxfer.transfer.knowledge import Captioner
+from tfxfer.transfer.knowledge.caption_model import new_weight_paths
+from tfxfer.transfer.knowledge.image_word_logits import bags_of_words, fit_image_word_logits
 
 pytestmark = pytest.mark.tensorflow
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "square", "circle", "big", "##ger", "a"]
-GRID = (2, 3, 4)
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "bright", "dark", "left", "right", "side", "a"]
+
+
+def pictures(count=60, seed=0):
+    """Pictures whose left or right is lit, brightly or not, and what they are called: two captions each.
+
+    Brightness shows in the mean of a map, the side only in its positions.
+    """
+    rng = np.random.default_rng(seed)
+    left, bright = rng.random((2, count)) < 0.5
+    images = rng.integers(0, 40, (count, 16, 16, 1))
+    images[left, :, :8] += 60
+    images[~left, :, 8:] += 60
+    images[bright] *= 2
+    called = [("left" if one else "right", "bright" if two else "dark") for one, two in zip(left, bright)]
+    return images.astype(np.uint8), [[f"a {light} {side} side", f"{side} side {light}"] for side, light in called]
 
 
 @pytest.fixture(scope="module")
@@ -26,270 +39,243 @@ def words():
     return WordPieceTokenizer(PIECES)
 
 
-@pytest.fixture(scope="module")
-def language():
-    keras.utils.set_random_seed(0)
-    return masked_lm(small_bert(len(PIECES), 2, 16, 2, 24), PIECES, 8)[0]
+def tiny(words, seed=0, **how):
+    keras.utils.set_random_seed(seed)
+    x = keras.Input((16, 16, 1))
+    hidden = keras.layers.Conv2D(8, 4, strides=4, activation="relu")(
+        keras.layers.Rescaling(1 / 255)(x)
+    )  # 4 x 4 positions
+    cnn = keras.Model(x, keras.layers.Dense(3)(keras.layers.Flatten()(hidden)))
+    language = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
+    return Captioner(cnn, language, words, (16, 16, 1), CaptionModelConfig(**how))
 
 
-def grids(count, seed=0):
-    return np.random.default_rng(seed).normal(size=(count, *GRID)).astype("float32")
+def how(steps=10, **change):
+    """The arguments of `fit`."""
+    plain = {"learning_rates": (1e-2,), "max_length": 8, "word_dropout": 0.0, "label_smoothing": 0.0}
+    return {"training": CaptionTrainingConfig(steps=steps, **plain | change), "jit": False}
 
 
-# WordPieceTokenizer
+def test_it_captions_unseen_images_and_uses_them(words, tmp_path):
+    captioner = tiny(words)
+    images, captions = pictures()
+    captioner.fit(images, captions, **how(300))
+    unseen, truth = pictures(20, seed=1)
+    told = captioner.predict(unseen, max_length=8)
+    assert np.mean([one[0] in wanted for one, wanted in zip(told.texts, truth)]) > 0.9
+    own = captioner.log_likelihood(unseen, [each[0] for each in truth], 8)
+    other = captioner.log_likelihood(unseen[:, :, ::-1], [each[0] for each in truth], 8)
+    assert np.mean(own > other + 0.1) > 0.9
+    looked = captioner.attention_maps(unseen[0], truth[0][0], 8)
+    assert looked.shape == (5, 4, 4)
+    np.testing.assert_allclose(looked.sum((1, 2)), 1, rtol=1e-5)
+    captioner.save(tmp_path)
+    given = {"image": unseen[:3], "token_ids": np.full((3, 4), words.start_id), "padding_mask": np.ones((3, 4), int)}
+    kept = load_model(tmp_path / "model.keras")(given)
+    np.testing.assert_allclose(kept, captioner.end_to_end()(given), atol=1e-5)
 
 
-def test_texts_come_back_from_their_numbers(words):
-    numbers, cut = words.encode(["A red square", "bigger", ""], 6)
-    assert numbers.tolist() == [[2, 11, 5, 7, 3, 0], [2, 9, 10, 3, 0, 0], [2, 3, 0, 0, 0, 0]]
-    assert words.decode(numbers) == ["a red square", "bigger", ""]
-    assert words.group_pieces(numbers[1]) == [[9, 10]] and not cut
+def test_a_prefix_trains_too_and_has_no_attention(words):
+    captioner = tiny(words, conditioning="prefix", prefix_length=2, image_word_logits=False)
+    images, captions = pictures(20)
+    assert np.isfinite(captioner.fit(images, captions, **how(5)).history["loss"][0])
+    assert np.shape(captioner.predict(images[:3], num_beams=2, num_return_sequences=2).texts) == (3, 2)
+    with pytest.raises(UserError, match="with a prefix has no cross-attention"):
+        captioner.attention_maps(images[0], captions[0][0])
 
 
-def test_long_texts_are_cut_before_their_end_token_and_counted(words):
-    numbers, cut = words.encode(["red red red red red", "red"], 4)
-    assert numbers.tolist() == [[2, 5, 5, 3], [2, 5, 3, 0]] and cut == 1
+def test_the_same_seed_trains_the_same_and_a_second_training_goes_on(words):
+    images, captions = pictures(20)
+    first, second = tiny(words), tiny(words)
+    losses = [one.fit(images, captions, **how()).history["loss"][0] for one in (first, second)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    before = first.encoder.get_weights()
+    assert first.fit(images[:10], captions[:10], **how()).history["loss"][0] < losses[0]
+    for old, new in zip(before, first.encoder.get_weights()):
+        np.testing.assert_array_equal(old, new)  # the scale stays that of the first pictures
 
 
-def test_emoji_and_other_scripts_are_unknown_words_and_no_error(words):
-    numbers, _ = words.encode(["🦊 красный red"], 8)
-    assert numbers[0].tolist() == [2, 1, 1, 5, 3, 0, 0, 0]
+@pytest.mark.parametrize("frozen", [1.0, 0.0])
+def test_a_frozen_decoder_learns_with_its_new_weights_alone(words, frozen):
+    captioner = tiny(words)
+    new = new_weight_paths(captioner.model)
+    before = {v.path: v.numpy() for v in captioner.model.trainable_variables}
+    captioner.fit(*pictures(20), **how(4, freeze_decoder_fraction=frozen))
+    changed = {v.path for v in captioner.model.trainable_variables if (before[v.path] != v.numpy()).any()}
+    assert changed & new and bool(changed - new) == (not frozen)
 
 
-def test_a_folder_without_a_tokenizer_is_named(tmp_path):
-    with pytest.raises(UserError, match="has no tokenizer"):
-        WordPieceTokenizer.from_folder(tmp_path)
-    (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
-    assert WordPieceTokenizer.from_folder(tmp_path).pieces == PIECES
+def test_captions_that_are_cut_are_counted_where_they_are_given(words):
+    captioner = tiny(words)
+    images, captions = pictures(10)
+    both = [each[0] for each in captions]  # of four words
+    calls = [
+        (lambda: captioner.fit(images, captions, **how(1, max_length=5)), "10 of 20 captions are longer"),
+        (lambda: captioner.log_likelihood(images, both, 5), "10 of 10 captions are longer than 5 tokens"),
+        (lambda: captioner.terms(images, both, 5), "10 of 10"),
+        (
+            lambda: captioner.attention_maps(images[0], both[0], 5),
+            "1 of 1 captions .* at most 24",
+        ),
+    ]
+    for call, message in calls:
+        with pytest.warns(UserWarning, match=message) as told:
+            call()
+        assert [one.filename for one in told] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        captioner.log_likelihood(images, both, 6)
 
 
-def test_a_vocabulary_without_special_tokens_is_refused():
-    with pytest.raises(UserError, match=r"has no \[UNK\], \[CLS\]"):
-        WordPieceTokenizer(["[PAD]", "red"])
+@pytest.mark.parametrize("with_f_g", [True, False])
+def test_the_terms_of_a_token_add_up_to_its_logit(words, with_f_g):
+    captioner = tiny(words, image_word_logits=with_f_g)
+    images, captions = pictures(20)
+    captioner.fit(images, captions, **how(5))
+    texts = [each[0] if i % 2 else "a side" for i, each in enumerate(captions)]
+    fg, h = captioner.terms(images, texts, 8)
+    numbers, _ = words.encode(texts, 8)
+    there = (numbers != words.pad_id).astype(int)
+    k = captioner.end_to_end()({"image": images, "token_ids": numbers, "padding_mask": there})
+    logits = np.take_along_axis(np.asarray(k)[:, :-1], numbers[:, 1:, None], 2)[..., 0]
+    np.testing.assert_allclose(fg + h, logits * there[:, 1:], atol=1e-4)
+    assert fg.shape == (20, 7) and np.any(h) and np.any(fg) == with_f_g
 
 
-# The reader
-
-
-@pytest.mark.parametrize("prefix_length", [0, 3])
-def test_the_language_models_weights_are_in_the_decoder_and_the_rest_is_new(language, prefix_length):
-    reader, weight_map = caption_model(GRID, language, prefix_length=prefix_length)
-    block = reader.get_layer("causal_decoder").get_layer("decoder_layer_1")
-    place = "transformer_layer_1/feedforward_intermediate_dense/kernel"
-    theirs = next(v for v in language.variables if v.path.endswith(place))
-    np.testing.assert_array_equal(block._feedforward_intermediate_dense.kernel, theirs)
-    assert block.activation is language.backbone.get_layer("transformer_layer_1").activation
-    norm = reader.get_layer("causal_decoder").get_layer("head_norm")
-    assert norm.epsilon == language.masked_lm_head.layer_norm_epsilon
-    new = new_weight_paths(reader)
-    carried = {row.target.path for row in weight_map.rows if row.origins}
-    assert not new & carried
-    assert {v.path for v in reader.trainable_variables} == new | carried
-
-
-@pytest.mark.parametrize("prefix_length", [0, 3])
-def test_what_it_says_depends_on_the_picture(language, words, prefix_length):
-    reader, _ = caption_model(GRID, language, prefix_length=prefix_length)
-    numbers, _ = words.encode(["a red square"] * 2, 6)
-    gains = CaptionGenerator(reader, words).log_likelihood(grids(2) * 30, numbers)
-    assert abs(gains[0] - gains[1]) > 1e-6
-
-
-def patches():
-    """A transformer whose patches are cut by a convolution: a map before the first token, and none of what it sees."""
-    x = keras.Input((16, 16, 3))
-    tokens = keras.layers.Reshape((16, 8))(keras.layers.Conv2D(8, 4, strides=4)(x))
-    seen = keras.layers.MultiHeadAttention(2, 4)(tokens, tokens)
-    return keras.Model(x, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(seen)), name="patches")
-
-
-def flat(*before):
-    return keras.Sequential([keras.Input((8, 8, 1)), *before, keras.layers.Flatten(), keras.layers.Dense(2)])
+def test_half_precision_trains_and_generates_too(words):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        captioner = tiny(words)
+        images, captions = pictures(20)
+        assert captioner.end_to_end().output.dtype == "float32"
+        assert np.isfinite(captioner.fit(images, captions, **how()).history["loss"][0])
+        texts = [each[0] for each in captions]
+        found = captioner.log_likelihood(images, texts, 8)
+        assert found.dtype == np.float32 and np.isfinite(found).all()
+        assert np.shape(captioner.predict(images[:3], num_beams=2, max_length=8).texts) == (3, 1)
+        np.testing.assert_allclose(captioner.attention_maps(images[0], texts[0], 8).sum((1, 2)), 1, rtol=2e-2)
+        assert all(np.isfinite(term).all() for term in captioner.terms(images, texts, 8))
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("captions", "change", "message"),
     [
-        lambda: keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]),
-        flat,
-        lambda: flat(keras.layers.Rescaling(1 / 255)),
-        lambda: flat(keras.layers.BatchNormalization()),
-        lambda: tfxfer.source("fresh:vit", num_classes=3, input_shape=(16, 16, 1)),
-        patches,
+        (["a side"] * 3, {}, "4 images and captions for 3"),
+        (["a side", " ", "a side", "a side"], {}, "image 1 has no caption"),
+        ([["a side"], [], ["a side"], ["a side"]], {}, "image 1 has no caption"),
+        (["a side"] * 4, {"max_length": 99}, "has 24 positions for words"),
+        (["a side"] * 4, {"unfreeze_encoder_fraction": 1.5}, "unfreeze_encoder_fraction 1.5: is a fraction"),
+        (["a side"] * 4, {"freeze_decoder_fraction": -0.1}, "freeze_decoder_fraction -0.1: is a fraction"),
+        (["a side"] * 4, {"steps": 0}, "steps 0: nothing would be learned"),
     ],
-    ids=["vectors", "flat", "rescaled", "normalised", "vit", "patches"],
 )
-def test_a_model_without_maps_is_refused(make):
-    with pytest.raises(UserError, match="has no maps.* give a convolutional picture model"):
-        feature_map_encoder(make())
+def test_what_cannot_be_learned_is_named(words, captions, change, message):
+    with pytest.raises(UserError, match=message):
+        tiny(words).fit(pictures(4)[0], captions, training=CaptionTrainingConfig(**change))
 
 
-def test_the_last_map_is_found_in_models_of_every_form():
-    cnn = article_cnn(3, (16, 16, 3))
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
-    maps = np.asarray(feature_map_encoder(cnn)(pictures))
-    assert maps.shape == (2, 2, 2, 128)
-    x = keras.Input((16, 16, 3))
-    nested = keras.Model(x, keras.layers.Dense(4)(cnn(keras.layers.Rescaling(1.0)(x))))
-    for model in (nested, keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Rescaling(1.0), cnn])):
-        np.testing.assert_allclose(feature_map_encoder(model)(pictures), maps, atol=1e-6)
+def test_images_that_are_not_finite_are_named(words):
+    captioner = tiny(words)
+    images = pictures(3)[0].astype(np.float32)
+    images[1, 2, 3] = np.nan
+    with pytest.raises(UserError, match="image 1 has values that are not finite, as have 0 others"):
+        captioner.predict(images)
+    with pytest.raises(UserError, match="there are no images"):
+        captioner.predict(images[:0])
 
 
-def test_a_map_that_the_side_does_not_divide_is_averaged_all_the_same():
-    maps = np.random.default_rng(0).normal(size=(2, 7, 7, 1)).astype("float32")
-    x = keras.Input((7, 7, 1))
-    conv = keras.layers.Conv2D(1, 1, kernel_initializer="ones")
-    encoder = feature_map_encoder(keras.Model(x, conv(x)))
-    found = np.asarray(resized_encoder(encoder, (7, 7, 1), 4)(maps))
-    assert found.shape == (2, 4, 4, 1)
-    edges = [0, 2, 4, 6, 7]
-    for i in range(4):
-        for j in range(4):
-            mean = maps[:, edges[i] : edges[i + 1], edges[j] : edges[j + 1]].mean((1, 2))
-            np.testing.assert_allclose(found[:, i, j], mean, atol=1e-6)
-    assert resized_encoder(encoder, (7, 7, 1)).output.shape == (None, 7, 7, 1)
+def test_a_vocabulary_of_another_model_is_refused():
+    with pytest.raises(UserError, match="knows 11 word pieces, the tokenizer 12"):
+        tiny(WordPieceTokenizer([*PIECES, "more"]))
 
 
-def test_the_whole_model_is_saved_and_says_the_same(language, words, tmp_path):
-    encoder = feature_map_encoder(glyph_cnn(3))
-    reader, _ = caption_model((8, 8, 128), language)
-    model = whole(encoder, reader)
-    model.save(tmp_path / "m.keras")
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 1)).astype("float32")
-    again = keras.models.load_model(tmp_path / "m.keras")
-    maps = np.asarray(encoder(pictures))
-    first = CaptionGenerator(reader, words).tell(maps, num_beams=2, max_length=6)
-    second = CaptionGenerator(again, words).tell(np.asarray(again.get_layer("encoder")(pictures)), num_beams=2, max_length=6)
-    assert first.texts == second.texts
-    np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)
+def test_validation_keeps_the_best_weights(words):
+    images, captions = pictures(40)
+    captioner, rows = tiny(words), []
+    held = (images[:10], captions[:10])
+    history = captioner.fit(images, captions, validation=held, **how(30, num_validations=3), on_validation=rows.append)
+    scores = history.history["validation"]
+    assert [row["step"] for row in rows] == [10, 20, 30] and scores == [row["validation"] for row in rows]
+    found = captioner.caption_likelihoods(held[0], held[1], 8)
+    assert found.mean() == pytest.approx(max(scores), abs=1e-4)
 
 
-# Teaching
+def test_ranking_by_both_terms_is_saved(words, tmp_path):
+    images, captions = pictures(60)
+    captioner = tiny(words)
+    captioner.fit(images, captions, **how(60))
+    weight = captioner.fit_ranking(images, captions, (images[:20], captions[:20]))
+    captioner.weight = weight or 1.0  # λ = 0 would rank nothing
+    captioner.save(tmp_path)
+    again = Captioner.load(tmp_path)
+    first, second = (one.predict(images[:5], max_length=8, num_return_sequences=3) for one in (captioner, again))
+    assert first.texts == second.texts and np.shape(first.texts) == (5, 3)
+    np.testing.assert_allclose(first.scores, second.scores, atol=1e-4)
 
 
-def lessons(words):
-    captions = [["a red square", "red square"], ["a blue circle"], ["big circle"]]
-    return Lessons.of(grids(3) * 3, captions, words, 6)
+def test_f_of_f_g_starts_at_the_fit_of_its_own_words(words):
+    """Arms of an experiment share a captioner; one with other word embeddings g needs another f."""
+    images, captions = pictures(20)
+    captioner, other = tiny(words), tiny(words, seed=5)
+    start = [weight.copy() for weight in other.model.get_weights()]
+    still = how(1, learning_rates=(1e-12,))
+    captioner.fit(images, captions, **still)
+    own = np.asarray(captioner.model.get_layer("image_word_logits").f)
+    captioner.model.set_weights(start)
+    captioner.fit(images, captions, **still)
+    fg = captioner.model.get_layer("image_word_logits")
+    rows = captioner.encode(images).maps.mean((1, 2))
+    token_ids = words.encode([text for each in captions for text in each], 8)[0]
+    bags = bags_of_words(token_ids, len(PIECES), (words.pad_id, words.start_id))
+    np.testing.assert_allclose(fg.f, fit_image_word_logits(np.asarray(fg.g), np.repeat(rows, 2, 0), bags), atol=1e-4)
+    assert np.abs(own - np.asarray(fg.f)).max() > 1e-2
 
 
-def test_all_captions_of_a_picture_are_lessons(words):
-    taught = lessons(words)
-    assert taught.picture.tolist() == [0, 0, 1, 2] and len(taught.numbers) == 4
-    rows = list(batches(taught, words, 3, seed=0))
-    (inputs, targets, weights), *_ = rows
-    np.testing.assert_array_equal(inputs["grid"], taught.grids[[0, 0, 1]])
-    np.testing.assert_array_equal(inputs["token_ids"], taught.numbers[:3, :-1])
-    np.testing.assert_array_equal(targets, taught.numbers[:3, 1:])
-    assert weights.numpy().sum() == (taught.numbers[:3, 1:] != 0).sum()
-    assert any((taught.numbers == words.end_id).sum(1) == 1)  # the end is learned
+def test_an_unfrozen_encoder_trains_in_the_last_steps_and_the_given_one_stays(words):
+    captioner, images = tiny(words), pictures(20)
+    locked = captioner.encoder
+    before = [weight.copy() for weight in locked.get_weights()]
+    history = captioner.fit(*images, **how(20, unfreeze_encoder_fraction=0.5), seed=1)
+    assert len(history.history["loss"]) == 2 and np.isfinite(history.history["loss"]).all()
+    assert captioner.encoder is not locked
+    for old, same in zip(before[:2], locked.get_weights()[:2]):  # the kernel and bias of the convolution
+        np.testing.assert_array_equal(old, same)
+    for old, new in zip(before[:2], captioner.encoder.get_weights()[:2]):
+        assert 0 < np.abs(old - new).max() < 20 * 1e-2 * 0.1 * 1.1  # Adam's steps at a tenth of the rate
+    scales = [model.get_layer("standardise").get_weights() for model in (locked, captioner.encoder)]
+    np.testing.assert_array_equal(*scales)
+    # captions are generated from the trained maps
+    given = {"image": images[0][:3], "token_ids": np.full((3, 4), words.start_id), "padding_mask": np.ones((3, 4), int)}
+    maps = {"feature_map": captioner.encode(images[0][:3]).maps} | {
+        name: given[name] for name in ("token_ids", "padding_mask")
+    }
+    np.testing.assert_allclose(captioner.end_to_end()(given), captioner.model(maps), atol=1e-5)
+    assert np.abs(captioner.encode(images[0][:3]).maps - locked(images[0][:3])).max() > 1e-4
 
 
-def test_hidden_words_are_hidden_from_the_reader_only_and_the_same_for_a_seed(words):
-    taught = lessons(words)
-    draw = [list(batches(taught, words, 4, seed=s, word_dropout=0.5, updates=8)) for s in (1, 1, 2)]
-    read = [np.concatenate([inputs["token_ids"] for inputs, _, _ in rows]) for rows in draw]
-    np.testing.assert_array_equal(read[0], read[1])
-    assert (read[0] != read[2]).any()
-    hidden = read[0] == words.mask_id
-    usual = hidden | (read[0] > words.mask_id)
-    assert 0.3 < hidden[usual].mean() < 0.7
-    assert not any((targets.numpy() == words.mask_id).any() for _, targets, _ in draw[0])
+def test_a_frozen_encoder_is_what_it_was(words):
+    captioner, images = tiny(words), pictures(20)
+    kernel = captioner.encoder.get_weights()[0].copy()
+    captioner.fit(*images, **how())
+    np.testing.assert_array_equal(kernel, captioner.encoder.get_weights()[0])
 
 
-def test_the_loss_is_the_smoothed_cross_entropy():
-    rng = np.random.default_rng(0)
-    logits, targets = rng.normal(size=(2, 3, 5)).astype("float32"), rng.integers(0, 5, (2, 3))
-    weights = np.array([[1, 1, 0], [1, 0, 0]], "float32")
-    oracle = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2, reduction="none")
-    each = oracle(np.eye(5)[targets], logits)
-    ours = SmoothedCrossEntropy(0.2)(targets, logits, sample_weight=weights)
-    np.testing.assert_allclose(ours, (each * weights).numpy().sum() / weights.sum(), rtol=1e-5)
+def test_all_steps_may_train_the_encoder_and_a_second_training_freezes_it_again(words):
+    captioner, images = tiny(words), pictures(20)
+    assert len(captioner.fit(*images, **how(unfreeze_encoder_fraction=1.0)).history["loss"]) == 1
+    kernel = captioner.encoder.get_weights()[0].copy()
+    captioner.fit(*images, **how())
+    np.testing.assert_array_equal(kernel, captioner.encoder.get_weights()[0])
 
 
-@pytest.mark.parametrize(("carried", "frozen", "moves"), [(1.0, 0, True), (0.0, 0, False), (1.0, 9, False)])
-def test_carried_weights_learn_at_their_own_rate(language, words, carried, frozen, moves):
-    reader, _ = caption_model(GRID, language)
-    new = new_weight_paths(reader)
-    before = {v.path: v.numpy() for v in reader.trainable_variables}
-    optimizer = compiled(reader, sorted(new), smoothing=0.1, jit=False)
-    schedule = slower(optimizer, carried, frozen, lambda step: 0.01)
-    for step, (inputs, targets, weights) in enumerate(batches(lessons(words), words, 4, seed=0, updates=3)):
-        optimizer.learning_rate = schedule(step)
-        reader.train_on_batch(inputs, targets, weights)
-    changed = {v.path for v in reader.trainable_variables if (before[v.path] != v.numpy()).any()}
-    assert changed & new
-    assert bool(changed - new) == moves
-
-
-def test_it_learns_what_three_pictures_are_called(words):
-    keras.utils.set_random_seed(1)
-    model = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
-    reader, _ = caption_model(GRID, model)
-    taught = Lessons.of(grids(3) * 3, [["a red square"], ["a blue circle"], ["bigger circle"]], words, 6)
-    optimizer = compiled(reader, sorted(new_weight_paths(reader)), smoothing=0.0, jit=False)
-    optimizer.learning_rate = 0.01
-    reader.fit(batches(taught, words, 3, seed=0, updates=120), verbose=0)
-    teller = CaptionGenerator(reader, words)
-    told = teller.tell(taught.grids, max_length=8).texts
-    assert [texts[0] for texts in told] == ["a red square", "a blue circle", "bigger circle"]
-    swapped = taught.grids[[1, 2, 0]]
-    assert (teller.log_likelihood(taught.grids, taught.numbers) > teller.log_likelihood(swapped, taught.numbers)).all()
-
-
-# Telling
-
-
-def test_a_beams_score_is_the_likelihood_of_its_caption(language, words):
-    reader, _ = caption_model(GRID, language)
-    teller, rows = CaptionGenerator(reader, words), grids(5)
-    told = teller.tell(rows, num_beams=3, max_length=7, num_return=2)
-    assert np.shape(told.texts) == (5, 2) and told.tokens.shape == (5, 2, 7)
-    for place in (0, 1):
-        np.testing.assert_allclose(teller.log_likelihood(rows, told.tokens[:, place]), told.scores[:, place], atol=1e-4)
-    assert (told.scores[:, 0] >= told.scores[:, 1]).all()
-
-
-def test_attention_is_where_a_word_looked(language, words):
-    """Attention sums to 1, sharpens with the keys, and moves when the picture does."""
-    reader, _ = caption_model(GRID, language, cross_attention="copied")
-    numbers, _ = words.encode(["a red square"], 6)
-    looks = CaptionGenerator(reader, words).looks(grids(1)[0], numbers[0])
-    assert looks.shape == (5, 2, 3)
-    np.testing.assert_allclose(looks.sum((1, 2)), 1, rtol=1e-5)
-    for block in decoder_blocks(reader.get_layer("causal_decoder")):  # small fresh keys look everywhere alike
-        block._cross_attention_layer._key_dense.kernel.assign(40 * block._cross_attention_layer._key_dense.kernel)
-    sharp = CaptionGenerator(reader, words).looks(grids(1)[0], numbers[0])
-    np.testing.assert_allclose(sharp.sum((1, 2)), 1, rtol=1e-5)
-    assert np.abs(sharp - looks).max() > 1e-2
-    other = CaptionGenerator(reader, words).looks(grids(1)[0][::-1], numbers[0])
-    assert np.abs(sharp - other).max() > 1e-2
-
-
-def test_no_pictures_give_no_captions(language, words):
-    reader, _ = caption_model(GRID, language)
-    told = CaptionGenerator(reader, words).tell(np.zeros((0, *GRID), "float32"), max_length=5)
-    assert told.texts == [] and told.tokens.shape == (0, 1, 5)
-
-
-def test_a_map_that_is_no_number_is_named(language, words):
-    reader, _ = caption_model(GRID, language)
-    maps = grids(3)
-    maps[1] = np.nan
-    with pytest.raises(UserError, match="picture 1 has no caption, and 0 others"):
-        CaptionGenerator(reader, words).tell(maps, max_length=5)
-
-
-def test_longer_captions_than_positions_are_refused(language, words):
-    reader, _ = caption_model(GRID, language)
-    with pytest.raises(UserError, match="has 24 positions for words"):
-        CaptionGenerator(reader, words).tell(grids(1), max_length=25)
-
-
-def test_the_readers_logits_are_the_decoders(language):
-    reader, _ = caption_model(GRID, language)
-    ids = tf.constant([[2, 5, 7]])
-    memory = reader.get_layer("memory")(grids(1))
-    decoder = reader.get_layer("causal_decoder")
-    expected = decoder({"token_ids": ids, "padding_mask": tf.ones_like(ids), "memory": memory})
-    given = reader({"grid": tf.constant(grids(1)), "token_ids": ids, "padding_mask": tf.ones_like(ids)})
-    np.testing.assert_allclose(given, expected, atol=1e-6)
+@pytest.mark.parametrize("some", [slice(0, 1), slice(0, 3), slice(100, 101)])  # the last is in a second batch
+def test_few_images_get_the_captions_of_many(words, some):
+    captioner, images = tiny(words), pictures(101)
+    captioner.fit(*images, **how(60))
+    all_at_once = captioner.predict(images[0], max_length=6)
+    few = captioner.predict(images[0][some], max_length=6)
+    assert few.texts == all_at_once.texts[some]
+    np.testing.assert_allclose(few.scores, all_at_once.scores[some], atol=1e-5)

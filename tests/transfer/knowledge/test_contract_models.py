@@ -16,12 +16,11 @@ import keras
 import numpy as np
 import pytest
 
-from tfxfer.config import TrainingConfig
+from tfxfer.config import TrainingConfig, VQAHeadConfig
 from tfxfer.errors import UserError
 from tfxfer.models.bert import small_bert
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.knowledge import DualEncoder, VisualQA, bert_tower, small_tower
-from tfxfer.transfer.knowledge.answer_head import VQAHeadConfig
 from tfxfer.transfer.knowledge.text_towers import SPECIAL
 
 pytestmark = pytest.mark.tensorflow
@@ -85,7 +84,7 @@ def text_tower(bert):
 
 def visual_qa(bert=False, train_encoder=False, h="cross_attention"):
     answers = ["yes" if i % 3 else "no" for i in range(len(TEXTS))]
-    head = VQAHeadConfig(h, dim=8, heads=2)
+    head = VQAHeadConfig(h or "bilinear", dim=8, heads=2)
     model = VisualQA(cnn(), text_tower(bert), ["no", "yes"], (8, 8, 1), head, train_encoder=train_encoder)
     return Case(
         model,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfxfer.config import TrainingConfig
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.evaluate.retrieval import retrieval
-from tfxfer.models.bert import small_bert, learn_word_pieces
+from tfxfer.models.bert import learn_word_pieces, small_bert
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.knowledge.contrastive import InfoNCE
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder

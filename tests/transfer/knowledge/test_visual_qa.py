@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 
 import tfxfer
-from tfxfer.config import TrainingConfig
+from tfxfer.config import TrainingConfig, VQAHeadConfig
 from tfxfer.errors import UserError
 from tfxfer.evaluate.vqa import vqa
 from tfxfer.models import load_model
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.knowledge import VisualQA, small_tower
-from tfxfer.transfer.knowledge.answer_head import VQAHead, VQAHeadConfig
+from tfxfer.transfer.knowledge.answer_head import VQAHead
 from tfxfer.transfer.knowledge.question_batches import (
     TruncationWarning,
     batches,
@@ -51,7 +51,7 @@ def tiny(h="cross_attention", train_encoder=False, answers=ANSWERS, seed=0):
     hidden = keras.layers.Conv2D(8, 4, strides=4, activation="relu")(keras.layers.Rescaling(1 / 255)(x))  # 4 x 4
     cnn = keras.Model(x, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(hidden)))
     tower = small_tower(learn_vocabulary(QUESTIONS, "words"), 8, "words", 16)
-    return VisualQA(cnn, tower, answers, (16, 16, 1), VQAHeadConfig(h, dim=32, heads=2), train_encoder=train_encoder)
+    return VisualQA(cnn, tower, answers, (16, 16, 1), VQAHeadConfig(h or "bilinear", dim=32, heads=2), train_encoder=train_encoder)
 
 
 def test_the_terms_are_the_equation():
@@ -124,7 +124,7 @@ def test_words_work_together_not_turns_the_answer_whatever_is_asked_for(h):
     seen = keras.Sequential([keras.Input((1, 1, 4)), keras.layers.Conv2D(4, 1, use_bias=False)])
     seen.set_weights([np.eye(4, dtype=np.float32)[None, None]])
     tower = small_tower(learn_vocabulary(texts, "words"), 6, "words", 32)
-    qa = VisualQA(seen, tower, ["no", "yes"], (1, 1, 4), VQAHeadConfig(h, dim=32, heads=2, dropout=0.0))
+    qa = VisualQA(seen, tower, ["no", "yes"], (1, 1, 4), VQAHeadConfig(h or "bilinear", dim=32, heads=2, dropout=0.0))
     given = qa.encode(keys, [texts[i] for i in asked], np.where(there, "yes", "no").tolist(), image_index)
     qa.fit(given, training=training(300, 32, 2e-2))
     assert (qa.logits(given).argmax(1) == given.labels).mean() == 1.0

@@ -22,15 +22,15 @@ EXERCISES = {
         ),
     ),
     "01.2": Exercise(
-        Choice(("pictures", "faces", "characters")),
+        Choice(("images", "typefaces", "characters")),
         right="characters",
         because="Then no image of a test character, in any typeface, is in training.",
         hint="What must not occur in training, in any typeface?",
         mistakes=(
+            Mistake("images", "Then the same character in another typeface can be in training, with the same caption."),
             Mistake(
-                "pictures", "Then the same character in another typeface can be in training, with the same caption."
+                "typefaces", "Then every caption occurs in training and only the typeface is new: that is `by_face`."
             ),
-            Mistake("faces", "Then every caption occurs in training and only the typeface is new: that is `by_face`."),
         ),
     ),
     "01.3": Exercise(

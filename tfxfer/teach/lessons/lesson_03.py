@@ -73,8 +73,8 @@ EXERCISES = {
         because="Every arm gets the same tuning. Otherwise the difference measures the tuning.",
         hint="Suppose one arm is tuned more than the other. What does their difference measure?",
         mistakes=(
-            Mistake(1, "Then the lead can come from the tuning. Compare the two scratch arms above."),
-            Mistake(0, "Then the lead can come from the tuning. Compare the two scratch arms above."),
+            Mistake(1, "Then the lead can come from the tuning alone."),
+            Mistake(0, "Then the lead can come from the tuning alone."),
         ),
     ),
 }

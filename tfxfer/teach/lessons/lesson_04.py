@@ -58,7 +58,7 @@ EXERCISES = {
         Choice(("0", "300", "3000")),
         right="0",
         because="The head learned from labelled images. The texts were aligned to the images without labels.",
-        hint="What are the arguments of `picture_head`?",
+        hint="What are the arguments of `image_head`?",
         mistakes=(
             Mistake("3000", "That many *images* had a label."),
             Mistake("300", "That many are in the test split. The head is not fitted on their labels."),

@@ -62,13 +62,13 @@ EXERCISES = {
         ),
     ),
     "06.4": Exercise(
-        Choice(("looks", "blind", "not shown")),
-        right="not shown",
+        Choice(("yes", "worse", "no evidence")),
+        right="no evidence",
         because="The interval contains 0, and also a gain that would matter. More test questions would narrow it.",
         hint="Does the interval contain 0? Which other values does it contain?",
         mistakes=(
-            Mistake("looks", "The interval extends below 0."),
-            Mistake("blind", "The interval contains 0 and also positive values. Can you exclude them?"),
+            Mistake("yes", "Then the whole interval would be above 0."),
+            Mistake("worse", "Then the whole interval would be below 0."),
         ),
     ),
     "06.5": Exercise(

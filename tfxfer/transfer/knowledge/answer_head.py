@@ -7,7 +7,6 @@ It is not built on `KnowledgeMatrix`, which has one value for every image with e
 Each image and each question of a batch is encoded once, however many pairs it is in.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -16,25 +15,6 @@ from keras import ops
 from tfxfer.errors import UserError
 from tfxfer.transfer.knowledge.interactions import pooled
 from tfxfer.transfer.knowledge.knowledge_matrix import check_terms, check_without
-
-
-@dataclass(frozen=True)
-class VQAHeadConfig:
-    """The options of a `VQAHead`.
-
-    Attributes:
-        h: None, which leaves f·g alone (bilinear); "film" or "cross_attention".
-        dim: Width of f, g and h.
-        heads: Attention heads of h="cross_attention"; they divide `dim`.
-        dropout: Fraction of the units before the answers that is dropped in training.
-        dot: Whether K has the term f·g.
-    """
-
-    h: str | None = "cross_attention"
-    dim: int = 128
-    heads: int = 4
-    dropout: float = 0.1
-    dot: bool = True
 
 
 @keras.saving.register_keras_serializable("tfxfer")

@@ -63,7 +63,8 @@ class CaptionGenerator:
             num_beams: Hypotheses kept at each step.
             max_length: Longest caption in tokens, [CLS] and [SEP] among them.
             num_return_sequences: Captions an image, the best first.
-            options: Further settings of `tfxfer.generate.GenerationConfig`, such as length_penalty and no_repeat_ngram_size.
+            options: Further settings of `tfxfer.generate.GenerationConfig`, such as length_penalty and
+            no_repeat_ngram_size.
 
         Raises:
             UserError: The search's settings do not fit, or an image's logits are not finite.
@@ -116,7 +117,8 @@ class CaptionGenerator:
         return both[:, 0], both[:, 1]
 
     def attention_maps(self, feature_map: np.ndarray, token_ids: np.ndarray) -> np.ndarray:
-        """Return the cross-attention of each token of one caption when it was chosen, float [T − 1, h, w], each of sum 1.
+        """Return the cross-attention of each token of one caption when it was chosen, float [T − 1, h, w], each of sum
+        1.
 
         The mean over heads and blocks of cross-attention. Not for prefixes, which have none.
 

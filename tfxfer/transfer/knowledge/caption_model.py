@@ -129,7 +129,8 @@ def _has_kernel(layer: Any) -> bool:
 
 
 def resized_encoder(encoder: keras.Model, image_shape: tuple[int, int, int], side: int = 0) -> keras.Model:
-    """Return an encoder of `feature_map_encoder` for pictures of one size, its map averaged down to `side` x `side` positions.
+    """Return an encoder of `feature_map_encoder` for pictures of one size, its map averaged down to `side` x `side`
+    positions.
 
     Every position costs attention in each step of training and of beam search. Where `side` does not divide a map, the
     last positions are means of less: 7 x 7 becomes 4 x 4 by windows of 2 x 2.

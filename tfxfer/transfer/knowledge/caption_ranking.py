@@ -21,8 +21,8 @@ WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)  # λ that validation chooses from; 0 
 class RidgeCaptionScorer:
     """f·g without a network: g is ridge regression from a caption's words to its image's features.
 
-    f(X) are the image's features, standardised, at length 1. g(Y) is what the words and word pairs of Y (TF-IDF) predict
-    of them, at length 1. It is fitted in closed form, in a second, where two towers take minutes.
+    f(X) are the image's features, standardised, at length 1. g(Y) is what the words and word pairs of Y (TF-IDF)
+    predict of them, at length 1. It is fitted in closed form, in a second, where two towers take minutes.
 
     Args:
         strength: Weight of the L2 penalty.

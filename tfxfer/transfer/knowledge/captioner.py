@@ -65,7 +65,8 @@ class Captioner:
 
     Args:
         image_encoder: A convolutional image model; the decoder attends to its last feature map. It keeps its weights: a
-            copy trains where the training unfreezes it. A model without weights whose output is a map is taken as it is.
+            copy trains where the training unfreezes it. A model without weights whose output is a map is taken as it
+            is.
         language_model: A KerasHub `BertBackbone` or `BertMaskedLM`, whose weights are carried over.
         tokenizer: Its tokenizer.
         image_shape: (H, W, C) of the images.
@@ -156,8 +157,8 @@ class Captioner:
             lost = np.flatnonzero(~np.isfinite(values).all((1, 2, 3)))
             if len(lost):
                 raise UserError(
-                    f"image {lost[0]} has values that are not finite, as have {len(lost) - 1} others; are the images and "
-                    "the encoder's weights finite?"
+                    f"image {lost[0]} has values that are not finite, as have {len(lost) - 1} others; are the images "
+                    "and the encoder's weights finite?"
                 )
         return FeatureMaps(found)
 
@@ -300,7 +301,7 @@ class Captioner:
         return {name: float(found[name].mean()) for name in MEASURES}
 
     def caption_likelihoods(self, images: Any, captions: Sequence[Sequence[str]], max_length: int) -> np.ndarray:
-        """Return float [N]: the log-likelihood of an image's captions in nats a token, their mean where it has several."""
+        """Return float [N]: the mean log-likelihood of an image's captions, in nats a token."""
         examples = CaptionExamples.of(self.encode(images).maps, captions, self.tokenizer, max_length)
         each = self._generator.log_likelihood(examples.images[examples.image_index], examples.token_ids)
         return np.bincount(examples.image_index, each) / np.bincount(examples.image_index)
@@ -517,7 +518,7 @@ class Captioner:
     def _check_length(self, max_length: int) -> None:
         if max_length > self.max_positions:
             raise UserError(
-                f"max_length {max_length}: the decoder has {self.max_positions} positions for words; give at most so many"
+                f"max_length {max_length}: the decoder has {self.max_positions} positions for words; give at most that"
             )
 
 

@@ -4,9 +4,9 @@
     g(y)   the word embedding that the language model came with; it does not train            [V, D]
     K      logits = f(X)·g(y) + h(X, y so far, y), f·g is the same at every position of the caption
 
-Cross-attention learns slowly, and until then a decoder writes fluent captions that ignore the image. f alone is a convex
-problem: the log-linear model of a caption's words as a bag, with g given. `fit_image_word_logits` solves it in seconds,
-and training goes on from there.
+Cross-attention learns slowly, and until then a decoder writes fluent captions that ignore the image. f alone is a
+convex problem: the log-linear model of a caption's words as a bag, with g given. `fit_image_word_logits` solves it in
+seconds, and training goes on from there.
 """
 
 from collections.abc import Callable, Sequence

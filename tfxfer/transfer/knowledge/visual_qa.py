@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import softmax
 
-from tfxfer.config import TrainingConfig
+from tfxfer.config import TrainingConfig, VQAHeadConfig
 from tfxfer.errors import UserError
 from tfxfer.evaluate.vqa import vqa
 from tfxfer.models.batching import in_batches
@@ -27,7 +27,7 @@ from tfxfer.models.randomness import reset_seed_generators
 from tfxfer.models.saved_folder import load_folder, save_folder
 from tfxfer.models.standardize import mean_and_deviation
 from tfxfer.transfer.graph import unfreeze
-from tfxfer.transfer.knowledge.answer_head import VQAHead, VQAHeadConfig
+from tfxfer.transfer.knowledge.answer_head import VQAHead
 from tfxfer.transfer.knowledge.callbacks import WarmupCosine
 from tfxfer.transfer.knowledge.caption_model import VisualTokens, feature_map_encoder, pool_positions
 from tfxfer.transfer.knowledge.knowledge_matrix import rebuilding
@@ -99,7 +99,9 @@ class VisualQA:
         fixed = {"center": False, "scale": False, "epsilon": 1e-12, "trainable": False}
         self.standardise = keras.layers.BatchNormalization(**fixed, name="standardise")
         self.visual_tokens = VisualTokens(head.dim, name="visual_tokens")
-        self.head = VQAHead(len(answers), **asdict(head), name="K")
+        self.head = VQAHead(
+            len(answers), head.h, dim=head.dim, heads=head.heads, dot=head.dot, dropout=head.dropout, name="K"
+        )
         self.model = self._training_model()
         self._feature_maps = in_batches(self.image_encoder)
         self._calls: dict[str | None, Callable[..., Any]] = {}  # what is left out → logits of a part of a batch

@@ -9,7 +9,7 @@ from architectures import HEADS, INNER, LENGTH, WIDTH, WORDS, bert
 from written import folder, unchanged, weights_of
 
 from tfxfer.errors import TfxferError, UserError
-from tfxfer.transfer.structure import KerasSource, plan
+from tfxfer.transfer.structure import KerasSource, WeightMap, plan
 from tfxfer.transfer.structure.checkpoints import ModelFolder, WeightsH5, open_source
 from tfxfer.transfer.structure.checkpoints.choosing import table_rules
 from tfxfer.transfer.structure.weight_map.sources import tensors_of
@@ -225,6 +225,15 @@ def test_specs_open_the_right_source(tmp_path):
     for spec, kind in kinds.items():
         assert type(open_source(spec)) is kind
     assert open_source(tmp_path / "hf" / "model.safetensors").names()
+
+
+def test_a_plan_is_bound_to_a_spec(tmp_path):
+    trained = small()
+    path = saved(tmp_path, trained, "weights")
+    text = plan(path, small()).to_json()
+    for spec in (path, str(path)):
+        model = WeightMap.from_json(text, source=spec, target=small()).apply()
+        np.testing.assert_array_equal(model.get_layer("classes").kernel, trained.get_layer("classes").kernel)
 
 
 @pytest.mark.parametrize("name", ["model.bin", "x.pt", "x.pth", "x.ckpt", "x.pkl"])

@@ -65,7 +65,7 @@ def test_without_the_memory_the_last_token_has_berts_output(language_model):
 
 
 def test_a_prefix_of_words_is_read_as_bert_reads_them(language_model):
-    """At the last position nothing is hidden, so a decoder with a prefix of word embeddings computes the same as BERT."""
+    """At the last position nothing is hidden: with a prefix of word embeddings, a decoder computes the same as BERT."""
     source = of_one_block(language_model)
     decoder = encoder_to_decoder(source, prefix_length=3).apply()
     inputs = {"token_ids": TOKENS, "segment_ids": 0 * TOKENS, "padding_mask": ONES}

@@ -130,10 +130,10 @@ def _shares(label: Label, maps: Mapping[Units, UnitMap], alike: Mapping[Units, n
 
 def _with_copies(stays: np.ndarray, alike: np.ndarray) -> list[list[int]]:
     """Return each unit that stays with its removed copies; of several copies that stay, the first one gets them."""
-    goes: dict[int, list[int]] = {}
+    removed: dict[int, list[int]] = {}
     for unit in np.setdiff1d(np.arange(len(alike)), stays):
-        goes.setdefault(alike[unit], []).append(int(unit))
-    return [[int(unit), *goes.pop(alike[unit], ())] for unit in stays]
+        removed.setdefault(alike[unit], []).append(int(unit))
+    return [[int(unit), *removed.pop(alike[unit], ())] for unit in stays]
 
 
 def _summed(shares: list[list[int]], role: Role, shape: tuple[int, ...]) -> list[Any]:

@@ -133,7 +133,7 @@ class Flow:
         return self.labels.get(id(tensor))
 
     def own(self, step: Step, size: int, config: Callable[[int], dict[str, Any]]) -> Label:
-        """Give a layer units of its own, whose number stands in its config."""
+        """Give a layer units of its own, whose number is in its config."""
         label = Label(((Units(step.path, size), 1),))
         self.owners[step.path] = label.spans[0][0]
         self.resized[step.path] = (label, config)

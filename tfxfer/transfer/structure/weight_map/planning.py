@@ -171,8 +171,8 @@ def _row(
     allowed: bool = False,
 ) -> Row:
     narrower = any(tensor.dtype not in HOLDS.get(origin.tensor.dtype, ()) for origin in origins)
-    whole = any(origin.tensor.dtype.startswith(("int", "uint", "bool")) for origin in origins)
-    if cast and narrower and not whole:
+    integers = any(origin.tensor.dtype.startswith(("int", "uint", "bool")) for origin in origins)
+    if cast and narrower and not integers:
         steps = [*steps, ("cast", {})]
     try:
         made = resolve(steps, [origin.tensor.shape for origin in origins], tensor, maps)

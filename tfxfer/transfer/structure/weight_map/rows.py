@@ -12,7 +12,7 @@ from tfxfer.transfer.structure.weight_map.operation import Operation
 from tfxfer.transfer.structure.weight_map.operations import promise, result_shape, run
 from tfxfer.transfer.structure.weight_map.tensors import TARGET, Source, Tensor
 
-# dtype -> those that hold all its values; others need a "cast", which says that rounding is allowed
+# dtype -> those that hold all its values; others need a "cast", which allows rounding
 HOLDS = {
     "float64": ("float64",),
     "float32": ("float32", "float64"),
@@ -50,7 +50,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Row:
-    """One tensor of the target, and where it comes from.
+    """One tensor of the target, its origins and operations.
 
     Attributes:
         target: The tensor.
@@ -121,8 +121,8 @@ class Row:
         for dtype, path in ((have, origin.path), (want, self.target.path)):
             if dtype not in HOLDS:
                 raise UserError(f"'{path}' has the dtype {dtype}; {suggest(dtype, HOLDS)}")
-        whole = not want.startswith(("float", "bfloat"))
-        if whole and not all(step.exact for step in self.steps):
+        integers = not want.startswith(("float", "bfloat"))
+        if integers and not all(step.exact for step in self.steps):
             raise UserError(f"the target is {want}; operations that compute give fractions")
         if want not in HOLDS[have] and not any(step.name == "cast" for step in self.steps):
             raise UserError(

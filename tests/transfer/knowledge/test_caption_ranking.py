@@ -1,10 +1,10 @@
-"""h + λ f·g: what a picture says of a caption as a whole, and how much it has to say."""
+"""h + λ f·g: f·g of whole captions by ridge regression, and its weight λ."""
 
 import numpy as np
 import pytest
 
 from tfxfer.errors import UserError
-from tfxfer.transfer.knowledge.caption_ranking import RidgeCaptionScorer, rerank, choose_weight
+from tfxfer.transfer.knowledge.caption_ranking import RidgeCaptionScorer, choose_weight, rerank
 
 COLOURS = ["red", "green", "blue"]
 
@@ -75,8 +75,8 @@ def test_the_weight_is_what_validation_finds_best():
 
 
 def test_what_cannot_be_compared_is_refused():
-    with pytest.raises(UserError, match=r"\[pictures, candidates\]"):
+    with pytest.raises(UserError, match=r"\[images, candidates\]"):
         rerank(np.zeros((2, 3)), np.zeros((2, 4)), 1.0)
     for features, captions in ((np.zeros((0, 3)), []), (np.zeros((1, 3)), [[" "]])):
-        with pytest.raises(UserError, match="no pictures with captions"):
+        with pytest.raises(UserError, match="no images with captions"):
             RidgeCaptionScorer().fit(features, captions)

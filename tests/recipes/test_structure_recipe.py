@@ -1,9 +1,6 @@
 """The structure recipe as people run it: shrunk, through the command, with its ledger, its report and its model."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import here
@@ -14,24 +11,20 @@ from PIL import Image
 import tfxfer
 from tfxfer import predict
 from tfxfer.cli import main
-from tfxfer.config import StructureConfig
 from tfxfer.errors import UserError
-from tfxfer.recipes.checks import check_structure, resolved
-from tfxfer.recipes.feature import load_target
+from tfxfer.recipes.structure import ARMS, StructureConfig, resolved
 from tfxfer.records import Comparison
+from tfxfer.report.panel import read_panels
 from tfxfer.runs import Run
+from tfxfer.tasks.classification import load_task
 
-
-def command(*arguments, data_dir):
-    environment = os.environ | {"TFXFER_DATA": str(data_dir), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    words = [sys.executable, "-m", "tfxfer.train", "structure", "--smoke", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, env=environment)
+pytestmark = pytest.mark.tensorflow
 
 
 @pytest.fixture(scope="module")
 def run(data_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "structure"
-    done = command("--run-dir", folder, data_dir=data_dir)
+    done = here.process("structure", "--smoke", "--run-dir", folder, data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -39,7 +32,7 @@ def run(data_dir, tmp_path_factory):
 def test_the_default_run_leaves_everything_it_promises(run):
     folder, printed = run
     names = {path.name for path in folder.iterdir()}
-    assert {"config.yaml", "weight_map.json", "ledger.json", "model.keras", "report.html", "comparison.json"} <= names
+    assert {"config.yaml", "weight_map.json", "panels.json", "model.keras", "report.html", "comparison.json"} <= names
     comparison = Comparison.load(folder)
     assert comparison.arms == ["transfer", "random", "scratch", "native", "majority"]
     assert not [record.error for record in comparison.records if record.status == "failed"]
@@ -59,8 +52,23 @@ def test_the_plan_can_be_read_without_the_models(run):
 
 def test_the_report_shows_the_map_under_its_equation(run):
     page = (run[0] / "report.html").read_text(encoding="utf-8")
-    assert "M = T(S)" in page and "What came from where" in page and "transformer_layer_0" in page
+    assert (
+        "M = T(S)" in page and "The weight map: the source of each parameter" in page and "transformer_layer_0" in page
+    )
     assert "python -m tfxfer.train structure --config" in page
+
+
+def test_the_ledger_lists_every_part_of_the_new_model(run):
+    (panel,) = read_panels(run[0])
+    (ledger,) = panel.tables
+    from tfxfer.transfer.structure import WeightMap
+
+    weight_map = WeightMap.from_json(run[0] / "weight_map.json")
+    assert panel.title == "The weight map: the source of each parameter" and panel.figures[0]["name"] == "sankey"
+    assert 0 < len(ledger["rows"]) <= len(weight_map.rows)
+    cells = " ".join(str(cell) for row in ledger["rows"] for cell in row)
+    assert "patches/kernel" in cells and "transformer_layer" in cells
+    assert any("the carried blocks give what the source's blocks give" in text for text in panel.paragraphs)
 
 
 def test_arms_start_where_they_say(run):
@@ -69,7 +77,7 @@ def test_arms_start_where_they_say(run):
     assert trainable["transfer"] == trainable["random"] < trainable["scratch"]
 
 
-def test_the_saved_model_reads_pictures(run, tmp_path, capsys):
+def test_the_saved_model_takes_images(run, tmp_path, capsys):
     file = tmp_path / "a.png"
     Image.fromarray(np.full((32, 32), 255, np.uint8)).save(file)
     assert main(predict.work, [str(run[0]), "--json", "--image", str(file)]) == 0
@@ -78,8 +86,9 @@ def test_the_saved_model_reads_pictures(run, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_picture_cnn_becomes_a_text_cnn(data_dir, tmp_path):
-    done = command("--transfer", "image_cnn_to_text_cnn", "--run-dir", tmp_path / "run", data_dir=data_dir)
+def test_an_image_cnn_becomes_a_text_cnn(data_dir, tmp_path):
+    words = ("structure", "--smoke", "--transfer", "image_cnn_to_text_cnn")
+    done = here.process(*words, "--run-dir", tmp_path / "run", data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     comparison = Comparison.load(tmp_path / "run")
     assert comparison.arms == ["transfer", "random", "native", "majority"]
@@ -88,24 +97,29 @@ def test_a_picture_cnn_becomes_a_text_cnn(data_dir, tmp_path):
 
 def test_auto_is_what_a_transfer_is_usually_tried_on():
     found = resolved(StructureConfig(transfer="image_cnn_to_text_cnn"))
-    assert (found.source, found.target, found.target_label) == ("glyphs/by_face", "languages/latin", None)
-    own = StructureConfig(source="names", target="glyphs/by_face", target_label="case")
+    columns = found.source.spec, found.target.spec, found.target.label
+    assert columns == ("glyphs/by_face", "languages/latin", None)
+    own = here.config_of("structure", source="names", target="glyphs/by_face", target_label="case")
     assert resolved(own) == replace(own, arms=resolved(own).arms)
     assert "finetune" not in resolved(own).arms and "finetune" in found.arms
+    assert resolved(replace(own, arms=("transfer", "finetune"))).arms == ("transfer", "finetune")
+    default = resolved(StructureConfig())
+    assert (default.target.label, default.target.leave_out) == ("diacritic", ("none",))
+    assert set(default.arms) == set(ARMS) - {"finetune"} and resolved(default) == default
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"source": "folder:nowhere"}, "nowhere"),
-        ({"trained_at": (7,)}, "--trained-at"),
+        ({"controls_at": (7,)}, "--controls-at"),
         ({"arms": ("random",)}, "'transfer' is the method under study"),
-        ({"model": "keras:MobileNetV2"}, "give it as --source"),
+        ({"source_architecture": "keras:MobileNetV2"}, "give it as --source"),
     ],
 )
 def test_a_request_that_cannot_work_is_refused_before_tensorflow_starts(change, message):
     with pytest.raises(UserError, match=message):
-        check_structure(StructureConfig(**change))
+        here.check("structure", **change)
 
 
 def test_the_wrong_modality_is_refused(data_dir, tmp_path):
@@ -115,12 +129,16 @@ def test_the_wrong_modality_is_refused(data_dir, tmp_path):
     assert "makes a model for images out of one for texts" in " ".join(done.stderr.split())
 
 
-def test_classes_are_left_out_by_name_and_a_wrong_name_is_told(data_dir, tmp_path):
+def test_classes_are_left_out_by_name_and_a_wrong_name_is_named(data_dir, tmp_path):
     target = {"target": "glyphs/by_character", "target_label": "case", "data_dir": str(data_dir)}
     this = Run("structure", StructureConfig(run_dir=str(tmp_path / "run")))
     source = tfxfer.source("fresh:bert")
-    task = load_target(StructureConfig(**target, leave_out=("none",)), source, this)
-    assert list(task.class_names) == ["lower", "upper"]
+
+    def load(name):
+        config = here.config_of("structure", **target, leave_out=(name,))
+        return load_task(config.target, config, source, this)
+
+    assert list(load("none").class_names) == ["lower", "upper"]
     with pytest.raises(UserError, match="has no class 'uper'; did you mean 'upper'"):
-        load_target(StructureConfig(**target, leave_out=("uper",)), source, this)
+        load("uper")
     this.close()

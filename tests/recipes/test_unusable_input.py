@@ -16,8 +16,9 @@ from tfxfer.cli import main
 from tfxfer.evaluate import __main__ as evaluate
 from tfxfer.records import Comparison
 
+pytestmark = pytest.mark.tensorflow
 TINY = [
-    *("--labels-per-class", "2", "--trained-at", "2", "--seeds", "1"),
+    *("--labels-per-class", "2", "--controls-at", "2", "--seeds", "1"),
     *("--epochs", "1", "--learning-rates", "1e-3", "--width", "96"),
 ]
 ROWS = [(f"phrase {i} of {'one' if i % 2 else 'two'}", "a" if i % 2 else "b") for i in range(60)]
@@ -65,7 +66,7 @@ def test_a_table_that_cannot_be_used(command, tmp_path, content, message):
     assert not (folder / "report.html").exists()
 
 
-def broken_pictures():
+def broken_images():
     good = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
     return {
         "zero bytes.png": lambda path: path.write_bytes(b""),
@@ -76,16 +77,16 @@ def broken_pictures():
     }
 
 
-@pytest.mark.parametrize("name", broken_pictures())
+@pytest.mark.parametrize("name", broken_images())
 @pytest.mark.parametrize("side", ["source", "target"])
-def test_a_picture_that_cannot_be_used(command, tmp_path, side, name, samples):
+def test_an_image_that_cannot_be_used(command, tmp_path, side, name, samples):
     folder = tmp_path / "pictures"
     for label in ("x", "y"):
         (folder / label).mkdir(parents=True)
         for i in range(20):
             noise = np.random.default_rng([i, ord(label)]).integers(0, 255, (16, 16, 3), np.uint8)
             Image.fromarray(noise).save(folder / label / f"{i}.png")
-    broken_pictures()[name](folder / "x" / name)
+    broken_images()[name](folder / "x" / name)
     if side == "target":
         code, said, _ = command("--target", f"folder:{folder}")
     else:
@@ -93,7 +94,7 @@ def test_a_picture_that_cannot_be_used(command, tmp_path, side, name, samples):
     assert code == 2 and name in said, said
 
 
-def test_unusual_pictures_and_texts_are_read_whole(command, tmp_path):
+def test_unusual_images_are_read_whole(command, tmp_path):
     """16 bits, CMYK, palettes; texts of length 0 and 100,000 and without a glyph: nothing is dropped."""
     folder = tmp_path / "pictures"
     kinds = [lambda a: a.convert("CMYK"), lambda a: a.convert("P"), lambda a: a, lambda a: a.convert("LA")]
@@ -183,7 +184,7 @@ def test_arms_that_all_diverge_leave_a_report_and_no_model(command, samples):
     assert "no model is saved" in (folder / "log.txt").read_text("utf-8")
 
 
-def test_a_flipped_byte_in_the_features_is_told(command, samples, tmp_path, caplog):
+def test_a_flipped_byte_in_the_features_is_logged(command, samples, tmp_path, caplog):
     words = ["--target", f"csv:{samples}/reviews.csv", "--arms", "transfer", "--data-dir", tmp_path / "new"]
     assert command(*words)[0] == 0
     shard = sorted((tmp_path / "new" / "features").rglob("shard-*.npy"))[0]
@@ -238,22 +239,22 @@ def test_texts_that_a_saved_run_cannot_be_asked_or_scored_on(command, samples, t
         assert message in capsys.readouterr().err
 
 
-def test_pictures_that_a_saved_run_cannot_be_asked_or_scored_on(command, samples, tmp_path, capsys):
+def test_images_that_a_saved_run_cannot_be_asked_or_scored_on(command, samples, tmp_path, capsys):
     code, said, folder = command("--target", f"folder:{samples}/shapes", "--arms", "transfer")
     assert code == 0, said
     new = tmp_path / "new"
     shutil.copytree(samples / "shapes", new)
-    for name, make in broken_pictures().items():
+    for name, make in broken_images().items():
         make(new / "circle" / name)
         assert main(predict.work, [str(folder), "--image", str(new / "circle" / name)]) == 2
         assert name in capsys.readouterr().err
     assert main(evaluate.work, [str(folder), "--data", f"folder:{new}"]) == 2
     said = capsys.readouterr().err
-    assert all(f"circle/{name}" in said for name in broken_pictures()), said
+    assert all(f"circle/{name}" in said for name in broken_images()), said
 
 
 def unusable_sources(folder):
-    """Files and folders that hold a model, but none that pictures or tokens can enter."""
+    """Files and folders that hold a model, but none that images or tokens can enter."""
     pictures, size = keras.Input((8, 8, 3), name="picture"), keras.Input((1,), name="size")
     flat = keras.layers.Flatten()(pictures)
     two = keras.Model([pictures, size], keras.layers.Dense(2)(keras.layers.Concatenate()([flat, size])))
@@ -285,14 +286,14 @@ def test_a_sequential_model_is_a_source(command, samples, tmp_path):
 @pytest.mark.parametrize(("option", "value"), [("--unfreeze", "conv2"), ("--layer", "pool")])
 def test_options_without_effect_are_refused(command, samples, option, value, data_dir, tmp_path):
     if option == "--layer":
-        small = ["--source-max", "256", "--source-epochs", "1"]
+        small = ["--source-max-examples", "256", "--source-epochs", "1"]
         code, said, _ = command("--target", f"folder:{samples}/shapes", option, value, *small, source="names")
     else:
         code, said, _ = command("--target", f"csv:{samples}/reviews.csv", "--bridge", "tokens", option, value)
     assert code == 2 and f"{option}:" in said, said
 
 
-def test_pictures_of_another_size_are_predicted_by_a_run_on_pictures_of_one_size(command, samples, tmp_path, capsys):
+def test_images_of_another_size_are_predicted_by_a_run_on_images_of_one_size(command, samples, tmp_path, capsys):
     code, said, folder = command("--target", f"folder:{samples}/shapes", "--arms", "transfer")
     assert code == 0, said
     for side in (20, 50):

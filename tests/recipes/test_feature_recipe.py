@@ -1,11 +1,9 @@
-"""Every recipe as people run it: a subprocess with `--smoke`, and the commands that stand beside it."""
+"""The feature recipe as people run it: a subprocess with `--smoke`, and the commands that stand beside it."""
 
 import html.parser
 import json
-import os
-import subprocess
-import sys
 
+import here
 import pytest
 
 from tfxfer import predict, train
@@ -13,20 +11,15 @@ from tfxfer.cli import main
 from tfxfer.evaluate import __main__ as evaluate
 from tfxfer.records import Comparison
 
-TINY = ["--labels-per-class", "2", "--trained-at", "2", "--seeds", "1", "--epochs", "1", "--learning-rates", "1e-3"]
-
-
-def command(*arguments, data_dir):
-    environment = os.environ | {"TFXFER_DATA": str(data_dir), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    words = [sys.executable, "-m", "tfxfer.train", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, env=environment)
+pytestmark = pytest.mark.tensorflow
+TINY = ["--labels-per-class", "2", "--controls-at", "2", "--seeds", "1", "--epochs", "1", "--learning-rates", "1e-3"]
 
 
 @pytest.fixture(scope="module")
 def run(data_dir, tmp_path_factory):
     """The default experiment, shrunk; (folder, what was printed)."""
     folder = tmp_path_factory.mktemp("runs") / "default"
-    done = command("--smoke", "--run-dir", folder, data_dir=data_dir)
+    done = here.process("--smoke", "--run-dir", folder, data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -35,6 +28,7 @@ def test_the_default_run_leaves_everything_it_promises(run):
     folder, printed = run
     names = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "metrics.jsonl", "model.keras", "report.html", "log.txt", "comparison.json"} <= names
+    assert {"model.json", "panels.json"} <= names
     assert str(folder / "report.html") in printed.replace("\n", "")
     comparison = Comparison.load(folder)
     assert comparison.arms == ["transfer", "random", "scratch", "finetune", "native", "majority"]
@@ -60,7 +54,7 @@ def test_the_saved_model_answers_raw_text(run, capsys):
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["input"] for row in rows][:2] == ["Österreich", ""]
     for row in rows:
-        assert len(row["top"]) == 3 and 0 < row["top"][0][1] <= 1
+        assert set(row) == {"input", "top"} and len(row["top"]) == 3 and 0 < row["top"][0][1] <= 1
 
 
 def test_the_saved_model_is_the_transfer_arm(run):
@@ -104,12 +98,12 @@ def test_the_saved_run_is_scored_on_new_data(run, tmp_path, capsys):
     [
         (["{run}"], "give either --text"),
         (["{run}", "--image", "a.png"], "this model takes text"),
-        (["{run}x", "--text", "a"], "there is no such run"),
+        (["{run}x", "--text", "a"], "there is no such folder"),
         (["{data}", "--text", "a"], "not a finished run"),
         (["{run}", "--text", "a", "--top", "0"], "--top 0"),
     ],
 )
-def test_questions_that_cannot_be_asked_are_named(run, samples, argv, message, capsys):
+def test_requests_that_a_saved_run_cannot_answer_are_named(run, samples, argv, message, capsys):
     words = [word.format(run=run[0], data=samples) for word in argv]
     assert main(predict.work, words) == 2
     assert message in capsys.readouterr().err
@@ -117,7 +111,7 @@ def test_questions_that_cannot_be_asked_are_named(run, samples, argv, message, c
 
 def test_a_run_is_replayed_from_its_config_and_says_the_same(run, data_dir, tmp_path):
     again = tmp_path / "again"
-    done = command("--config", run[0] / "config.yaml", "--run-dir", again, data_dir=data_dir)
+    done = here.process("--config", run[0] / "config.yaml", "--run-dir", again, data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     assert "is taken from the cache" in done.stdout
     first, second = Comparison.load(run[0]), Comparison.load(again)
@@ -134,29 +128,73 @@ def test_an_earlier_run_is_never_written_over(run, data_dir, capsys):
 
 FEW = ["--arms", "transfer", "random", "native"]
 CROSSINGS = {
-    "pictures to text by render": ["--target", "csv:{samples}/reviews.csv", *FEW],
-    "pictures to text by tokens": ["--target", "csv:{samples}/reviews.csv", "--bridge", "tokens"],
-    "text to pictures by tokens": [
-        *("--source", "names", "--source-max", "512", "--target", "folder:{samples}/shapes", "--patch-size", "8", *FEW),
+    "images to text by render": ["--target", "csv:{samples}/reviews.csv", *FEW],
+    "images to text by tokens": ["--target", "csv:{samples}/reviews.csv", "--bridge", "tokens"],
+    "text to images by tokens": [
+        *(
+            "--source",
+            "names",
+            "--source-max-examples",
+            "512",
+            "--target",
+            "folder:{samples}/shapes",
+            "--patch-size",
+            "8",
+            *FEW,
+        ),
     ],
-    "pictures to pictures, with the article's head": ["--target", "folder:{samples}/shapes", "--head", "mlp", *FEW],
+    "images to images, with the article's head": ["--target", "folder:{samples}/shapes", "--head", "mlp", *FEW],
 }
 
 
 @pytest.mark.parametrize("crossing", CROSSINGS)
 def test_every_crossing_runs(crossing, data_dir, samples, tmp_path):
     words = [word.format(samples=samples) for word in CROSSINGS[crossing]]
-    smoke = ["--source-epochs", "1", "--source-max", "512", *TINY]
+    smoke = ["--source-epochs", "1", "--source-max-examples", "512", *TINY]
     words += smoke if "--source" not in words else [*smoke[:2], *TINY]
-    done = command(*words, "--run-dir", tmp_path / "run", data_dir=data_dir)
+    done = here.process(*words, "--run-dir", tmp_path / "run", data_dir=data_dir)
     assert done.returncode == 0, done.stderr + done.stdout
     comparison = Comparison.load(tmp_path / "run")
     assert {r.arm: r.error for r in comparison.records if r.status == "failed"} == {}
     assert (tmp_path / "run" / "model.keras").exists()
 
 
-def test_a_budget_that_the_data_cannot_pay_is_named(data_dir, samples, tmp_path, capsys):
+def test_a_budget_beyond_the_data_is_named(data_dir, samples, tmp_path, capsys):
     words = ["--target", f"csv:{samples}/reviews.csv", "--labels-per-class", "5000", "--source-epochs", "1"]
-    words += ["--source-max", "512", "--run-dir", str(tmp_path / "run"), "--data-dir", str(data_dir)]
+    words += ["--source-max-examples", "512", "--run-dir", str(tmp_path / "run"), "--data-dir", str(data_dir)]
     assert main(train.work, words) == 2
     assert "5000 training labels a class" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_report_says_what_the_recipe_says_of_itself(run):
+    from tfxfer.recipes import RECIPES
+
+    recipe, about = RECIPES["feature"], Comparison.load(run[0]).about
+    assert (about["equation"], about["explanation"]) == (recipe.equation, recipe.explanation)
+    assert about["arms"] == dict(recipe.arms) and about["smoke"] is True
+    page = (run[0] / "report.html").read_text(encoding="utf-8")
+    assert "f(x) = W · φ(x) + b" in page and "python -m tfxfer.train feature --config" in page
+
+
+def test_smoke_does_not_replace_what_is_given(data_dir, samples, tmp_path):
+    words = ["--smoke", "--source", "fresh:cnn", "--target", f"csv:{samples}/reviews.csv", "--labels-per-class", "3"]
+    words += ["--seeds", "1", "--max-test", "7", "--arms", "transfer", "majority", "--run-dir", tmp_path / "run"]
+    done = here.command(*words, data_dir=data_dir)
+    assert done.returncode == 0, done.stderr
+    comparison = Comparison.load(tmp_path / "run")
+    assert (comparison.budgets, len(comparison.labels)) == ([3], 7)
+    assert {record.seed for record in comparison.records} == {0}
+
+
+def test_old_option_names_are_accepted_with_a_note(data_dir, samples, tmp_path):
+    words = ["--source", "fresh:cnn", "--target", f"csv:{samples}/reviews.csv", "--labels-per-class", "2"]
+    words += ["--seeds", "1", "--epochs", "0", "--updates", "3", "--trained-at", "2", "--learning-rates", "1e-3"]
+    words += ["--arms", "transfer", "scratch", "--run-dir", tmp_path / "run"]
+    done = here.command(*words, data_dir=data_dir)
+    assert done.returncode == 0, done.stderr
+    assert sorted(line for line in done.stderr.splitlines() if line) == [
+        "note: --trained-at is now called --controls-at",
+        "note: --updates is now called --steps",
+    ]
+    (scratch,) = Comparison.load(tmp_path / "run").select("scratch", 2)
+    assert scratch.settings["steps"] == 3

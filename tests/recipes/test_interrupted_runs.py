@@ -12,8 +12,9 @@ import pytest
 
 from tfxfer.records import Comparison
 
+pytestmark = pytest.mark.tensorflow
 SMALL = [
-    *("--source-epochs", "2", "--source-max", "6000", "--labels-per-class", "5", "20", "--trained-at", "5"),
+    *("--source-epochs", "2", "--source-max-examples", "6000", "--labels-per-class", "5", "20", "--controls-at", "5"),
     *("--seeds", "2", "--epochs", "2", "--learning-rates", "3e-3", "--max-validation", "200", "--max-test", "300"),
 ]
 
@@ -99,14 +100,15 @@ RESUME_BERT = """
 import sys
 import keras, numpy as np, tfxfer
 from pathlib import Path
-from tfxfer.config import FeatureConfig
+from tfxfer.config import RunConfig, SourceConfig
 from tfxfer.fit import cosine, train
-from tfxfer.sources.pretrain import _text_training
+from tfxfer.sources.pretrain import Pretraining, _text_training
 
 folder, stop_at = Path(sys.argv[1]), int(sys.argv[2])
-config = FeatureConfig(source="names", source_max=768)
 names = tfxfer.load("names", data_dir=sys.argv[3])
-model, keep, batches, validation = _text_training("fresh:bert", config, names, folder)
+source = SourceConfig("names", max_examples=768)
+training = Pretraining.of(source, RunConfig(data_dir=str(folder)), names)  # the vocabulary is learned into its folder
+model, keep, batches, validation = _text_training(training)
 
 def until(epoch, skip):  # the process dies at this batch of the second epoch
     for i, batch in enumerate(batches(epoch, skip)):
@@ -144,7 +146,7 @@ def test_the_same_command_goes_on_in_the_same_folder(samples, tmp_path):
     """Quick enough for every day: the source is untrained. The slow tests above train one, and compare figures."""
     data, run = tmp_path / "data", tmp_path / "run"
     words = [sys.executable, "-m", "tfxfer.train", "--source", "fresh:cnn", "--target", f"csv:{samples}/reviews.csv"]
-    words += ["--labels-per-class", "2", "5", "--trained-at", "2", "--seeds", "1", "--epochs", "1", "--width", "96"]
+    words += ["--labels-per-class", "2", "5", "--controls-at", "2", "--seeds", "1", "--epochs", "1", "--width", "96"]
     words += ["--learning-rates", "1e-3", "--data-dir", str(data), "--run-dir", str(run)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     while phases(run).count("arm") < 2:

@@ -1,0 +1,163 @@
+"""`tfxfer.from_run`: a folder of any class is opened by its path, and answers as what was saved."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import tfxfer
+from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig
+from tfxfer.errors import UserError
+from tfxfer.models.bert import masked_lm, small_bert
+from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.saved import CLASSES
+from tfxfer.transfer.bridges.render import RenderText
+from tfxfer.transfer.classifier import Classifier
+from tfxfer.transfer.feature import FeatureClassifier
+from tfxfer.transfer.knowledge import Captioner, DualEncoder, VisualQA, small_tower
+from tfxfer.transfer.knowledge.language_model import LanguageModel
+
+pytestmark = pytest.mark.tensorflow
+WORDS = ("red", "blue", "square", "circle")
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+TEXTS = ["red square", "blue circle", "a red thing", ""]
+IMAGES = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 1)).astype(np.uint8)
+
+
+def cnn(height=8, width=8):
+    image = keras.Input((height, width, 1), name="image")
+    hidden = keras.layers.Conv2D(4, 4, strides=4, activation="relu")(keras.layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(hidden)), name="cnn")
+
+
+def features(text):
+    source, bridge = (cnn(16, 48), RenderText(16, 48, 12)) if text else (cnn(), None)
+    given = TEXTS if text else IMAGES
+    return FeatureClassifier(source, ["a", "b"], input_bridge=bridge).fit(given, [0, 1, 0, 1])
+
+
+def captioner(fixed=False):
+    image = keras.Input((1, 1, 1) if fixed else (8, 8, 1))
+    encoder = keras.Model(image, keras.layers.Identity(name="blank")(image)) if fixed else cnn()
+    bert = masked_lm(small_bert(len(PIECES), 1, 16, 2, 24), PIECES, 8)[0]
+    config = CaptionModelConfig(positions=0, image_word_logits=not fixed)
+    return Captioner(encoder, bert, WordPieceTokenizer(PIECES), image.shape[1:], config)
+
+
+def language_model():
+    training = CaptionTrainingConfig(steps=3, batch_size=4, max_length=6)
+    return LanguageModel(captioner(fixed=True), 6).fit(TEXTS[:3], training=training, jit=False)
+
+
+def visual_qa():
+    qa = VisualQA(cnn(), small_tower(list(WORDS), 4, dim=8), ["no", "yes"], (8, 8, 1))
+    return qa
+
+
+CASES = {  # name -> (a model, what it is asked, from what it predicts to what has to be equal)
+    "Classifier": (lambda: Classifier(cnn(), ["a", "b", "c"]), (IMAGES,), lambda found: found),
+    "FeatureClassifier": (lambda: features(text=False), (IMAGES,), lambda found: found),
+    "FeatureClassifier of texts": (lambda: features(text=True), (TEXTS,), lambda found: found),
+    "LanguageModel": (language_model, (TEXTS,), lambda found: found),
+    "Captioner": (captioner, (IMAGES,), lambda found: found.scores),
+    "VisualQA": (visual_qa, (IMAGES, [*TEXTS[:3], "red"]), lambda found: found.probabilities),
+    "DualEncoder": (
+        lambda: DualEncoder(cnn(), small_tower(list(WORDS), 4, dim=8)),
+        (IMAGES, TEXTS[:2]),
+        lambda found: found,
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request, tmp_path_factory):
+    """A model, its class, the folder it is saved in, and what it answers."""
+    keras.utils.set_random_seed(0)
+    make, asked, array = CASES[request.param]
+    model = make()
+    folder = model.save(tmp_path_factory.mktemp("saved"))
+    return model, folder, lambda model: array(model.predict(*asked))
+
+
+def test_every_class_is_tried():
+    assert {name.split()[0] for name in CASES} == set(CLASSES)
+
+
+def test_a_folder_is_opened_as_what_was_saved(case):
+    model, folder, answers = case
+    wanted = np.asarray(answers(model))
+    assert np.isfinite(wanted).all()
+    for path in (folder, str(folder), folder / "model.keras"):
+        opened = tfxfer.from_run(path)
+        assert type(opened) is type(model)
+        np.testing.assert_array_equal(answers(opened), wanted)
+
+
+def test_it_can_be_saved_and_opened_again(case, tmp_path):
+    model, folder, answers = case
+    again = tfxfer.from_run(tfxfer.from_run(folder).save(tmp_path))
+    np.testing.assert_array_equal(answers(again), answers(model))
+    assert json.loads((tmp_path / "model.json").read_text()) == json.loads((folder / "model.json").read_text())
+
+
+def test_every_model_has_the_same_methods(case):
+    model = case[0]
+    for name in ("predict", "score", "save", "load"):
+        assert callable(getattr(model, name)), name
+    assert callable(getattr(model, "fit", None)) == (type(model) is not Classifier)
+
+
+def renamed(folder):
+    described = json.loads((folder / "model.json").read_text("utf-8"))
+    (folder / "model.json").write_text(json.dumps(described | {"class": described["class"][:-1]}))
+
+
+def without_class(folder):
+    (folder / "model.json").write_text("{}")
+
+
+def truncated(folder):
+    (folder / "model.keras").write_bytes((folder / "model.keras").read_bytes()[:500])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (shutil.rmtree, "there is no such folder"),
+        (lambda folder: (folder / "model.json").unlink(), "model.json missing"),
+        (lambda folder: (folder / "model.keras").unlink(), "model.keras missing"),
+        (lambda folder: (folder / "model.json").write_text("{"), "is no JSON"),
+        (without_class, "names no class; it was written by another version"),
+        (renamed, "there is no model class .*; did you mean"),
+        (truncated, "not a readable .keras model"),
+    ],
+    ids=["no folder", "no description", "no model", "no JSON", "no class", "another class", "a cut file"],
+)
+def test_a_folder_that_cannot_be_opened_is_named(case, tmp_path, damage, message):
+    folder = shutil.copytree(case[1], tmp_path / "copy")
+    damage(folder)
+    with pytest.raises(UserError, match=message) as error:
+        tfxfer.from_run(folder)
+    assert str(folder) in str(error.value)
+
+
+def test_a_perplexity_is_the_exponential_of_the_mean_likelihood():
+    model = language_model()
+    likelihoods = model.predict(TEXTS)
+    assert likelihoods.shape == (4,) and (likelihoods < 0).all()
+    score = model.score(TEXTS)
+    assert score["log_likelihood"] == pytest.approx(likelihoods.mean())
+    assert score["perplexity"] == pytest.approx(np.exp(-likelihoods.mean()))
+
+
+def test_a_language_model_learns_its_texts():
+    keras.utils.set_random_seed(0)
+    model = LanguageModel(captioner(fixed=True), 6)
+    before = model.score(["red square"])["log_likelihood"]
+    training = CaptionTrainingConfig(steps=60, batch_size=8, max_length=6, learning_rates=(1e-2,))
+    model.fit(["red square"] * 8, training=training, jit=False)
+    assert model.score(["red square"])["log_likelihood"] > max(
+        before + 0.5, model.score(["blue red"])["log_likelihood"]
+    )
