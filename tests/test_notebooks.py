@@ -236,13 +236,14 @@ def no_network(*address, **options):
 @pytest.mark.parametrize(
     ("lesson", "said"),
     [
-        ("03", "**The verdict turns.**"),
-        ("03", "Knowledge of letters: helped. Knowledge of dots: no evidence."),
-        ("06", "> The model looks: accuracy"),
-        ("06", "> The model does not look at its pictures, as far as can be shown: accuracy"),
-        ("06", "- Seeing the picture helped: "),
-        ("06", "the score that would be published rises"),
-        ("06", "after the most lopsided training: The model does not look"),
+        ("03", "**The conclusion changes.**"),
+        ("03", "No evidence of a difference between the lower learning rate and the higher learning rate: "),
+        ("03", "> Training on letters is better than training on dots by "),
+        ("06", "> The model uses its images: accuracy"),
+        ("06", "> The model reacts to its images and does worse with them: accuracy"),
+        ("06", "- The image helped: "),
+        ("06", "the accuracy on biased questions rises"),
+        ("06", "after the most biased training: There is no evidence that the model uses its images"),
         ("07", "The target computes what the source computes"),
     ],
 )

@@ -222,8 +222,8 @@ teach.say(f"""
 - {lead["scratch"].sentence()}
 
 **The conclusion {"changes" if changes else "does not change this time"}.** The same network with random weights gets
-{score["random"]:.1%}, and it was never trained to count. So the {score["transfer"]:.1%} show that this *architecture*
-with a trained head is useful. {meaning}
+{score["random"]:.1%}, and it was never trained to count. So most of the {score["transfer"]:.1%} is due to the
+*architecture* with its trained head. {meaning}
 """)
 
 # %% [markdown]

@@ -22,7 +22,7 @@ from tfxfer.transfer.knowledge.language_model import LanguageModel
 pytestmark = pytest.mark.tensorflow
 WORDS = ("red", "blue", "square", "circle")
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-TEXTS = ["red square", "blue circle", "a red thing", ""]
+TEXTS = ["red square", "blue circle", "a red thing", "blue"]
 IMAGES = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 1)).astype(np.uint8)
 
 
@@ -141,6 +141,11 @@ def test_a_folder_that_cannot_be_opened_is_named(case, tmp_path, damage, message
     with pytest.raises(UserError, match=message) as error:
         tfxfer.from_run(folder)
     assert str(folder) in str(error.value)
+
+
+def test_a_text_that_is_empty_is_named_as_a_text():
+    with pytest.raises(UserError, match="text 1 .*empty"):
+        language_model().predict(["red square", " "])
 
 
 def test_a_perplexity_is_the_exponential_of_the_mean_likelihood():

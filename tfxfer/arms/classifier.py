@@ -102,6 +102,7 @@ class ClassifierArm(TrainedArm):
     ) -> None:
         super().__init__(training, self._first_weights, keep, report)
         self.batches, self.task, self.build = batches, batches.task, build
+        self._compiled: Callable[[], keras.Model]
         self._compiled = like._compiled if like else cache(lambda: compiled(build(config.seed), config.jit))
         self._firsts: dict[int, Weights] = {}
 

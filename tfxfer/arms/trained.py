@@ -1,9 +1,11 @@
 """The one arm that trains a network, whatever the network is: start weights, learning rate, seeds, what is kept.
 
-Learning rates: at each budget, the first seed climbs the grid to the rate that validates best; the other seeds train
-with that rate (docs/decisions/0012-learning-rate.md). Every recipe's arm that trains a network is one of these.
+Learning rates: at each budget, the first seed climbs the grid to the rate that validates best, and the other seeds
+train with that rate. A seed that validates worse with it than the first seed did with the next smaller rate steps
+down, so that a rate at the edge of divergence harms no seed (docs/decisions/0012-learning-rate.md).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +14,7 @@ import keras
 import numpy as np
 
 from tfxfer.config import TrainingConfig
+from tfxfer.errors import TfxferError
 from tfxfer.experiment import Outcome
 from tfxfer.fit import sweep
 from tfxfer.records import Record
@@ -68,7 +71,7 @@ class TrainedArm:
         """Train at one budget with one seed, the learning rate chosen on validation; answer the test split."""
         if budget in self.rates:
             rate, tried = self.rates[budget]
-            weights = self._trained(rate, budget, seed)[1]
+            rate, weights = self._stepped_down(rate, tried, budget, seed)
         else:
             grid = self.training.learning_rates
             rate, weights, tried = sweep(grid, lambda rate: self._trained(rate, budget, seed))
@@ -93,6 +96,33 @@ class TrainedArm:
         assert self.kept is not None  # the line above sets it
         self.model.set_weights(self.kept)
         return self.model
+
+    def _stepped_down(
+        self, rate: float, tried: dict[str, float], budget: int | None, seed: int
+    ) -> tuple[float, Weights]:
+        """Train at the first seed's rate; while that validates worse than a smaller one did, try the smaller one.
+
+        Args:
+            rate: The rate that the first seed chose.
+            tried: Rate -> validation score of the first seed; NaN where it failed.
+            budget: The budget.
+            seed: This seed.
+        """
+        best: tuple[float, float, Weights | None] = (-math.inf, rate, None)
+        failure: TfxferError | None = None
+        smaller = sorted((float(one) for one in tried if float(one) < rate * (1 - 1e-6)), reverse=True)
+        for each, below in zip((rate, *smaller), (*smaller, None)):
+            try:
+                score, weights = self._trained(each, budget, seed)
+                best = max(best, (score, each, weights), key=lambda row: row[0])
+            except TfxferError as error:
+                failure = error
+            if below is None or not best[0] < tried[f"{below:g}"]:
+                break
+        if best[2] is None:
+            assert failure is not None  # one or the other
+            raise failure
+        return best[1], best[2]
 
     def _trained(self, rate: float, budget: int | None, seed: int) -> tuple[float, Weights]:
         """Train once from the start; return the validation score and the weights."""

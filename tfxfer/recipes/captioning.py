@@ -150,6 +150,7 @@ def build(config: CaptioningConfig, run: Run) -> Plan:
     texts = (
         pretraining_texts(config.language_model, config.pretrain_texts, config, run) if config.pretrain_steps else []
     )
+    assert captioner.weight_map is not None  # the captioner is new
     panel = keep_ledger(captioner.weight_map, "", run)
     transfer, arms = captioning_arms(captioner, language_model, texts, maps, config, run)
     return Plan(
@@ -200,7 +201,7 @@ def captioning_arms(
     from tfxfer.transfer.knowledge.caption_model import caption_model
 
     shape = captioner.encoder.output.shape[1:]
-    how = {
+    how: dict[str, Any] = {
         "cross_attention": config.model.cross_attention,
         "prefix_length": config.model.prefix,
         "image_word_logits": config.model.image_word_logits,

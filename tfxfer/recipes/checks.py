@@ -28,7 +28,8 @@ def check_source(source: SourceConfig, config: RunConfig, name: str) -> None:
             )
         model_spec.check(source.spec, config.download)
     else:
-        data_spec.check(source.spec, **folders(config), **{k: v for k, v in columns.items() if v})
+        given_columns: dict[str, Any] = {k: v for k, v in columns.items() if v}
+        data_spec.check(source.spec, **folders(config), **given_columns)
     if source.architecture != "auto" and not model_spec.parse(source.architecture).fresh:
         raise UserError(
             f"{flag(name)}-architecture {source.architecture}: has weights already; give it as {flag(name)} instead"
@@ -37,7 +38,8 @@ def check_source(source: SourceConfig, config: RunConfig, name: str) -> None:
 
 def check_target(target: TargetConfig, config: RunConfig, *columns: str) -> data_spec.Spec:
     """Check the target's spec and columns."""
-    return data_spec.check(target.spec, **folders(config), **target.columns(*columns))
+    given: dict[str, Any] = folders(config) | target.columns(*columns)
+    return data_spec.check(target.spec, **given)
 
 
 def check_arms(config: Any, budgets: str) -> None:

@@ -81,8 +81,8 @@ def build_decoder(config: Any, run: Run) -> Plan:
 
     def native(budget: int | None, seed: int) -> Outcome:
         drawn = texts.task.drawn(budget or 0, seed).captions
-        rows = ([each[0] for each in drawn[split]] for split in ("train", "validation", "test"))
-        return native_language(*rows, tokenizer, config.max_length)
+        train, held, test = ([each[0] for each in drawn[split]] for split in ("train", "validation", "test"))
+        return native_language(train, held, test, tokenizer, config.max_length)
 
     def save(folder: Any) -> None:
         trained = arms["transfer"].final_captioner()

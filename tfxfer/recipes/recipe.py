@@ -59,7 +59,7 @@ class Recipe:
         equation: The equation of its transfer.
         explanation: What the equation means here, in plain sentences, for the report.
         config: Its dataclass.
-        arms: Arm -> what it is there for.
+        arms: Arm -> what it is there for: a text, or a dict as `tfxfer.evaluate.arms` takes it.
         check: Raises `UserError` for what can be seen to be wrong without TensorFlow.
         data: Config -> specs of what it loads, in the order in which it needs them; None where an option is not given.
         build: (config, run) -> its `Plan`.
@@ -74,7 +74,7 @@ class Recipe:
     equation: str
     explanation: str
     config: type
-    arms: Mapping[str, str]
+    arms: Mapping[str, Any]
     check: Callable[[Any], None]
     data: Callable[[Any], tuple[str | None, ...]]
     build: Callable[[Any, Run], Plan]

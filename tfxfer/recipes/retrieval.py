@@ -115,7 +115,8 @@ def check(config: RetrievalConfig) -> None:
     from tfxfer.data import spec as data_spec
 
     label = config.target.label or ("script" if config.target.spec.startswith("glyphs") else None)
-    data_spec.check(config.target.spec, **folders(config), **config.target.columns("image", "caption"), label=label)
+    given: dict[str, Any] = folders(config) | config.target.columns("image", "caption") | {"label": label}
+    data_spec.check(config.target.spec, **given)
     check_source(config.image_encoder, config, "image_encoder")
     check_source(config.language_model, config, "language_model")
     check_language_model(config.language_model, config.max_length)
@@ -192,9 +193,7 @@ def retrieval_arms(
         set_initializer_seed(seed)
         tower = bert_tower(backbone, tokenizer.vocabulary, config.max_length, tokenizer.lowercase)
         size = task_reading["image_size"] or data.image_shape[:2]
-        return DualEncoder(
-            phi, tower, dim=config.dim or None, temperature=config.temperature, image_size=size
-        )
+        return DualEncoder(phi, tower, dim=config.dim or None, temperature=config.temperature, image_size=size)
 
     @cache
     def start(fresh: bool, seed: int) -> list[Any]:
@@ -233,7 +232,11 @@ def retrieval_arms(
         for name, arm in trained.items()
     ]
     plain = {"anchors": baselines.anchors, "native": baselines.ridge}
-    arms += [Arm(name, lambda n, s, how=how: how(pairs.drawn(n, s))) for name, how in plain.items()]
+
+    def answered(how: Any) -> Any:
+        return lambda budget, seed: how(pairs.drawn(budget, seed))
+
+    arms += [Arm(name, answered(how)) for name, how in plain.items()]
     return trained["transfer"], tuple(arms)
 
 

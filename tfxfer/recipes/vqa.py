@@ -340,7 +340,11 @@ def vqa_arms(
         "native": lambda drawn: baselines.native(drawn, names),
         "majority": baselines.majority,
     }
-    arms += [Arm(name, lambda n, s, how=how: how(drawn(n, s))) for name, how in plain.items()]
+
+    def answered(how: Any) -> Any:
+        return lambda budget, seed: how(drawn(budget, seed))
+
+    arms += [Arm(name, answered(how)) for name, how in plain.items()]
     return trained["transfer"], tuple(arms)
 
 

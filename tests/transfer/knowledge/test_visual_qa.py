@@ -51,7 +51,8 @@ def tiny(h="cross_attention", train_encoder=False, answers=ANSWERS, seed=0):
     hidden = keras.layers.Conv2D(8, 4, strides=4, activation="relu")(keras.layers.Rescaling(1 / 255)(x))  # 4 x 4
     cnn = keras.Model(x, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(hidden)))
     tower = small_tower(learn_vocabulary(QUESTIONS, "words"), 8, "words", 16)
-    return VisualQA(cnn, tower, answers, (16, 16, 1), VQAHeadConfig(h or "bilinear", dim=32, heads=2), train_encoder=train_encoder)
+    head = VQAHeadConfig(h or "bilinear", dim=32, heads=2)
+    return VisualQA(cnn, tower, answers, (16, 16, 1), head, train_encoder=train_encoder)
 
 
 def test_the_terms_are_the_equation():

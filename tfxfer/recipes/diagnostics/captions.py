@@ -34,9 +34,9 @@ def caption_panels(arm: CaptioningArm, task: CaptionedMaps, images: np.ndarray, 
     for name, rows in inputs.items():
         answers[name], scores[name] = arm.caption(FeatureMaps(rows), captions)
     measures = {}
-    for measure, words in MEASURED:
+    for measure, title in MEASURED:
         values = {name: each[measure] for name, each in scores.items()}
-        measures[measure] = image_ablation(values, answers["pictures"], measure=words)
+        measures[measure] = image_ablation(values, answers["pictures"], measure=title)
         run.say(measures[measure]["sentence"])
     words = _attention(captioner, task, images, arm.training.max_length) if captioner.attends else []  # type: ignore[attr-defined]
     return tuple(image_ablation_panels(measures, words, _matrix(captioner, task, images)))

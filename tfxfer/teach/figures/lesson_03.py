@@ -8,6 +8,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from tfxfer.evaluate.arms import describe, outcome
 from tfxfer.evaluate.verdict import signed
 from tfxfer.report.figures.style import GRID, INK, MARKERS, MUTED, PAPER, colour
 from tfxfer.teach.figures.paper import BLUE, blank, box, notebook_figure
@@ -65,7 +66,7 @@ def leads(verdicts: Sequence[Mapping[str, Any]], hidden: Sequence[str] = ()) -> 
         face = PAPER if row["word"] == "no evidence" else c
         marker = MARKERS.get(row["b"], "o")
         axes.plot(row["difference"], y, marker=marker, markersize=8, color=c, markerfacecolor=face)
-        words = f"{signed(row['difference'])}  {row['word']}"
+        words = f"{signed(row['difference'])}  {_result(row)}"
         axes.text(1.02, y, words, transform=axes.get_yaxis_transform(), va="center", color=WORD_COLOURS[row["word"]],
                   fontweight="bold")  # fmt: skip
     axes.set_yticks(range(len(verdicts)), [f"over {row['b']}" for row in verdicts])
@@ -79,12 +80,17 @@ def leads(verdicts: Sequence[Mapping[str, Any]], hidden: Sequence[str] = ()) -> 
         + "; ".join(
             f"over {row['b']} not shown"
             if row["b"] in hidden
-            else f"over {row['b']} {signed(row['difference'])}, {row['word']}"
+            else f"over {row['b']} {signed(row['difference'])}, {_result(row)}"
             for row in verdicts
         )
         + "."
     )
     return figure, alt
+
+
+def _result(row: Mapping[str, Any]) -> str:
+    """Return the result of a verdict in words: "helped" and "hurt" for a control only."""
+    return outcome(row["word"], row["a"], describe(None, row["b"]))
 
 
 @notebook_figure

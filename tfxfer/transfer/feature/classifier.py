@@ -95,7 +95,7 @@ class FeatureClassifier(Classifier):
         if self.head_kind == "mlp":
             head: Any = self._fit_mlp(features, self.places(labels), held, training or TrainingConfig(), seed)
         else:
-            some = {} if held is not None else {"strengths": (1e-3,)}
+            some: dict[str, Any] = {} if held is not None else {"strengths": (1e-3,)}
             head = self.probe = linear_probe(
                 features, self.places(labels), validation=held, num_classes=len(self.class_names), **some
             )

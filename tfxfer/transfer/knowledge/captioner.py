@@ -46,6 +46,7 @@ from tfxfer.transfer.knowledge.caption_training import (
     compile_caption_model,
 )
 from tfxfer.transfer.knowledge.image_word_logits import bags_of_words, fit_image_word_logits
+from tfxfer.transfer.knowledge.knowledge_matrix import rebuilding
 from tfxfer.transfer.knowledge.question_batches import warn_truncated
 from tfxfer.transfer.structure import WeightMap
 
@@ -358,7 +359,7 @@ class Captioner:
     def save(self, path: str | Path) -> Path:
         """Write `model.keras`, `model.json` and the ranking into a folder."""
         height, width, channels = self.encoder.input.shape[1:]
-        own = {"class": "Captioner", "task": "captions", "input": "image"}
+        own: dict[str, Any] = {"class": "Captioner", "task": "captions", "input": "image"}
         own |= {"vocabulary": self.tokenizer.vocabulary, "lowercase": self.tokenizer.lowercase, **self.search}
         folder = save_folder(path, self.end_to_end(), own | {"image_size": [height, width], "channels": channels})
         if self.scorer is not None:
@@ -374,8 +375,9 @@ class Captioner:
             UserError: It holds a model of another class, or is damaged.
         """
         model, described = load_folder(path, cls.__name__)
-        own = cls.of(*inside(model), WordPieceTokenizer(described["vocabulary"], described["lowercase"]))
-        own.search = {name: described[name] for name in ("num_beams", "length_penalty")}
+        with rebuilding(path, model):
+            own = cls.of(*inside(model), WordPieceTokenizer(described["vocabulary"], described["lowercase"]))
+            own.search = {name: described[name] for name in ("num_beams", "length_penalty")}
         folder = Path(path).expanduser()
         ranking = (folder.parent if folder.suffix == ".keras" else folder) / "ranking.npz"
         if ranking.is_file():

@@ -11,6 +11,7 @@ from tfxfer.models.saved_folder import load_folder, save_folder
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.transfer.knowledge.caption_model import inside
 from tfxfer.transfer.knowledge.captioner import Captioner, FeatureMaps
+from tfxfer.transfer.knowledge.knowledge_matrix import rebuilding
 
 
 class LanguageModel:
@@ -52,8 +53,9 @@ class LanguageModel:
     def load(cls, path: str | Path) -> Self:
         """Return what `save` wrote, by its folder or the .keras file in it."""
         model, described = load_folder(path, cls.__name__)
-        tokenizer = WordPieceTokenizer(described["vocabulary"], described["lowercase"])
-        return cls(Captioner.of(*inside(model), tokenizer), described["max_length"])
+        with rebuilding(path, model):
+            tokenizer = WordPieceTokenizer(described["vocabulary"], described["lowercase"])
+            return cls(Captioner.of(*inside(model), tokenizer), described["max_length"])
 
     def _blank(self, count: int) -> FeatureMaps:
         return FeatureMaps(np.zeros((count, *self.captioner.encoder.output.shape[1:]), np.float32))
