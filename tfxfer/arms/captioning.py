@@ -8,12 +8,14 @@ neighbour  no decoder: the caption of the training image with the nearest featur
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfxfer.arms.trained import Report, TrainedArm, Weights
+from tfxfer.baselines.language_ngrams import nats
 from tfxfer.config import CaptionTrainingConfig
 from tfxfer.experiment import Outcome
 from tfxfer.tasks.captioned_images import CaptionedMaps
@@ -31,7 +33,6 @@ class CaptioningArm(TrainedArm):
         drawn: (pairs, seed) -> what is learned and answered.
         training: Steps, learning rates and the rest.
         keep: The (pairs, seed) whose weights `final` returns.
-        greatest: The greatest budget, of which steps may be a share.
         ranking: "both" ranks candidates by h + λ f·g, "decoder" by h alone.
         report: Called with a row after each validation.
     """
@@ -68,8 +69,6 @@ class CaptioningArm(TrainedArm):
 
     def training_at(self, learning_rate: float, budget: int | None) -> CaptionTrainingConfig:
         """Return the training at one learning rate, with the steps of a budget."""
-        from dataclasses import replace
-
         training: Any = self.training.at(learning_rate)
         share = (budget or 0) / (self.keep[0] or 1)
         return replace(training, steps=training.steps_for(budget or 0, share))
@@ -115,8 +114,6 @@ class LanguageModelArm(CaptioningArm):
 
     def answer(self, budget: int | None, seed: int) -> Outcome:
         """Return the likelihoods of the test texts, as words and as numbers."""
-        from tfxfer.baselines.language_ngrams import nats
-
         task = self.drawn(budget or 0, seed)
         maps, texts = task.pairs("test")
         likelihoods = self.captioner.caption_likelihoods(maps, texts, self.training.max_length)  # type: ignore[attr-defined]

@@ -269,7 +269,7 @@ def _trained_sentence(comparison: Comparison, rows: Sequence[dict[str, Any]]) ->
         over = "over" if row["difference"] >= 0 else "against"
         parts.append(f"{signed(row['difference'])} {over} {row['b']} ({result})")
     records = [r for row in rows for n in row["budgets"] for r in comparison.select(row["b"], n)]
-    counts = [(r.settings[unit], unit) for unit in ("epochs", "updates") for r in records if unit in r.settings]
+    counts = [(r.settings[unit], unit) for unit in ("epochs", "steps") for r in records if unit in r.settings]
     lengths = [f"{count} {unit if count != 1 else unit[:-1]}" for count, unit in counts]
     trained = f", which trained for {' or '.join(dict.fromkeys(lengths))}; longer training may change that"
     where = _where(rows[0]["budgets"], comparison.unit)

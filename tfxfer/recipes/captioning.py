@@ -190,6 +190,7 @@ def captioning_arms(
     captioner: Any, language_model: Any, texts: list[str], maps: Any, config: CaptioningConfig, run: Run
 ) -> tuple[Any, tuple[Any, ...]]:
     """Return the arm under study, and all arms: one captioner, the same training, one thing changed at a time."""
+    from dataclasses import replace
     from functools import cache
 
     from tfxfer.arms.captioning import CaptioningArm
@@ -208,11 +209,8 @@ def captioning_arms(
     }
     pretrained: dict[str, Any] = {}
     if texts:
-        training = config.training
-        from dataclasses import replace
-
         plain = replace(
-            training,
+            config.training,
             steps=config.pretrain_steps,
             learning_rates=(3e-3,),
             word_dropout=0.0,

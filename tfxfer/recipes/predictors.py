@@ -84,7 +84,7 @@ def caption_rows(model: Any, described: dict[str, Any], request: Namespace) -> R
         images(request.image, described),
         num_beams=beams,
         max_length=longest,
-        num_return=beams,
+        num_return_sequences=beams,
         length_penalty=described["length_penalty"],
     )
     return [

@@ -106,6 +106,7 @@ LESSONS = {
             (
                 ("Jarrett et al. 2009", "https://doi.org/10.1109/ICCV.2009.5459469"),
                 ("Rothermel et al. 2021", ARXIV + "2107.12460"),
+                ("Gelman and Stern 2006", "https://doi.org/10.1198/000313006X152649"),
                 ("Bouthillier et al. 2021", ARXIV + "2103.03098"),
             ),
         ),

@@ -3,7 +3,7 @@
 A pretrained decoder predicts the next word well without the image, so it can learn to ignore it. Remedies from the
 literature are here to be tried: train only the new weights at first, at a learning rate of their own, and hide words of
 the caption so far, so that the image has to supply them. Measured here, the term f·g beside h helped
-(`image_word_logits`; benchmarks/looking.md).
+(`image_word_logits`; benchmarks/image_use.md).
 """
 
 from collections.abc import Mapping, Sequence

@@ -375,7 +375,7 @@ class Captioner:
             UserError: It holds a model of another class, or is damaged.
         """
         model, described = load_folder(path, cls.__name__)
-        with rebuilding(path, model):
+        with rebuilding(path, model, "causal_decoder"):
             own = cls.of(*inside(model), WordPieceTokenizer(described["vocabulary"], described["lowercase"]))
             own.search = {name: described[name] for name in ("num_beams", "length_penalty")}
         folder = Path(path).expanduser()

@@ -226,7 +226,7 @@ class DualEncoder:
 
     def image_side(self) -> keras.Model:
         """Return f as a model: images [B, H, W, C] -> vectors [B, dim] of length 1."""
-        image = keras.Input(self.image_encoder.input.shape[1:], name="image")
+        image = keras.Input(self.image_encoder.inputs[0].shape[1:], name="image")
         vectors = self.standardise(self.image_encoder(image))
         vectors = vectors if self.matrix.f_projection is None else self.matrix.f_projection(vectors)
         return keras.Model(image, keras.layers.UnitNormalization(name="unit")(vectors), name="image_side")
@@ -238,7 +238,7 @@ class DualEncoder:
 
     def end_to_end(self) -> keras.Model:
         """Return all as one model: {"image" [B, H, W, C], "text" string [C]} -> K [B, C]."""
-        image = keras.Input(self.image_encoder.input.shape[1:], name="image")
+        image = keras.Input(self.image_encoder.inputs[0].shape[1:], name="image")
         text = keras.Input((), dtype="string", name="text")
         k = self.matrix(self.standardise(self.image_encoder(image)), self.text_tower.model(text))
         return keras.Model({"image": image, "text": text}, k, name="dual_encoder")
@@ -246,7 +246,7 @@ class DualEncoder:
     def save(self, path: str | Path) -> Path:
         """Write `model.keras`, which is `end_to_end()`, and `model.json` into a folder; return the folder."""
         described: dict[str, Any] = {"class": type(self).__name__, "task": "retrieval", "input": "image"}
-        size, channels = self.image_size, self.image_encoder.input.shape[-1]
+        size, channels = self.image_size, self.image_encoder.inputs[0].shape[-1]
         described |= {"image_size": size and list(size), "channels": channels}
         described |= {"dim": self.dim, "temperature": self.temperature, "image_encoder": self.image_encoder.name}
         described |= {"tokenizer": self.text_tower.tokenizer.name, "text_encoder": self.text_tower.sequence.name}
@@ -310,7 +310,7 @@ class DualEncoder:
 
 def _size(image_encoder: keras.Model) -> tuple[int, int] | None:
     """Return (H, W) of the images that a model takes, or None where it takes any size."""
-    _, *size, _ = image_encoder.input.shape
+    _, *size, _ = image_encoder.inputs[0].shape
     return (size[0], size[1]) if len(size) == 2 and None not in size else None
 
 

@@ -183,19 +183,20 @@ def check_without(without: str | None) -> None:
 
 
 @contextmanager
-def rebuilding(path: str | Path, model: keras.Model) -> Iterator[None]:
-    """Rebuild a network around a saved layer "K": in K's precision, and errors name the folder.
+def rebuilding(path: str | Path, model: keras.Model, layer: str = "K") -> Iterator[None]:
+    """Rebuild a network around a saved layer: in its precision, and errors name the folder.
 
     Args:
         path: The folder, for an error.
         model: What was loaded from it.
+        layer: Name of the layer.
 
     Raises:
         UserError: A part is missing or has another shape.
     """
     policy = keras.config.dtype_policy()
     try:
-        keras.config.set_dtype_policy(model.get_layer("K").dtype_policy)
+        keras.config.set_dtype_policy(model.get_layer(layer).dtype_policy)
         yield
     except UserError:
         raise

@@ -53,7 +53,7 @@ class LanguageModel:
     def load(cls, path: str | Path) -> Self:
         """Return what `save` wrote, by its folder or the .keras file in it."""
         model, described = load_folder(path, cls.__name__)
-        with rebuilding(path, model):
+        with rebuilding(path, model, "causal_decoder"):
             tokenizer = WordPieceTokenizer(described["vocabulary"], described["lowercase"])
             return cls(Captioner.of(*inside(model), tokenizer), described["max_length"])
 
