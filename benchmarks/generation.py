@@ -61,9 +61,7 @@ def beam(decoder, search):
             return logits + tf.one_hot(END, WORDS)[:, None, None] * more, cache  # [V, B, K]
 
         context = (keys_and_values, lengths)
-        return beam_search(
-            step, cache, IMAGES, search, in_place=True, vocabulary_first=True, context=context, halvings=2
-        )
+        return beam_search(step, cache, IMAGES, search, in_place=True, vocabulary_first=True, context=context)
 
     return found
 

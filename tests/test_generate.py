@@ -221,25 +221,6 @@ def step_with_context(sizes):
     return step
 
 
-@pytest.mark.parametrize(("batch", "jit"), [(1, False), (2, False), (7, False), (24, False), (24, True)])
-def test_images_that_are_done_leave_the_batch_and_nothing_changes(batch, jit):
-    tables = random_model(13, batch)
-    tables[: batch // 2, :, :, :, END] += 3  # these end early
-    for config in CONFIGS[3:5]:
-        sizes = []
-        step = step_with_context(sizes)
-
-        def found(tables, halvings, step=step, config=config):
-            return beam_search(step, cache_of(batch), batch, config, context=tables, halvings=halvings)
-
-        wanted = tf.function(found)(tf.constant(tables), 0)
-        assert set(sizes) == {batch}
-        found = tf.function(found, jit_compile=jit)(tf.constant(tables), 2)
-        np.testing.assert_array_equal(found.tokens, wanted.tokens)
-        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
-        assert set(sizes) == {1: {1}, 2: {2, 1}, 7: {7, 4, 2}, 24: {24, 12, 6}}[batch]
-
-
 def test_a_batch_stops_when_all_its_images_are_done():
     """Every token is an end: K sequences of one token are never displaced, and no second step is needed."""
     tables = random_model(14, batch=4, length=30)

@@ -35,7 +35,7 @@ def test_there_are_lessons():
 
 
 @each_lesson
-def test_the_notebook_says_what_its_source_says(source):
+def test_the_notebook_has_the_cells_of_its_source(source):
     assert cells(notebook_of(source)) == cells(source), f"make it again: python -m notebooks {source.stem[:2]}"
 
 
@@ -50,8 +50,8 @@ def test_the_notebook_shows_no_error_no_warning_and_no_machine(source):
     for output in outputs_of(source):
         assert output.output_type != "error", output
         assert output.get("name") != "stderr", output
-        told = json.dumps({k: v for k, v in output.get("data", {}).items() if not k.startswith("image/")})
-        assert not re.search(r"(/home/|/root/|/Users/|/usr/|site-packages)", told + output.get("text", ""))
+        data = json.dumps({k: v for k, v in output.get("data", {}).items() if not k.startswith("image/")})
+        assert not re.search(r"(/home/|/root/|/Users/|/usr/|site-packages)", data + output.get("text", ""))
 
 
 SHOWN = re.compile(r"`(tfxfer/[\w/]+\.py)`, from line \d+:\n\n```python\n(.*?)\n```", re.DOTALL)
@@ -82,7 +82,7 @@ def test_the_code_that_is_shown_is_the_code_of_today(source):
             assert is_in(shown, text), f"{file} has changed: python -m notebooks {source.stem[:2]}"
 
 
-def test_changed_code_would_be_seen():
+def test_changed_code_would_be_found():
     text = 'def f(x, z=1):\n    """Add.\n\n    More.\n    """\n    y = x + 1\n    return y\n'
     assert is_in('def f(\n    x,\n    z=1,\n):\n    """Add."""\n    y = x + 1\n    return y', text)
     for other in ("y = x + 2\n    return y", "return y"):
@@ -115,14 +115,14 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def numbers_seen(markdown):
+def numbers_rendered(markdown):
     """The numbers that a reader sees in rendered Markdown."""
     reader = Reader()
     reader.feed(MARKDOWN.render(markdown))
     return NUMBER.findall(reader.text)
 
 
-def numbers_said(markdown):
+def numbers_written(markdown):
     """The numbers in the source of Markdown, without the addresses of links and images."""
     return NUMBER.findall(re.sub(r"\]\([^)\s]+\)|<https?://[^>]*>", "] ", markdown))
 
@@ -133,11 +133,11 @@ def markdown_of(source):
 
 
 @each_lesson
-def test_the_numbers_that_a_reader_sees_are_those_that_were_said(source):
-    said = markdown_of(source)
-    assert said or source.stem.startswith("00")
-    for text in [*said, *(text for kind, text in cells(notebook_of(source)) if kind == "markdown")]:
-        assert numbers_seen(text) == numbers_said(text), text
+def test_the_rendered_numbers_are_those_of_the_text(source):
+    outputs = markdown_of(source)
+    assert outputs or source.stem.startswith("00")
+    for text in [*outputs, *(text for kind, text in cells(notebook_of(source)) if kind == "markdown")]:
+        assert numbers_rendered(text) == numbers_written(text), text
 
 
 @each_lesson
@@ -148,11 +148,11 @@ def test_no_line_of_a_paragraph_begins_with_a_number_and_a_point(source):
         assert not re.search(r"[^\n]\n *\d+[.)] ", prose), f"run it again: python -m notebooks {source.stem[:2]}"
 
 
-def test_a_number_that_becomes_a_list_would_be_seen():
-    said = "its median place is\n1. After learning from shuffled pairs it is\n108."
-    assert numbers_said(said) == ["1", "108"]
-    assert numbers_seen(said) == ["1", "2"]
-    assert numbers_seen(teach.markdown.tidy(said)) == ["1", "108"]
+def test_a_number_that_becomes_a_list_would_be_found():
+    text = "its median place is\n1. After learning from shuffled pairs it is\n108."
+    assert numbers_written(text) == ["1", "108"]
+    assert numbers_rendered(text) == ["1", "2"]
+    assert numbers_rendered(teach.markdown.tidy(text)) == ["1", "108"]
 
 
 @each_lesson
@@ -205,9 +205,9 @@ def test_the_lesson_begins_and_ends_with_its_links(source):
     assert texts[-1].endswith(teach.navigation(number).markdown), "end the last cell with {{ navigation }}"
 
 
-def test_that_numbers_differ_is_said_once():
-    said = [source.stem for source in SOURCES if course.NUMBERS_DIFFER in text_of(source)]
-    assert said == ["00_map"]
+def test_one_lesson_explains_that_numbers_differ():
+    lessons = [source.stem for source in SOURCES if course.NUMBERS_DIFFER in text_of(source)]
+    assert lessons == ["00_map"]
 
 
 @each_lesson
@@ -234,7 +234,7 @@ def no_network(*address, **options):
 
 
 @pytest.mark.parametrize(
-    ("lesson", "said"),
+    ("lesson", "sentence"),
     [
         ("03", "**The conclusion changes.**"),
         ("03", "No evidence of a difference between the lower learning rate and the higher learning rate: "),
@@ -247,10 +247,12 @@ def no_network(*address, **options):
         ("07", "The target computes what the source computes"),
     ],
 )
-def test_what_a_lesson_builds_on_came_out(lesson, said):
+def test_the_saved_results_support_the_text(lesson, sentence):
     (source,) = sources([lesson])
-    told = [str(output.get("data", {}).get("text/markdown", output.get("text", ""))) for output in outputs_of(source)]
-    assert said in " ".join(" ".join(told).split())
+    outputs = [
+        str(output.get("data", {}).get("text/markdown", output.get("text", ""))) for output in outputs_of(source)
+    ]
+    assert sentence in " ".join(" ".join(outputs).split())
 
 
 def test_links_between_lessons_and_documents_lead_somewhere():
@@ -327,13 +329,13 @@ def test_running_keeps_outputs_and_leaves_the_machine_out(lesson):
     assert command.main(["--check"]) == 0
 
 
-def test_without_the_extra_running_says_which_to_install(lesson, monkeypatch):
+def test_without_the_extra_the_error_names_it(lesson, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "nbclient", None)
     with pytest.raises(SystemExit, match=r"nbclient is missing: python -m pip install 'tfxfer\[notebooks\]'"):
         command.main(["42"])
 
 
-def test_an_unknown_lesson_is_said(lesson):
+def test_an_unknown_lesson_is_an_error(lesson):
     with pytest.raises(SystemExit, match="no lesson begins with 77; there are 42_lesson"):
         command.main(["77"])
 

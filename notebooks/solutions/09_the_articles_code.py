@@ -4,5 +4,5 @@ SOLUTIONS = {
     "09.1": 7 * 7 * 512 * 512 + 512,  # weights and biases
     "09.2": "cut to 0",
     "09.3": 4 * 1000,  # every hypothesis with every word
-    "09.4": "place",
+    "09.4": "order",
 }

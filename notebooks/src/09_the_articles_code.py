@@ -387,7 +387,7 @@ teach.check("09.3", ...)
 
 # %% [markdown]
 # **09.4** Two layers of equal shape have exchanged their names. How does `load_weights` match a `.weights.h5` file: by
-# "name", by "place", or not at all ("stops")?
+# "name", by "order", or not at all ("stops")?
 
 # %%
 teach.check("09.4", ...)

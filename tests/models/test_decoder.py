@@ -278,7 +278,7 @@ def compare(twins, lean, config, **more):
     @tf.function
     def searched(memory):
         step, cache, context = incremental_decoder(ours, memory, config.num_beams, config.max_length)
-        return beam_search(step, cache, 64, config, in_place=True, vocabulary_first=True, context=context, halvings=1)
+        return beam_search(step, cache, 64, config, in_place=True, vocabulary_first=True, context=context)
 
     ours.get_layer("head_bias").bias.assign(bias)
     mine = searched(tf.constant(memory))

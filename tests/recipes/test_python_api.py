@@ -78,7 +78,8 @@ def test_a_captioner_from_python_captions_as_the_transfer_arm(table, data_dir, t
         training=config.training,
         seed=config.seed,
     )
-    found = captioner.predict(images["test"], num_beams=2, max_length=config.training.max_length)
+    captioner.search["num_beams"] = config.num_beams
+    found = captioner.predict(images["test"], max_length=config.training.max_length)
     score = captioner.score(images["test"], captions["test"], config.training.max_length)
 
     test = np.random.default_rng(0).permutation(SIZES["test"])  # the recipe's test images stand in an order too

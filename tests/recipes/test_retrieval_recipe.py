@@ -95,17 +95,19 @@ def test_the_report_shows_k_the_gallery_and_the_head_on_texts(run):
 def test_an_image_is_answered_with_texts_and_a_text_with_images(run, tmp_path, capsys):
     Image.new("L", (40, 20), 200).save(tmp_path / "a.png")
     assert main(predict.work, [str(run[0]), "--json", "--image", str(tmp_path / "a.png")]) == 0
-    assert main(predict.work, [str(run[0]), "--json", "--top", "2", "--text", "LATIN SMALL LETTER A", "", "🙂"]) == 0
+    assert main(predict.work, [str(run[0]), "--json", "--top", "2", "--text", "LATIN SMALL LETTER A", "🙂"]) == 0
     found, *texts = map(json.loads, capsys.readouterr().out.splitlines())
     assert len(found["top"]) == 3 and found["top"][0][0].isupper()
     with np.load(run[0] / "gallery.npz") as gallery:
         known, named = gallery["images"].tolist(), gallery["texts"].tolist()
     assert {name for name, _ in found["top"]} <= set(named)
-    assert [row["input"] for row in texts] == ["LATIN SMALL LETTER A", "", "🙂"]
+    assert [row["input"] for row in texts] == ["LATIN SMALL LETTER A", "🙂"]
     assert len(known) == 50 and all(len(row["top"]) == 2 and row["top"][0][0] in known for row in texts)
     for row in (found, *texts):
         shares = [share for _, share in row["top"]]
         assert set(row) == {"input", "top"} and shares == sorted(shares, reverse=True) and 0 < shares[0] <= 1
+    assert main(predict.work, [str(run[0]), "--json", "--text", "LATIN SMALL LETTER A", ""]) == 2
+    assert "text 1 is empty" in capsys.readouterr().err
 
 
 def test_the_saved_model_gives_the_k_that_is_answered_from(several, capsys):

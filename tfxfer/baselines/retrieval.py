@@ -50,10 +50,10 @@ def anchors(pairs: ImageTextPairs) -> Outcome:
     for k in sorted({min(k, len(texts)) for k in NEIGHBOURS}):
         for p in POWERS:
             bridge = Anchors(images["train"], texts, k=k, p=p)
-            score = pairs.validate(bridge.K(images["validation"], grams["validation"]))
+            score = pairs.validate(bridge.predict(images["validation"], grams["validation"]))
             best = max(best, (score, {"k": k, "p": p}, bridge), key=lambda row: row[0])
     assert best[2] is not None  # there is at least one k
-    answered = best[2].K(images["test"], grams["test"])
+    answered = best[2].predict(images["test"], grams["test"])
     return pairs.outcome(answered, {"method": "ASIF over character n-grams", **best[1]})
 
 

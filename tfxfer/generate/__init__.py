@@ -7,8 +7,7 @@ A step function returns the logits of the next token for every hypothesis:
 `tokens` are the last tokens and `position` is their position, 0 for the start token. `cache` is any nested structure of
 tensors [B, K, …], such as self-attention keys and values; it is reordered with the hypotheses. Inputs that are the same
 for all hypotheses of an image, such as cross-attention keys, are kept once an image: in the step function itself, or in
-`context`, tensors [B, …] that the step receives as a keyword. With a context a beam search may drop images whose search
-is done from the batch (`halvings`), so that the last images do not cost as much as all.
+`context`, tensors [B, …] that the step receives as a keyword.
 
     step(tokens, position, cache, context={…}) -> (logits, cache)
 
@@ -24,27 +23,8 @@ Internally logits are [V, B, K]: the product of token embeddings [V, D] and hypo
 logits of this layout says so with `vocabulary_first=True`, and they are not transposed.
 """
 
-from typing import Any
-
-from tfxfer.generate.beam_search import beam_search as _beam_search
+from tfxfer.generate.beam_search import beam_search
 from tfxfer.generate.sampling import greedy, sample
 from tfxfer.generate.search import Generated, GenerationConfig
 
-__all__ = ["Generated", "GenerationConfig", "Search", "beam_search", "greedy", "sample"]
-
-
-# TRANSITION: the old names; when their importers are changed, delete all below and import `beam_search` above.
-def Search(*args: Any, num_return: int = 1, no_repeat_ngram: int = 0, **settings: Any) -> GenerationConfig:  # noqa: D103
-    old = {"num_return_sequences": num_return, "no_repeat_ngram_size": no_repeat_ngram}
-    return GenerationConfig(*args, **(old | settings))
-
-
-def beam_search(step: Any, *args: Any, words_first: bool = False, seen: Any = None, **options: Any) -> Generated:  # noqa: D103
-    if not words_first and seen is None:
-        return _beam_search(step, *args, **options)
-    old = {"context": "seen", "beam_indices": "places"}
-
-    def renamed(tokens: Any, position: Any, cache: Any, **kwargs: Any) -> Any:
-        return step(tokens, position, cache, **{old[name]: value for name, value in kwargs.items()})
-
-    return _beam_search(renamed, *args, vocabulary_first=words_first, context=seen, **options)
+__all__ = ["Generated", "GenerationConfig", "beam_search", "greedy", "sample"]

@@ -39,13 +39,12 @@ def beam_search(
     in_place: bool = False,
     vocabulary_first: bool = False,
     context: Any = None,
-    halvings: int = 0,
 ) -> Generated:
     """Return the best sequences of a beam search with K hypotheses, with the scores of Hugging Face.
 
     A sequence that ends, or that reaches `max_length`, is finished: it is moved from the running hypotheses to the
-    finished ones. The result of an image does not depend on the others in its batch. With `halvings`, images whose
-    search is done also leave the batch: it is cut in half when half of it is done, and so on.
+    finished ones. The result of an image does not depend on the others in its batch; the search ends when all are
+    done.
 
     Args:
         step: See `tfxfer.generate`.
@@ -55,33 +54,23 @@ def beam_search(
         in_place: The step writes its cache in place; see `tfxfer.generate`.
         vocabulary_first: The step's logits are [V, B, K].
         context: Constant inputs of the step for each image, tensors [B, …]; see `tfxfer.generate`.
-        halvings: How often the batch may be cut in half. Each time compiles the loop once more, so it pays for long
-            searches and large models. All inputs of the step for an image must then be in `context`.
 
     Raises:
         UserError: The logits of an image are not finite (only outside of a `tf.function`; see `Generated`).
     """
-    state, images = _initial_state(cache, batch_size, config, in_place), tf.range(batch_size)
-    tokens, scores, invalid = state.finished_tokens, state.finished_scores, state.invalid
-    sizes = _batch_sizes(batch_size, halvings)
     step = with_vocabulary_first(step, vocabulary_first)
-    for size, next_size in zip(sizes, [*sizes[1:], 0]):
-        if size < state.done.shape[0]:
-            rows = tf.argsort(tf.cast(state.done, tf.int32), stable=True)[:size]  # with all that are not done
-            state, context, images = _take(rows, state), _gather(context, rows), tf.gather(images, rows)
-        state = _run(step, state, config, in_place, context, next_size)
-        at = images[:, None]
-        tokens = tf.tensor_scatter_nd_update(tokens, at, state.finished_tokens)
-        scores = tf.tensor_scatter_nd_update(scores, at, state.finished_scores)
-        invalid = tf.tensor_scatter_nd_update(invalid, at, state.invalid)
+    last_position = config.max_length - 1
+
+    def condition(s: _Beams) -> Any:
+        return (s.position < last_position) & ~tf.reduce_all(s.done)
+
+    def body(s: _Beams) -> tuple[_Beams]:
+        return (_add_token(step, s, config, in_place, context),)
+
+    first = _initial_state(cache, batch_size, config, in_place)
+    state = tf.while_loop(condition, body, (first,), maximum_iterations=last_position)[0]
     count = config.num_return_sequences
-    return finalize(tokens[:, :count], scores[:, :count], invalid, config)
-
-
-def _batch_sizes(batch_size: int, halvings: int) -> list[int]:
-    """Return the size of the batch in each stage."""
-    halves = [-(-batch_size // 2**i) for i in range(halvings + 1)]
-    return [size for i, size in enumerate(halves) if i == 0 or size < halves[i - 1]]
+    return finalize(state.finished_tokens[:, :count], state.finished_scores[:, :count], state.invalid, config)
 
 
 def _initial_state(cache: Any, batch_size: int, config: GenerationConfig, in_place: bool) -> _Beams:
@@ -103,28 +92,6 @@ def _initial_state(cache: Any, batch_size: int, config: GenerationConfig, in_pla
         done=tf.fill([batch_size], False),
         invalid=tf.fill([batch_size], False),
     )
-
-
-def _gather(nest: Any, rows: Any) -> Any:
-    return tf.nest.map_structure(lambda t: tf.gather(t, rows), nest)
-
-
-def _take(rows: Any, state: _Beams) -> _Beams:
-    """Return the state of some images."""
-    return _Beams(state.position, *_gather(tuple(state[1:]), rows))
-
-
-def _run(step: Step, state: _Beams, config: GenerationConfig, in_place: bool, context: Any, remaining: int) -> _Beams:
-    """Search until at most `remaining` images are not done."""
-    most = config.max_length - 1
-
-    def condition(s: _Beams) -> Any:
-        return (s.position < most) & (tf.reduce_sum(tf.cast(~s.done, tf.int32)) > remaining)
-
-    def body(s: _Beams) -> tuple[_Beams]:
-        return (_add_token(step, s, config, in_place, context),)
-
-    return tf.while_loop(condition, body, (state,), maximum_iterations=most)[0]
 
 
 def _add_token(step: Step, state: _Beams, config: GenerationConfig, in_place: bool, context: Any) -> _Beams:

@@ -130,6 +130,3 @@ def mask_tokens(token_ids: Any, maskable: Any, mask_id: int, vocabulary_size: in
     indices = tf.stack([rows[:, 0], tf.gather_nd(positions, rows)], 1)
     masked = tf.tensor_scatter_nd_update(token_ids, indices, tf.gather_nd(new, rows))
     return masked, tf.where(chosen, positions, 0), tf.cast(chosen, tf.float32)
-
-
-word_pieces = learn_word_pieces  # TRANSITION: the old name

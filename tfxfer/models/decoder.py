@@ -309,13 +309,3 @@ def _under(name: str, weights: dict[str, Any]) -> dict[str, Any]:
 
 def _tensor(variable: Any) -> Any:
     return tf.cast(tf.convert_to_tensor(variable), tf.float32)
-
-
-# TRANSITION: the old names; delete when their importers are changed.
-check_looks, prefix_of, room_of, blocks_of = check_visual_input, prefix_length_of, max_text_length, decoder_blocks
-
-
-def stepper(*args: Any) -> Any:
-    """TRANSITION: `incremental_decoder` with a step that names its arguments `seen` and `places`."""
-    step, cache, context = incremental_decoder(*args)
-    return (lambda t, position, cache, seen, places=None: step(t, position, cache, seen, places)), cache, context

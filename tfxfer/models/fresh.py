@@ -2,20 +2,20 @@
 
 import keras
 
-from tfxfer.models.randomness import seeded
+from tfxfer.models.randomness import set_initializer_seed
 
 AWAY = 7919  # added to a seed, so that fresh weights are not those of the source or of a head
 
 
 def fresh_copy(model: keras.Model, seed: int) -> keras.Model:
     """Return the same architecture with weights drawn anew from its own initialisers."""
-    seeded(AWAY + seed)
+    set_initializer_seed(AWAY + seed)
     return keras.models.clone_model(model)
 
 
 def fresh_language_model(language_model: keras.Model, seed: int) -> keras.Model:
     """Return the same KerasHub language model with fresh weights, its masked-LM head too where it has one."""
-    seeded(AWAY + seed)
+    set_initializer_seed(AWAY + seed)
     backbone = getattr(language_model, "backbone", language_model)
     fresh = type(backbone).from_config(backbone.get_config())
     return fresh if backbone is language_model else type(language_model)(fresh, preprocessor=None)

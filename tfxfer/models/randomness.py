@@ -24,6 +24,3 @@ def reset_seed_generators(model: keras.Model, seed: int) -> None:
     states = [v for v in model.variables if v.path.endswith("seed_generator_state")]
     for i, state in enumerate(states):
         state.assign(np.array([1000 * seed + i, 0], state.dtype))
-
-
-seeded, reseed = set_initializer_seed, reset_seed_generators  # TRANSITION: the old names

@@ -29,6 +29,7 @@ from tfxfer.errors import UserError
 from tfxfer.recipes.checks import check_arms, check_language_model, check_source, check_target
 from tfxfer.recipes.predictors import CAPTIONS
 from tfxfer.recipes.recipe import Plan, Recipe
+from tfxfer.recipes.sections import image_encoder_section, language_model_section
 from tfxfer.runs import Run
 
 ARMS = {
@@ -46,26 +47,8 @@ ARMS = {
 class CaptioningConfig(RunConfig):
     """Knowledge transfer K = f(X)·g(Y) + h(X, Y): a language model captions images."""
 
-    language_model: SourceConfig = section(
-        SourceConfig("names/listed", architecture="fresh:bert", epochs=1, max_examples=0),
-        "language_model",
-        group="source",
-        help={
-            "spec": "what the decoder starts as: a BERT trained on texts (names, text:PATH, csv:PATH), or preset:DIR",
-            "text": "text column of these texts",
-            "epochs": "epochs of training it as a masked language model",
-        },
-        leave_out=("label", "architecture", "learning_rate"),
-        common=("spec",),
-    )
-    image_encoder: SourceConfig = section(
-        SourceConfig("glyphs/by_character"),
-        "image_encoder",
-        group="source",
-        help={"spec": "the image encoder: a data set that it learns, or a model's spec"},
-        leave_out=("text", "architecture", "learning_rate"),
-        common=("spec",),
-    )
+    language_model: SourceConfig = language_model_section("the decoder")
+    image_encoder: SourceConfig = image_encoder_section()
     target: TargetConfig = section(
         TargetConfig("glyphs/by_character", max_validation=100, max_test=200),
         "target",

@@ -25,6 +25,7 @@ from tfxfer.models import spec as model_spec
 from tfxfer.recipes.checks import check_arms, check_language_model, check_source, check_target
 from tfxfer.recipes.predictors import ANSWERS
 from tfxfer.recipes.recipe import Plan, Recipe
+from tfxfer.recipes.sections import image_encoder_section, language_model_section
 from tfxfer.runs import Run
 
 FORMS = "give glyphs, or csv:PATH or jsonl:PATH with an image, a question and an answer a row"
@@ -57,26 +58,9 @@ ARMS = {
 class VQAConfig(RunConfig):
     """Knowledge transfer K = f(X)·g(Y) + h(X, Y), pooled: questions about images, answered by classes."""
 
-    image_encoder: SourceConfig = section(
-        SourceConfig("glyphs/by_character"),
-        "image_encoder",
-        group="source",
-        help={"spec": "the image encoder: a data set that it learns, or a model's spec"},
-        leave_out=("text", "architecture", "learning_rate"),
-        common=("spec",),
-    )
-    language_model: SourceConfig = section(
-        SourceConfig("names", architecture="fresh:bert", epochs=2, max_examples=8000),
-        "language_model",
-        group="source",
-        help={
-            "spec": "what the text encoder starts as: a BERT trained on texts (names, text:PATH), preset:DIR, or small "
-            "(an untrained bag of words)",
-            "text": "text column of these texts",
-            "epochs": "epochs of training it as a masked language model",
-        },
-        leave_out=("label", "architecture", "learning_rate"),
-        common=("spec",),
+    image_encoder: SourceConfig = image_encoder_section()
+    language_model: SourceConfig = language_model_section(
+        "the text encoder (or small: an untrained bag of words)", spec="names", epochs=2, max_examples=8000
     )
     target: TargetConfig = section(
         TargetConfig("glyphs/by_character"),

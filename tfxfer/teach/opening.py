@@ -151,10 +151,10 @@ def _plain_errors() -> None:
 
     def show(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset: int | None = None) -> None:
         words = explained(error, shell.user_ns)
-        told = LessonError(words) if words else error
+        shown = LessonError(words) if words else error
         shell.set_custom_exc((), None)  # showing the error would call this function again
         try:
-            shell.showtraceback((type(told), told, trace), tb_offset=tb_offset)
+            shell.showtraceback((type(shown), shown, trace), tb_offset=tb_offset)
         finally:
             shell.set_custom_exc((NameError, ModuleNotFoundError), show)
 
@@ -165,13 +165,13 @@ def _import_quietly(package: str) -> None:
     """Import a package whose C++ parts write to standard error; show what they wrote only when it fails."""
     sys.stderr.flush()
     usual = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with tempfile.TemporaryFile() as output:
+        os.dup2(output.fileno(), 2)
         try:
             importlib.import_module(package)
         except BaseException:
-            said.seek(0)
-            os.write(usual, said.read())
+            output.seek(0)
+            os.write(usual, output.read())
             raise
         finally:
             os.dup2(usual, 2)

@@ -63,9 +63,9 @@ def say(text: str) -> None:
     Lines may be indented together, as in code. Lines of a paragraph are joined, and a number at the start of a line is
     text (see `tfxfer.teach.markdown.tidy`). A list or quote begins after an empty line.
     """
-    said = textwrap.dedent(text).strip()
-    if not display({"text/markdown": tidy(said), "text/plain": said}):
-        print(said)
+    content = textwrap.dedent(text).strip()
+    if not display({"text/markdown": tidy(content), "text/plain": content}):
+        print(content)
 
 
 def show_figure(figure: Any, alt: str) -> None:

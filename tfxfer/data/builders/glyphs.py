@@ -149,6 +149,3 @@ def encode_png(pixels: np.ndarray) -> Iterator[bytes]:
     for image in lines:
         body = chunk(b"IDAT", zlib.compress(image.tobytes(), 1))
         yield b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
-
-
-Pictures, lookalikes = GlyphImages, identical_groups  # TRANSITION: notebooks/src/01 imports the old names

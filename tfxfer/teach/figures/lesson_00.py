@@ -132,13 +132,13 @@ def verdict_words(verdicts: Mapping[str, Verdict]) -> tuple[Figure, str]:
     """
     figure, axes = pyplot.subplots(figsize=(7.6, 0.9 + 0.55 * len(verdicts)), layout="constrained")
     colours = {"helped": GREEN, "hurt": WINE, "no evidence": MUTED}
-    for y, told in enumerate(verdicts.values()):
-        c = colours[told.word]
-        axes.plot([told.low, told.high], [y, y], color=c, linewidth=3.5, solid_capstyle="butt")
+    for y, one in enumerate(verdicts.values()):
+        c = colours[one.word]
+        axes.plot([one.low, one.high], [y, y], color=c, linewidth=3.5, solid_capstyle="butt")
         axes.plot(
-            told.difference, y, "o", color=c, markersize=9, markerfacecolor=c if told.word != "no evidence" else "white"
+            one.difference, y, "o", color=c, markersize=9, markerfacecolor=c if one.word != "no evidence" else "white"
         )
-        axes.text(1.02, y, f"{signed(told.difference)}  {told.word}", transform=axes.get_yaxis_transform(), va="center",
+        axes.text(1.02, y, f"{signed(one.difference)}  {one.word}", transform=axes.get_yaxis_transform(), va="center",
                   color=c, fontweight="bold")  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(range(len(verdicts)), list(verdicts))
@@ -149,7 +149,7 @@ def verdict_words(verdicts: Mapping[str, Verdict]) -> tuple[Figure, str]:
     axes.set_xlabel("← the other arm is better   |   difference in accuracy   |   transfer is better →")
     alt = (
         "Intervals of the difference between two arms: "
-        + "; ".join(f"{name}: {signed(told.difference)}, {told.word}" for name, told in verdicts.items())
+        + "; ".join(f"{name}: {signed(one.difference)}, {one.word}" for name, one in verdicts.items())
         + "."
     )
     return figure, alt

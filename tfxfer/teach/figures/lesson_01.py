@@ -60,7 +60,7 @@ def lookalikes(images: Any, captions: Sequence[str]) -> tuple[Figure, str]:
 
 @notebook_figure
 def leak(
-    queries: Any, leaky: Any, honest: Any, shares: Mapping[str, float], said: Sequence[tuple[str, str]]
+    queries: Any, leaky: Any, honest: Any, shares: Mapping[str, float], predictions: Sequence[tuple[str, str]]
 ) -> tuple[Figure, str]:
     """Draw test images with the most similar training image, in a split with a leak and in one without.
 
@@ -69,7 +69,7 @@ def leak(
         leaky: The most similar training image of each, when images are split at random.
         honest: The same, when characters are held out.
         shares: Split -> accuracy.
-        said: For each image (script predicted with the leak, without it).
+        predictions: For each image (script predicted with the leak, without it).
     """
     figure = pyplot.figure(figsize=(8.8, 3.3), layout="constrained")
     parts: Any = figure.subfigures(1, 2, width_ratios=(2.6, 1))
@@ -80,7 +80,7 @@ def leak(
         for i, (axes, image) in enumerate(zip(line, images)):
             pixels(axes, image)
             if c != MUTED:
-                axes.set_xlabel("\n".join(textwrap.wrap(said[i][int(c == GREEN)], 12)), fontsize=7.5)
+                axes.set_xlabel("\n".join(textwrap.wrap(predictions[i][int(c == GREEN)], 12)), fontsize=7.5)
         line[0].text(-0.2, 0.5, title, transform=line[0].transAxes, ha="right", va="center", fontsize=9, color=c)
     axes = right.subplots()
     bars = axes.bar(list(shares), list(shares.values()), color=[ORANGE, GREEN, MUTED][: len(shares)], width=0.65)

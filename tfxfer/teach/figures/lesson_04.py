@@ -79,10 +79,10 @@ def embeddings_2d(sides: Mapping[str, tuple[Any, Any]], links: int = 40) -> tupl
         links: How many pairs are joined.
     """
     figure, panels = pyplot.subplots(1, len(sides), figsize=(8.6, 4.0), layout="constrained")
-    for axes, (title, (seen, said)) in zip(panels, sides.items()):
-        both = np.concatenate([seen, said]) - np.concatenate([seen, said]).mean(0)
+    for axes, (title, (images, texts)) in zip(panels, sides.items()):
+        both = np.concatenate([images, texts]) - np.concatenate([images, texts]).mean(0)
         plane = np.linalg.svd(both, full_matrices=False)[2][:2].T
-        x, y = both[: len(seen)] @ plane, both[len(seen) :] @ plane
+        x, y = both[: len(images)] @ plane, both[len(images) :] @ plane
         for a, b in list(zip(x, y))[:links]:
             axes.plot(*np.transpose([a, b]), color=GRID, linewidth=0.9, zorder=0)
         axes.plot(*x.T, "s", markersize=4, color=BLUE, alpha=0.6, label="images, f(X)")

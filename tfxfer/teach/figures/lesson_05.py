@@ -79,10 +79,10 @@ def beam_tree(levels: Sequence[Sequence[tuple[str, str, float, bool]]], title: s
 
 
 @notebook_figure
-def captions(images: Any, told: Sequence[str], blind: Sequence[str], truth: Sequence[str]) -> tuple[Figure, str]:
+def captions(images: Any, generated: Sequence[str], blind: Sequence[str], truth: Sequence[str]) -> tuple[Figure, str]:
     """Draw images with the reference, the caption of the captioner, and that of the blind captioner."""
     figure, panels = pyplot.subplots(2, len(images) // 2, figsize=(8.8, 4.9), layout="constrained")
-    for axes, image, *lines in zip(panels.flat, images, truth, told, blind):
+    for axes, image, *lines in zip(panels.flat, images, truth, generated, blind):
         pixels(axes, image)
         for y, (text, c) in zip((-0.06, -0.34, -0.62), zip(lines, (MUTED, BLUE, ORANGE))):
             words = "\n".join(textwrap.wrap(text, 23, max_lines=2, placeholder=" …"))
@@ -90,6 +90,7 @@ def captions(images: Any, told: Sequence[str], blind: Sequence[str], truth: Sequ
         axes.set_xlabel("\n\n\n\n\n", fontsize=8)
     figure.suptitle("grey: reference      blue: captioner      orange: blind captioner", fontsize=9.5)
     alt = "Images with their captions. " + " ".join(
-        f"Reference: {true}; with the image: {said}; blind: {guess}." for true, said, guess in zip(truth, told, blind)
+        f"Reference: {true}; with the image: {text}; blind: {guess}."
+        for true, text, guess in zip(truth, generated, blind)
     )
     return figure, alt

@@ -17,28 +17,28 @@ FORMS = {"f·g alone": ("o", GREEN), "h: film": ("s", PURPLE), "h: cross-attenti
 
 
 @notebook_figure
-def vqa_model(image: Any, question: str, places: int = 8) -> tuple[Figure, str]:
+def vqa_model(image: Any, question: str, side: int = 8) -> tuple[Figure, str]:
     """Draw how image and question are combined in K, and K is pooled into answers.
 
     Args:
         image: The image.
         question: The question about it.
-        places: Places in a row.
+        side: Positions in a row.
     """
     figure, axes = pyplot.subplots(figsize=(9.2, 3.3), layout="constrained")
     blank(axes).set(xlim=(0, 12.6), ylim=(-0.35, 4.2))
     seen = pixels(axes.inset_axes((0.2, 2.45, 1.45, 1.45), transform=axes.transData), image)
-    for line in np.arange(1, places) * len(image) / places - 0.5:
+    for line in np.arange(1, side) * len(image) / side - 0.5:
         seen.axhline(line, color=BLUE, linewidth=0.5)
         seen.axvline(line, color=BLUE, linewidth=0.5)
-    axes.text(0.92, 2.3, f"X: {places} × {places} places", ha="center", va="top", fontsize=9, color=BLUE)
+    axes.text(0.92, 2.3, f"X: {side} × {side} positions", ha="center", va="top", fontsize=9, color=BLUE)
     axes.text(0.92, 0.75, "\n".join(textwrap.wrap(f"“{question}”", 17)), ha="center", va="center", fontsize=9.5)
     axes.text(0.92, 0.12, "Y: words", ha="center", va="top", fontsize=9, color=GREEN)
     box(axes, 3.5, 3.2, 2.0, 0.8, "f: a frozen CNN,\nup to its last map", BLUE)
     box(axes, 3.5, 0.75, 2.0, 0.8, "g: a text encoder,\ntrained", GREEN)
-    box(axes, 7.2, 3.2, 2.3, 0.9, "f(X) · g(Y)\neach place separately", PURPLE)
+    box(axes, 7.2, 3.2, 2.3, 0.9, "f(X) · g(Y)\neach position separately", PURPLE)
     box(axes, 7.2, 0.75, 2.3, 0.9, "h(X, Y)\nimage and text jointly", PURPLE)
-    box(axes, 9.75, 1.98, 1.5, 0.9, "K, pooled\nover places", PURPLE)
+    box(axes, 9.75, 1.98, 1.5, 0.9, "K, pooled\nover positions", PURPLE)
     box(axes, 11.85, 1.98, 1.3, 0.9, "a logit for\neach answer", MUTED)
     for y in (3.2, 0.75):
         arrow(axes, (1.9, y), (2.5, y))
@@ -50,7 +50,7 @@ def vqa_model(image: Any, question: str, places: int = 8) -> tuple[Figure, str]:
     alt = (
         "The image X goes through f, a frozen CNN, the question Y through g, a trained text encoder. f(X)·g(Y) and "
         "h(X, Y) are "
-        "added to K, which is pooled over the places and gives a logit for each answer."
+        "added to K, which is pooled over the positions and gives a logit for each answer."
     )
     return figure, alt
 

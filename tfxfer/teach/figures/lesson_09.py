@@ -54,9 +54,9 @@ def features_as_token_ids(images: Any, features: Any, ids: Any, difference: floa
         for x, number in enumerate(numbers):
             line[2].text(x, 0, f"{number}", ha="center", va="center", fontsize=8, color=ORANGE)
         blank(line[3])
-    told = f"{'the same' if difference == 0 else 'nearly the same'}\nfor both\n(difference {difference:.1g})"
+    result = f"{'the same' if difference == 0 else 'nearly the same'}\nfor both\n(difference {difference:.1g})"
     style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9.5, "color": ORANGE}
-    panels[0, 3].text(0.5, -0.1, told, transform=panels[0, 3].transAxes, **style)
+    panels[0, 3].text(0.5, -0.1, result, transform=panels[0, 3].transAxes, **style)
     for axes, title in zip(panels[0], titles):
         axes.set_title(title, fontsize=9.5)
     alt = (
@@ -75,7 +75,7 @@ def loaded_tensors(rows: Mapping[str, Sequence[tuple[str, str]]]) -> tuple[Figur
         rows: Way -> (tensor, "source", "another layer" or "random") pairs.
     """
     figure, axes = pyplot.subplots(figsize=(8.6, 0.75 + 0.95 * len(rows)), layout="constrained")
-    looks: dict[str, dict[str, Any]] = {
+    styles: dict[str, dict[str, Any]] = {
         "source": {"facecolor": GREEN, "edgecolor": GREEN, "alpha": 0.85},
         "another layer": {"facecolor": ORANGE, "edgecolor": ORANGE, "alpha": 0.85},
         "random": {"facecolor": "white", "edgecolor": MUTED, "hatch": "///", "alpha": 0.35},
@@ -85,14 +85,14 @@ def loaded_tensors(rows: Mapping[str, Sequence[tuple[str, str]]]) -> tuple[Figur
     for y, (way, tensors) in enumerate(rows.items()):
         axes.text(-0.5, y - 0.42, way, fontsize=9.5, fontweight="bold")
         for x, (name, origin) in enumerate(tensors):
-            axes.add_patch(Rectangle((x - 0.47, y - 0.28), 0.94, 0.5, **looks[origin]))
+            axes.add_patch(Rectangle((x - 0.47, y - 0.28), 0.94, 0.5, **styles[origin]))
             words: dict[str, Any] = {"color": MUTED, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
             words = words if origin == "random" else {"color": "white"}
             axes.text(x, y - 0.03, name, ha="center", va="center", fontsize=7.5, **words)
     meaning = ("from the right layer", "from another layer", "random, as initialised")
-    for x, (look, said) in enumerate(zip(looks.values(), meaning)):
-        axes.add_patch(Rectangle((1.75 * x - 0.47, len(rows) - 0.52), 0.16, 0.18, **look))
-        axes.text(1.75 * x - 0.24, len(rows) - 0.43, said, fontsize=8.5, color=MUTED, va="center")
+    for x, (style, text) in enumerate(zip(styles.values(), meaning)):
+        axes.add_patch(Rectangle((1.75 * x - 0.47, len(rows) - 0.52), 0.16, 0.18, **style))
+        axes.text(1.75 * x - 0.24, len(rows) - 0.43, text, fontsize=8.5, color=MUTED, va="center")
     alt = "Origin of each tensor. " + " ".join(
         f"{way}: " + ", ".join(f"{name} from {origin}" for name, origin in tensors) + "."
         for way, tensors in rows.items()

@@ -16,8 +16,8 @@ EXERCISES = {
     "06.1": Exercise(
         Shape(),
         right=(10, 40),
-        because="A row for each pair of image and question, a column for each answer. The places are pooled.",
-        hint="What is left when the mean over the places is taken?",
+        because="A row for each pair of image and question, a column for each answer. The positions are pooled.",
+        hint="What is left when the mean over the positions is taken?",
         mistakes=(
             Mistake((10, 64, 40), "That is K before pooling."),
             Mistake((10, 64), "That is one value for each place. The logits have one value for each answer."),

@@ -87,7 +87,7 @@ EXERCISES = {
         Choice(("copy", "random", "refuse")),
         right="refuse",
         because="A tensor stays random only when a rule or `allow=…` says so.",
-        hint="Look at the cell that catches a UserError.",
+        hint="See the cell that catches a UserError.",
         mistakes=(
             Mistake("random", "`load_weights(skip_mismatch=True)` does that. `apply()` does not."),
             Mistake("copy", "The shapes differ, so the tensor cannot be copied."),

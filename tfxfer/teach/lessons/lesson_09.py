@@ -10,7 +10,7 @@ EXERCISES = {
         hint="How many values does `Flatten` return? Each unit has a weight for each of them, and a bias.",
         mistakes=(
             Mistake(12_845_056, "That is the number of weights. Each unit has a bias too."),
-            Mistake(262_656, "That is the number after average pooling. `Flatten` keeps all places."),
+            Mistake(262_656, "That is the number after average pooling. `Flatten` keeps all positions."),
             Mistake(25_600, "Each of the units has a weight for each input: multiply."),
         ),
     ),
@@ -37,8 +37,8 @@ EXERCISES = {
         ),
     ),
     "09.4": Exercise(
-        Choice(("name", "place", "stops")),
-        right="place",
+        Choice(("name", "order", "stops")),
+        right="order",
         because="The file numbers its layers by kind and order. Equal shapes hide the exchange. A weight map shows it.",
         hint="Which boxes of the second row are from the layer of the same name?",
         mistakes=(

@@ -76,6 +76,3 @@ def modality_gap(towers: TwoTowers, images: Any, texts: Any) -> float:
     """
     means = towers.encode_images(images).mean(0) - towers.encode_texts(texts).mean(0)
     return float(np.linalg.norm(means))
-
-
-picture_head, on_text, gap = image_head, text_classifier, modality_gap  # TRANSITION: the old names

@@ -63,8 +63,6 @@ class Anchors:
         """Return K = r_image · r_text, float32 [B, C] within 0..1, of features [B, D] and [C, E]."""
         return self.encode_images(images) @ self.encode_texts(texts).T
 
-    K, picture_vectors, text_vectors = predict, encode_images, encode_texts  # TRANSITION: the old names
-
     def _relative(self, side: str, features: Any) -> np.ndarray:
         from sklearn.preprocessing import normalize
 
