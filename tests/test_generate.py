@@ -13,6 +13,8 @@ from tfxfer.generate import Generated, GenerationConfig, greedy, sample
 from tfxfer.generate.beam_search import beam_search
 from tfxfer.generate.top_k import SMALL_VOCABULARY, log_sum_exp, most_probable, top_k
 
+pytestmark = pytest.mark.tensorflow
+
 START, END = 0, 1
 
 

@@ -127,8 +127,9 @@ figures.lookalikes(
     images.pixels[equal], [unicodedata.name(images.characters[i]) for i in equal]
 )
 teach.say(f"""
-{len(group):,} characters make {len(set(group.values())):,} groups. “A” is in a group of {len(alike)}. Groups are joined
-through chains: if A equals B in one typeface, and B equals C in another, all three are in one group.
+{len(group):,} characters make {len(set(group.values())):,} groups. “A” is in a group of
+{len(alike)}. Groups are joined through chains: if A equals B in one typeface, and B
+equals C in another, all three are in one group.
 """)
 
 # %% [markdown]
@@ -184,11 +185,13 @@ figures.leak(image[N:][query], *nearest, shares, predicted)
 # %%
 gap = verdict(leaky, honest)
 teach.say(f"""
-With a random split the nearest neighbour is correct for **{leaky.mean():.1%}** of {TEST:,} test images. With groups
-held out, it is correct for **{honest.mean():.1%}** of the same images. The difference of {100 * gap.difference:.0f}
-points (95 % interval {100 * gap.low:.0f} to {100 * gap.high:.0f}) is not skill: an image of the same group was in
-training. The first number describes the split, not the classifier. ({majority_share:.0%} of the test images are
-“{scripts.class_names[majority]}”. Always predicting this class would already get that accuracy.)
+With a random split the nearest neighbour is correct for **{leaky.mean():.1%}** of
+{TEST:,} test images. With groups held out, it is correct for **{honest.mean():.1%}** of
+the same images. The difference of {100 * gap.difference:.0f} points (95 % interval
+{100 * gap.low:.0f} to {100 * gap.high:.0f}) is not skill: an image of the same group
+was in training. The first number describes the split, not the classifier.
+({majority_share:.0%} of the test images are “{scripts.class_names[majority]}”. Always
+predicting this class would already get that accuracy.)
 """)
 
 # %% [markdown]

@@ -75,9 +75,10 @@ for epoch in range(EPOCHS):
     cnn.fit(train, shuffle=False, verbose=0)
 evaluated = cnn.evaluate(batches("validation"), verbose=0, return_dict=True)
 teach.say(f"""
-After {EPOCHS} epochs of {EXAMPLES:,} images, the CNN is correct for **{evaluated["accuracy"]:.0%}** of the characters
-in a typeface that is not in training. It chooses from {len(characters.class_names):,} classes. It has
-{cnn.count_params():,} weights.
+After {EPOCHS} epochs of {EXAMPLES:,} images, the CNN is correct for
+**{evaluated["accuracy"]:.0%}** of the characters in a typeface that is not in training.
+It chooses from {len(characters.class_names):,} classes. It has {cnn.count_params():,}
+weights.
 """)
 
 # %% [markdown]
@@ -96,8 +97,8 @@ before = cnn.get_weights()
 phrases = tfxfer.load("languages/latin")
 cut = np.mean(np.array(bridge.count(phrases.texts("train"))["cut"]) > 0)
 teach.say(f"""
-An image is {bridge.width} pixels wide. A phrase that does not fit is cut off: this concerns {cut:.0%} of the training
-phrases.
+An image is {bridge.width} pixels wide. A phrase that does not fit is cut off: this
+concerns {cut:.0%} of the training phrases.
 """)
 teach.show(extractor)
 
@@ -151,10 +152,11 @@ chance = 1 / len(phrases.class_names)
 right = probe.predict_proba(test.array).argmax(1) == test.labels
 mean, low, high = interval(right)
 teach.say(f"""
-λ = {probe.l2:g} has the highest accuracy on held-out phrases (of equal ones, the lower loss decides). On
-**{len(right):,} test phrases**, which nothing was fitted to or chosen on, f is correct for **{mean:.1%}** (95 %
-interval {low:.1%} to {high:.1%}, for one draw of labels). Chance is {chance:.0%}. W and b have
-{probe.W.size + probe.b.size:,} parameters. They are fitted to {len(train.labels):,} labels, and
+λ = {probe.l2:g} has the highest accuracy on held-out phrases (of equal ones, the lower
+loss decides). On **{len(right):,} test phrases**, which nothing was fitted to or chosen
+on, f is correct for **{mean:.1%}** (95 % interval {low:.1%} to {high:.1%}, for one draw
+of labels). Chance is {chance:.0%}. W and b have {probe.W.size + probe.b.size:,}
+parameters. They are fitted to {len(train.labels):,} labels, and
 {len(held_out.labels):,} more choose λ.
 """)
 

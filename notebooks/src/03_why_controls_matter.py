@@ -70,10 +70,12 @@ reader, reader_accuracy = pretrained(letters, teach.size(24_000, 512), epochs=2)
 counter, counter_accuracy = pretrained(dots, teach.size(1_408, 256), epochs=2)
 majority_share = np.bincount(dots.labels("train")).max() / dots.sizes["train"]
 teach.say(f"""
-In the last epoch the reader is correct for {reader_accuracy:.0%} of its training characters, out of
-{len(letters.class_names):,} classes. The counter is correct for {counter_accuracy:.0%}; always predicting the most
-frequent number would give {majority_share:.0%}. There are far fewer Braille images, so the counter is also trained for
-fewer steps. What follows is about these two networks, not about letters and dots in general.
+In the last epoch the reader is correct for {reader_accuracy:.0%} of its training
+characters, out of {len(letters.class_names):,} classes. The counter is correct for
+{counter_accuracy:.0%}; always predicting the most frequent number would give
+{majority_share:.0%}. There are far fewer Braille images, so the counter is also trained
+for fewer steps. What follows is about these two networks, not about letters and dots in
+general.
 """)
 
 # %% [markdown]
@@ -196,9 +198,10 @@ figures.leads(rows, hidden=("scratch", "random"))
 
 # %%
 teach.say(f"""
-“**A network that counts Braille dots has learned something about languages.** It is correct for
-{score["transfer"]:.1%} of {len(dots_run.labels):,} test phrases. Always predicting the most frequent class gives
-{score["majority"]:.1%}, and the same network trained from scratch {score[untuned.name]:.1%}.” The verdicts:
+“**A network that counts Braille dots has learned something about languages.** It is
+correct for {score["transfer"]:.1%} of {len(dots_run.labels):,} test phrases. Always
+predicting the most frequent class gives {score["majority"]:.1%}, and the same network
+trained from scratch {score[untuned.name]:.1%}.” The verdicts:
 
 - {lead["majority"].sentence()}
 - {lead[untuned.name].sentence(about=ABOUT)}
@@ -221,9 +224,10 @@ teach.say(f"""
 - {lead["random"].sentence()}
 - {lead["scratch"].sentence()}
 
-**The conclusion {"changes" if changes else "does not change this time"}.** The same network with random weights gets
-{score["random"]:.1%}, and it was never trained to count. So most of the {score["transfer"]:.1%} is due to the
-*architecture* with its trained head. {meaning}
+**The conclusion {"changes" if changes else "does not change this time"}.** The same
+network with random weights gets {score["random"]:.1%}, and it was never trained to
+count. So most of the {score["transfer"]:.1%} is due to the *architecture* with its
+trained head. {meaning}
 """)
 
 # %% [markdown]
@@ -242,12 +246,13 @@ if rates.word != "no evidence":
     better = rates.a if rates.word == "helped" else rates.b
     compatible = f"So {better} is better."
 teach.say(f"""
-From scratch, the lower learning rate gets {score["scratch"]:.1%} and the higher one {score[untuned.name]:.1%}.
+From scratch, the lower learning rate gets {score["scratch"]:.1%} and the higher one
+{score[untuned.name]:.1%}.
 
 > {rates.sentence(about=plain)}
 
-{compatible} Two learning rates are no search either. A fair rival gets as many as the arm under study.
-`python -m tfxfer.train` gives every arm the same grid.
+{compatible} Two learning rates are no search either. A fair rival gets as many as the
+arm under study. `python -m tfxfer.train` gives every arm the same grid.
 """)
 
 # %% [markdown]
@@ -320,8 +325,8 @@ answer = {
 teach.say(f"""
 > {sources.sentence(about=plain)}
 
-{answer[sources.word]} Each source was trained once. The interval does not contain the variation between trainings of
-the source, so it is about these two networks.
+{answer[sources.word]} Each source was trained once. The interval does not contain the
+variation between trainings of the source, so it is about these two networks.
 """)
 
 # %% [markdown]
@@ -349,9 +354,9 @@ figures.bootstrap(
 # %%
 phrases_only = np.ptp(np.quantile(draws, [0.025, 0.975]))
 teach.say(f"""
-The histogram contains the variation of the test phrases alone. It gives an interval of width {phrases_only:.3f}. The
-three seeds differ by up to {np.ptp(by_seed):.3f}. The interval with both has width
-{letters_lead.high - letters_lead.low:.3f}.
+The histogram contains the variation of the test phrases alone. It gives an interval of
+width {phrases_only:.3f}. The three seeds differ by up to {np.ptp(by_seed):.3f}. The
+interval with both has width {letters_lead.high - letters_lead.low:.3f}.
 """)
 
 # %% [markdown]

@@ -150,8 +150,9 @@ tokens = TextTokens(16, "words", vocabulary)
 token_ids = np.array(tokens(np.array(names["test"], object)))
 unknown = np.mean((token_ids == UNKNOWN).any(1))
 teach.say(f"""
-Neither the test characters nor their names are in training, but most of their words are. {unknown:.0%} of the test
-names have a word that is not in the vocabulary. The text encoder cannot use that word.
+Neither the test characters nor their names are in training, but most of their words
+are. {unknown:.0%} of the test names have a word that is not in the vocabulary. The text
+encoder cannot use that word.
 """)
 
 # %%
@@ -195,9 +196,10 @@ ranks = verdict(
 recall = {arm: row["recall_at_5"] for arm, row in by_text.items()}
 median = {arm: row["median_rank"] for arm, row in by_text.items()}
 teach.say(f"""
-There are {len(codes)} images of {len(np.unique(codes))} characters that are not in training. Recall@5 from texts to
-images is **{recall["pairs"]:.0%}**, and the median rank {median["pairs"]:.0f}. After training on shuffled pairs they
-are {recall["shuffled"]:.0%} and {median["shuffled"]:.0f}.
+There are {len(codes)} images of {len(np.unique(codes))} characters that are not in
+training. Recall@5 from texts to images is **{recall["pairs"]:.0%}**, and the median
+rank {median["pairs"]:.0f}. After training on shuffled pairs they are
+{recall["shuffled"]:.0%} and {median["shuffled"]:.0f}.
 
 > {ranks.sentence("reciprocal rank")}
 """)
@@ -281,20 +283,22 @@ new = [one for one in prompts if not any(t.startswith(one) for t in names["train
 spelt = [name.split()[0] for name in names["test"]]
 spelt = np.mean([word == class_names[label] for word, label in zip(spelt, truth)])
 teach.say(f"""
-Zero-shot accuracy is **{first["pairs"]:.0%}**. Always predicting the most frequent script would give {majority:.0%}.
+Zero-shot accuracy is **{first["pairs"]:.0%}**. Always predicting the most frequent
+script would give {majority:.0%}.
 
 > {over_majority.sentence()}
 
 > {gains[0].sentence()}
 
-Of the {len(prompts)} prompts, {len(new)} begin no training name{f", such as “{new[0]}”" if new else ""}. Whether this
-is the reason can be tested with other templates, chosen on *validation* images. The head on texts gets
+Of the {len(prompts)} prompts, {len(new)} begin no training
+name{f", such as “{new[0]}”" if new else ""}. Whether this is the reason can be tested
+with other templates, chosen on *validation* images. The head on texts gets
 **{second["pairs"]:.0%}**, after shuffled pairs {second["shuffled"]:.0%}.
 
 > {gains[1].sentence()}
 
-(In {spelt:.0%} of the test names the first word is the script, so a classifier of texts would find this easy. The point
-is that this head was not fitted on any text.)
+(In {spelt:.0%} of the test names the first word is the script, so a classifier of texts
+would find this easy. The point is that this head was not fitted on any text.)
 """)
 
 # %% [markdown]

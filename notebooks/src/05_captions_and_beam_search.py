@@ -83,8 +83,9 @@ hidden = np.concatenate(
 )
 majority = np.bincount(hidden).max() / len(hidden)
 teach.say(f"""
-The language model is trained on {len(texts):,} names. On test names it predicts **{accuracy:.0%}** of the masked word
-pieces. Always predicting the most frequent piece would give {majority:.0%}.
+The language model is trained on {len(texts):,} names. On test names it predicts
+**{accuracy:.0%}** of the masked word pieces. Always predicting the most frequent piece
+would give {majority:.0%}.
 """)
 
 # %%
@@ -99,14 +100,17 @@ _, weight_map = caption_model(
 drawn = flows(weight_map)
 teach.show_figure(
     sankey(drawn["flows"], drawn["unread"], weight_map.titles),
-    f"""The ledger of the decoder as a Sankey diagram: layers of the BERT on the left, layers of the decoder on the
-    right. {weight_map.coverage:.0%} of the decoder's parameters are copied; cross-attention is new.""",
+    f"""The ledger of the decoder as a Sankey diagram: layers of the BERT on the left,
+    layers of the decoder on the right. {weight_map.coverage:.0%} of the decoder's
+    parameters are copied; cross-attention is new.""",
 )
 
 # %%
 teach.say(f"""
-{weight_map.coverage:.0%} of the decoder's parameters come from the BERT. Only cross-attention is new. It has to be
-trained on pairs. `image_word_logits=True` adds f(X)·g(y) to the decoder's h; part 4 explains it.
+{weight_map.coverage:.0%} of the decoder's parameters come from the BERT. Cross-attention
+is new, and has to be trained on pairs. So has the layer that turns the feature map into
+the tokens that it attends to; it stands before the decoder. `image_word_logits=True` adds
+f(X)·g(y) to the decoder's h; part 4 explains it.
 """)
 
 # %% [markdown]
@@ -151,9 +155,9 @@ figures.beam_tree(tree, f"two hypotheses: “{best[0]}”")
 
 # %%
 teach.say(f"""
-Greedy search takes “{greedy[0].split()[0]}”, the more probable first word, and ends with probability {greedy[1]:.3f}.
-Beam search keeps “{best[0].split()[0]}” as a second hypothesis for one more step, and ends with a sentence of
-probability **{best[1]:.3f}**.
+Greedy search takes “{greedy[0].split()[0]}”, the more probable first word, and ends
+with probability {greedy[1]:.3f}. Beam search keeps “{best[0].split()[0]}” as a second
+hypothesis for one more step, and ends with a sentence of probability **{best[1]:.3f}**.
 """)
 
 # %% [markdown]
@@ -252,7 +256,8 @@ training = CaptionTrainingConfig(
 )
 _, cut = tokenizer.encode(captions["train"], LENGTH)
 teach.say(f"""
-{cut} of {len(captions["train"]):,} captions have more than {LENGTH} tokens. Training uses their first {LENGTH} only.
+{cut} of {len(captions["train"]):,} captions have more than {LENGTH} tokens. Training
+uses their first {LENGTH} only.
 """)
 warnings.simplefilter("ignore", TruncationWarning)  # counted above
 
@@ -293,14 +298,16 @@ cider = {arm: each["cider_d"] for arm, each in scores.items()}
 most, times = Counter(texts["blind"]).most_common(1)[0]
 teach.say(f"""
 Token F1 measures how many words a caption shares with its reference. With images it is
-**{scores["captioner"]["token_f1"]:.2f}**, without {scores["blind"]["token_f1"]:.2f}. CIDEr-D gives rare words more
-weight: {cider["captioner"]:.2f} against {cider["blind"]:.2f}.
+**{scores["captioner"]["token_f1"]:.2f}**, without {scores["blind"]["token_f1"]:.2f}.
+CIDEr-D gives rare words more weight: {cider["captioner"]:.2f} against
+{cider["blind"]:.2f}.
 
 > {gain.sentence("token F1")}
 
-The blind captioner generates “{teach.plain(most)}” for {times} of {len(texts["blind"])} images. The score of such a
-caption depends on how many references are similar to it. If half of all photographs showed a running dog, this
-captioner would have a high score. So report the difference between the two captioners, not the score of one.
+The blind captioner generates “{teach.plain(most)}” for {times} of {len(texts["blind"])}
+images. The score of such a caption depends on how many references are similar to it. If
+half of all photographs showed a running dog, this captioner would have a high score. So
+report the difference between the two captioners, not the score of one.
 """)
 
 # %% [markdown]

@@ -98,9 +98,9 @@ answers = sorted(set(train.answers))
 prior = majority_by_question(train.texts, train.answers, test.texts) == truth
 majority = np.mean(truth == Counter(train.answers).most_common(1)[0][0])
 teach.say(f"""
-There are {len(answers)} answers. Always predicting the most frequent of them is correct for {majority:.0%} of the test
-questions. Predicting the most frequent answer **to each question** is correct for **{prior.mean():.0%}**, without any
-image.
+There are {len(answers)} answers. Always predicting the most frequent of them is correct
+for {majority:.0%} of the test questions. Predicting the most frequent answer **to each
+question** is correct for **{prior.mean():.0%}**, without any image.
 """)
 
 # %% [markdown]
@@ -221,8 +221,8 @@ accuracies = "; ".join(f"{form} {one.mean():.1%}" for form, one in right.items()
 teach.say(f"""
 Accuracy: {accuracies}.
 
-The gain over the prior depends on the kind of question. FiLM gains most on **{most}**: {film[most]:.0%}, where the
-prior has {by_kind["prior"][most]:.0%}. {near}
+The gain over the prior depends on the kind of question. FiLM gains most on **{most}**:
+{film[most]:.0%}, where the prior has {by_kind["prior"][most]:.0%}. {near}
 """)
 
 # %% [markdown]
@@ -263,8 +263,8 @@ upper, lower = answers.index("upper"), answers.index("lower")
 lead = {name: table[:, upper] - table[:, lower] for name, table in terms.items()}
 change = {name: f"{x - y:+.1f}".replace("-", "−") for name, (x, y) in lead.items()}
 teach.say(f"""
-From the second character to the first, the lead of *upper* over *lower* changes by {change["K"]} in K: by
-{change["f·g"]} in f·g and by {change["h"]} in h.
+From the second character to the first, the lead of *upper* over *lower* changes by
+{change["K"]} in K: by {change["f·g"]} in f·g and by {change["h"]} in h.
 """)
 
 # %% [markdown]
@@ -320,8 +320,8 @@ accuracy = after_wrong_pairs["means"]["pictures"]
 teach.say(f"""
 > {after_wrong_pairs["sentence"]}
 
-The prior has {prior.mean():.3f}. A report of “{accuracy:.0%} correct, among {len(answers)} answers” would still look
-like a model that uses its images.
+The prior has {prior.mean():.3f}. A report of “{accuracy:.0%} correct, among
+{len(answers)} answers” would still look like a model that uses its images.
 """)
 
 # %% [markdown]
@@ -416,9 +416,9 @@ teach.say("\n".join(sentences))
 
 # %%
 teach.say(f"""
-A table of results would show an accuracy of {np.mean(by_image["transfer"]):.3f}. The question alone reaches
-{np.mean(by_image["question_only"]):.3f}. The difference is what the *images* add:
-**{signed(gains["question_only"].difference)}**.
+A table of results would show an accuracy of {np.mean(by_image["transfer"]):.3f}. The
+question alone reaches {np.mean(by_image["question_only"]):.3f}. The difference is what
+the *images* add: **{signed(gains["question_only"].difference)}**.
 """)
 
 # %% [markdown]
@@ -474,9 +474,10 @@ figures.biased_training(rows)
 first, last = rows[0], rows[-1]
 rises = "rises" if last["own"] > first["own"] else "changes"
 teach.say(f"""
-From left to right, the accuracy on biased questions {rises}, from {first["own"]:.0%} to **{last["own"]:.0%}**. This is
-the score that would be published. On balanced questions the same models go from {first["even"]:.0%} to
-**{last["even"]:.0%}**, where chance is 50 %. The image ablation on balanced questions:
+From left to right, the accuracy on biased questions {rises}, from {first["own"]:.0%} to
+**{last["own"]:.0%}**. This is the score that would be published. On balanced questions
+the same models go from {first["even"]:.0%} to **{last["even"]:.0%}**, where chance is
+50 %. The image ablation on balanced questions:
 
 - after balanced training: {sentences[first["share"]]}
 - after the most biased training: {sentences[last["share"]]}

@@ -70,7 +70,8 @@ EXAMPLES = teach.size(6_400, 128)
 source = network("source", len(case.class_names))
 source_accuracy = train(source, EXAMPLES)
 teach.say(f"""
-After {EXAMPLES:,} training images the source is correct for **{source_accuracy:.1%}** of held-out characters.
+After {EXAMPLES:,} training images the source is correct for **{source_accuracy:.1%}**
+of held-out characters.
 """)
 
 # %% [markdown]
@@ -105,8 +106,8 @@ print(weight_map.explain("classes/kernel"))
 weight_map.apply()
 kernels = [model.get_layer("conv1").get_weights()[0] for model in (source, target)]
 teach.say(f"""
-{weight_map.coverage:.1%} of the target's parameters come from the source. Its first kernel equals that of the source:
-**{np.array_equal(*kernels)}**.
+{weight_map.coverage:.1%} of the target's parameters come from the source. Its first
+kernel equals that of the source: **{np.array_equal(*kernels)}**.
 """)
 
 # %% [markdown]
@@ -189,16 +190,19 @@ first, last = ({name: curve[i] for name, curve in curves.items()} for i in (0, -
 points = {name: 100 * (last["widened"] - last[name]) for name in last}
 points = {name: f"{value:+.1f}".replace("-", "−") for name, value in points.items()}
 teach.say(f"""
-Before any further training the widened network has an accuracy of {first["widened"]:.1%}, the corner copy
-{first["copied into a corner"]:.1%}. After {PASSES * MORE:,} more images:
+Before any further training the widened network has an accuracy of
+{first["widened"]:.1%}, the corner copy {first["copied into a corner"]:.1%}. After
+{PASSES * MORE:,} more images:
 
-- widened {last["widened"]:.1%}, a fresh network of the same width {last["fresh"]:.1%}: a difference of
-  {points["fresh"]} points, the *head start*;
-- the source, not widened, {last["not widened"]:.1%}: a difference of {points["not widened"]} points, the *width*.
+- widened {last["widened"]:.1%}, a fresh network of the same width {last["fresh"]:.1%}:
+  a difference of {points["fresh"]} points, the *head start*;
+- the source, not widened, {last["not widened"]:.1%}: a difference of
+  {points["not widened"]} points, the *width*.
 
-These are single runs, without an interval. They show the form of the curves, not which network is better. The source
-was trained on {EXAMPLES:,} images before. Copies of a unit get equal gradients, so they stay equal during training;
-`widen(…, noise=0.01)` breaks this symmetry.
+These are single runs, without an interval. They show the form of the curves, not which
+network is better. The source was trained on {EXAMPLES:,} images before. Copies of a
+unit get equal gradients, so they stay equal during training; `widen(…, noise=0.01)`
+breaks this symmetry.
 """)
 
 # %% [markdown]
@@ -250,9 +254,9 @@ hidden = [ids[weight > 0] for _, ids, weight in held_out.as_numpy_iterator()]
 hidden = np.concatenate(hidden)
 majority = np.bincount(hidden).max() / len(hidden)
 teach.say(f"""
-The BERT is trained on {len(texts):,} names such as “{teach.plain(texts[0])}”, with some word pieces masked. On test
-names it predicts **{accuracy:.0%}** of the masked pieces. Always predicting the most frequent piece would give
-{majority:.0%}.
+The BERT is trained on {len(texts):,} names such as “{teach.plain(texts[0])}”, with some
+word pieces masked. On test names it predicts **{accuracy:.0%}** of the masked pieces.
+Always predicting the most frequent piece would give {majority:.0%}.
 """)
 
 # %%
@@ -281,9 +285,10 @@ vision_map = vision_model(bert, 0)
 drawn = flows(vision_map)
 teach.show_figure(
     sankey(drawn["flows"], drawn["unread"], vision_map.titles),
-    f"""The ledger of the vision transformer as a Sankey diagram: layers of the BERT on the left, layers of the vision
-    transformer on the right. {vision_map.coverage:.0%} of its parameters come from the BERT: blocks, norms and
-    positions. The projection of the patches and the head are new; word and segment embeddings are not used.""",
+    f"""The ledger of the vision transformer as a Sankey diagram: layers of the BERT on
+    the left, layers of the vision transformer on the right. {vision_map.coverage:.0%} of
+    its parameters come from the BERT: blocks, norms and positions. The projection of the
+    patches and the head are new; word and segment embeddings are not used.""",
 )
 
 # %% [markdown]
@@ -335,12 +340,14 @@ print(language.sentence())
 majority = test["label"] == np.bincount(test["label"]).argmax()
 vision = verdict(correct["transfer"], majority, names=("transfer", "majority"))
 teach.say(f"""
-With the blocks of the language model, the diacritic is correct for **{correct["transfer"].mean():.1%}** of the test
-letters, out of {len(diacritics)} classes. Always predicting the most frequent one would give {majority.mean():.1%}.
+With the blocks of the language model, the diacritic is correct for
+**{correct["transfer"].mean():.1%}** of the test letters, out of {len(diacritics)}
+classes. Always predicting the most frequent one would give {majority.mean():.1%}.
 
 > {vision.sentence()}
 
-With a random body the accuracy is {correct["random"].mean():.1%}. The verdict on *language* is: **{language.word}**.
+With a random body the accuracy is {correct["random"].mean():.1%}. The verdict on
+*language* is: **{language.word}**.
 """)
 
 # %% [markdown]

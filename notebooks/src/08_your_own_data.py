@@ -189,8 +189,8 @@ rest = "none is cut: the network and the native baseline get the same text"
 if cut:
     rest = f"{cut} are cut, and only the native baseline gets their whole text"
 teach.say(f"""
-There are {len(everything)} sentences. In images {lower} pixels high, {number_cut(lower)} would be cut. In images
-{height} pixels high, {rest}.
+There are {len(everything)} sentences. In images {lower} pixels high,
+{number_cut(lower)} would be cut. In images {height} pixels high, {rest}.
 """)
 
 # %% [markdown]
@@ -259,8 +259,8 @@ score = {row["arm"]: row["score"] for row in rows}
 listed = ", ".join(f"{arm} {value:.3f}" for arm, value in score.items())
 teach.show_figure(
     label_efficiency(comparison),
-    f"""Accuracy on the test sentences against the number of labels a class, a line with an interval for each arm. At
-    {most} labels a class: {listed}.""",
+    f"""Accuracy on the test sentences against the number of labels a class, a line with
+    an interval for each arm. At {most} labels a class: {listed}.""",
 )
 
 # %%
@@ -273,11 +273,16 @@ advice = {
     "no evidence": "no difference is shown, so use the simpler model, the baseline",
 }
 teach.say(f"""
-> {story(comparison)[0]}
+> {" ".join(story(comparison)[:2])}
 
-The source was trained on handwritten digits, and the task is to classify the subject of English sentences. With {most}
-labels a class the transfer gets {score["transfer"]:.1%}, and random weights get {score["random"]:.1%}. The native
-baseline, n-grams of words or letters, gets **{score["native"]:.1%}**. Which one should you use? This is a question
+There are only {len(comparison.labels)} test sentences, and the source was trained once.
+The interval does not contain the variation between trainings of the source (lesson 03).
+If one end of it is near 0, another source can give another verdict.
+
+The source was trained on handwritten digits, and the task is to classify the subject of
+English sentences. With {most} labels a class the transfer gets {score["transfer"]:.1%},
+and random weights get {score["random"]:.1%}. The native baseline, n-grams of words or
+letters, gets **{score["native"]:.1%}**. Which one should you use? This is a question
 about their difference on the same test sentences:
 
 > {native.sentence("accuracy", where, comparison.about)}
@@ -339,8 +344,9 @@ meaning = f"It contains chance ({chance:.0%}), so there is no evidence of skill.
 if not low <= chance <= high:
     meaning = f"It does not contain chance ({chance:.0%}), but it is wide."
 teach.say(f"""
-An accuracy of {accuracy:.3f} on **{len(new)} examples** means that {correct} of {len(new)} are correct. The exact 95 %
-interval goes from {low:.0%} to {high:.0%}. {meaning} An accuracy without the number of examples says little.
+An accuracy of {accuracy:.3f} on **{len(new)} examples** means that {correct} of
+{len(new)} are correct. The exact 95 % interval goes from {low:.0%} to {high:.0%}.
+{meaning} An accuracy without the number of examples says little.
 """)
 
 # %% [markdown]

@@ -102,11 +102,13 @@ figures.head_sizes(sizes, LABELS)
 a, b, c = (f"{size / LABELS:,.0f}" for size in sizes.values())
 ratio = sizes["Flatten, Dense 512, Dense"] / sizes["average, W, b"]
 teach.say(f"""
-All three heads have more parameters than there are labels: {a}, {b} and {c} for each of {LABELS} labels. Each of them
-can memorise the training set, even on features without any information. So the training accuracy shows nothing about
-φ. Fewer parameters alone do not prevent this; an L2 penalty helps. In tfxfer, features are averaged over positions,
-and `linear_probe` minimises the loss plus (λ/2)·‖W‖². Held-out examples choose λ (lesson 02). The classic head has no
-such penalty, and {ratio:,.0f} times as many parameters. (`--head mlp` trains the second one.)
+All three heads have more parameters than there are labels: {a}, {b} and {c} for each of
+{LABELS} labels. Each of them can memorise the training set, even on features without
+any information. So the training accuracy shows nothing about φ. Fewer parameters alone
+do not prevent this; an L2 penalty helps. In tfxfer, features are averaged over
+positions, and `linear_probe` minimises the loss plus (λ/2)·‖W‖². Held-out examples
+choose λ (lesson 02). The classic head has no such penalty, and {ratio:,.0f} times as
+many parameters. (`--head mlp` trains the second one.)
 """)
 
 # %% [markdown]
@@ -195,10 +197,11 @@ figures.features_as_token_ids(pair, features, features.astype(int), difference)
 # %%
 same = "exactly the same" if difference == 0 else f"equal up to {difference:.1g}"
 teach.say(f"""
-**No error, no warning, and no image.** An embedding converts its input to whole numbers, so every feature below 1
-becomes token 0, which is the padding token. The two images differ, and the outputs of the BERT are {same}. A captioner
-that is trained on this can still have a fair score, because it learns which captions are frequent. A *blind* arm
-shows it (lesson 05), and so does an image ablation (lesson 06).
+**No error, no warning, and no image.** An embedding converts its input to whole
+numbers, so every feature below 1 becomes token 0, which is the padding token. The two
+images differ, and the outputs of the BERT are {same}. A captioner that is trained on
+this can still have a fair score, because it learns which captions are frequent. A
+*blind* arm shows it (lesson 05), and so does an image ablation (lesson 06).
 """)
 
 # %% [markdown]
@@ -218,7 +221,8 @@ from tfxfer.transfer.structure import encoder_to_decoder
 
 decoder_map = encoder_to_decoder(bert)
 teach.say(f"""
-{decoder_map.coverage:.0%} of the decoder's parameters come from the BERT. These are the first of the other tensors:
+{decoder_map.coverage:.0%} of the decoder's parameters come from the BERT. These are the
+first of the other tensors:
 """)
 paths = [row.target.path for row in decoder_map.rows]
 print(*[path for path in paths if path not in decoder_map.fed][:6], "…", sep="\n")
@@ -325,9 +329,10 @@ layers = {path.split("/")[0]: one.split("/")[0] for path, one in origins.items()
 where = ", ".join(f"`{origin}` into `{layer}`" for layer, origin in layers.items())
 count = f"{len(also_warned)} warnings" if also_warned else "no warning"
 teach.say(f"""
-The first call loaded **{loaded} of {len(first)} tensors**, gave {len(warned)} warnings, and went on. If the warnings
-are overlooked, the LSTM that is trained next is {state}. The second call loaded all {len(second)} tensors with
-**{count}**: {where}. The file stores layers by their kind and order, not by name, and equal shapes hide the exchange.
+The first call loaded **{loaded} of {len(first)} tensors**, gave {len(warned)} warnings,
+and went on. If the warnings are overlooked, the LSTM that is trained next is {state}.
+The second call loaded all {len(second)} tensors with **{count}**: {where}. The file
+stores layers by their kind and order, not by name, and equal shapes hide the exchange.
 """)
 
 # %% [markdown]

@@ -20,6 +20,8 @@ from tfxfer.data.builders.languages import phrases
 from tfxfer.data.builders.names import Names
 from tfxfer.errors import TfxferError
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture(scope="module")
 def glyphs(data_dir):

@@ -8,6 +8,8 @@ from PIL import Image
 import tfxfer
 from tfxfer.errors import UserError
 
+pytestmark = pytest.mark.tensorflow
+
 SPLITS = ("train", "validation", "test")
 CAPTIONS = {  # name -> captions
     f"{i:02}.png": [f"picture number {i}", f"a square of shade {i}", f"the {i}. of all"] for i in range(20)

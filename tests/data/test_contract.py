@@ -9,6 +9,8 @@ import pytest
 import tfxfer
 from tfxfer.errors import UserError
 
+pytestmark = pytest.mark.tensorflow
+
 SPECS = {
     "glyphs": {"keys": {"image", "text", "caption", "label", "script", "face"}, "modality": "image+text"},
     "glyphs?script": {"keys": {"image", "text", "caption", "label"}, "modality": "image+text"},

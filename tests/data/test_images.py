@@ -13,6 +13,8 @@ from tfxfer.data import readable_errors
 from tfxfer.data.images import read_image
 from tfxfer.errors import UserError
 
+pytestmark = pytest.mark.tensorflow
+
 SIDE = 16
 RAMP = np.linspace(0, 255, SIDE * SIDE).round().astype(np.uint8).reshape(SIDE, SIDE)
 COLOUR = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 100)], -1)

@@ -8,6 +8,8 @@ import tfxfer
 from tfxfer.data import prepared
 from tfxfer.errors import UserError
 
+pytestmark = pytest.mark.tensorflow
+
 ROWS = 60
 
 

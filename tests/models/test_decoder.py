@@ -11,6 +11,8 @@ from tfxfer.generate import GenerationConfig, greedy
 from tfxfer.generate.beam_search import beam_search
 from tfxfer.models.decoder import causal_decoder, check_visual_input, incremental_decoder
 
+pytestmark = pytest.mark.tensorflow
+
 SIZES = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "max_sequence_length": 20}
 WORDS, START, END = 30, 1, 2
 

@@ -12,6 +12,8 @@ from tfxfer.models import article_cnn, glyph_cnn, load_model
 from tfxfer.models.bert import learn_word_pieces, mask_tokens
 from tfxfer.models.spec import check
 
+pytestmark = pytest.mark.tensorflow
+
 
 def images(shape):
     return np.random.default_rng(0).integers(0, 256, (2, *shape)).astype("uint8")

@@ -31,7 +31,9 @@ def test_the_default_run_leaves_everything_it_promises(run):
     assert {"model.json", "panels.json"} <= names
     assert str(folder / "report.html") in printed.replace("\n", "")
     comparison = Comparison.load(folder)
-    assert comparison.arms == ["transfer", "random", "scratch", "finetune", "native", "majority"]
+    assert comparison.arms == ["transfer", "random", "native", "majority", "scratch", "finetune"]
+    controls = {record.budget for record in comparison.records if record.arm in ("scratch", "finetune")}
+    assert controls == {5} and comparison.budgets == [2, 5]  # of the budgets, the one nearest to 20
     assert not [record.error for record in comparison.records if record.status == "failed"]
     assert any(verdict["role"] == "primary" for verdict in comparison.verdicts)
     for row in (folder / "metrics.jsonl").read_text().splitlines():

@@ -34,7 +34,8 @@ def test_the_default_run_leaves_everything_it_promises(run):
     names = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "weight_map.json", "panels.json", "model.keras", "report.html", "comparison.json"} <= names
     comparison = Comparison.load(folder)
-    assert comparison.arms == ["transfer", "random", "scratch", "native", "majority"]
+    assert comparison.arms == ["transfer", "random", "native", "majority", "scratch"]  # scratch at the greater budget
+    assert {record.budget for record in comparison.records if record.arm == "scratch"} == {5}
     assert not [record.error for record in comparison.records if record.status == "failed"]
     assert "transformer_layer_1" in printed and "read by no row" in printed
     assert "the carried blocks give what the source's blocks give" in " ".join(printed.split())

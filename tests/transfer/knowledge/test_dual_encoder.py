@@ -17,6 +17,8 @@ from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
 from tfxfer.transfer.knowledge.question_batches import TruncationWarning
 from tfxfer.transfer.knowledge.text_towers import WordPieces, bert_tower, small_tower
 
+pytestmark = pytest.mark.tensorflow
+
 COLOURS, THINGS = ("red", "green", "blue", "white"), ("cat", "dog", "house", "tree", "car")
 NAMES = [f"{colour} {thing}" for colour in COLOURS for thing in THINGS]
 

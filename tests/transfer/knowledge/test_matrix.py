@@ -7,6 +7,8 @@ from tfxfer.errors import UserError
 from tfxfer.transfer.knowledge import interactions
 from tfxfer.transfer.knowledge.knowledge_matrix import KnowledgeMatrix
 
+pytestmark = pytest.mark.tensorflow
+
 H = (None, "mlp", "cross_attention")
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(3, 6, 5)).astype("float32"), rng.normal(size=(4, 2, 7)).astype("float32")

@@ -24,6 +24,8 @@ from tfxfer.transfer.knowledge.question_batches import (
 from tfxfer.transfer.knowledge.text_towers import bert_tower
 from tfxfer.transfer.knowledge.visual_qa import pooled_encoder
 
+pytestmark = pytest.mark.tensorflow
+
 QUESTIONS = ["is it bright?", "is the left side bright?", "what is it?"]
 ANSWERS = ("bright", "dark", "no", "yes")
 

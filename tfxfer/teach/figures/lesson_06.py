@@ -36,7 +36,7 @@ def vqa_model(image: Any, question: str, side: int = 8) -> tuple[Figure, str]:
     axes.text(0.92, 0.12, "Y: words", ha="center", va="top", fontsize=9, color=GREEN)
     box(axes, 3.5, 3.2, 2.0, 0.8, "f: a frozen CNN,\nup to its last map", BLUE)
     box(axes, 3.5, 0.75, 2.0, 0.8, "g: a text encoder,\ntrained", GREEN)
-    box(axes, 7.2, 3.2, 2.3, 0.9, "f(X) · g(Y)\neach position separately", PURPLE)
+    box(axes, 7.2, 3.2, 2.3, 0.9, "f(X) · g(Y)\nposition by position", PURPLE)
     box(axes, 7.2, 0.75, 2.3, 0.9, "h(X, Y)\nimage and text jointly", PURPLE)
     box(axes, 9.75, 1.98, 1.5, 0.9, "K, pooled\nover positions", PURPLE)
     box(axes, 11.85, 1.98, 1.3, 0.9, "a logit for\neach answer", MUTED)

@@ -14,6 +14,8 @@ from tfxfer.models.bert import small_bert
 from tfxfer.models.decoder import causal_decoder
 from tfxfer.transfer.structure.transforms.decoder import encoder_to_decoder
 
+pytestmark = pytest.mark.tensorflow
+
 TOKENS = np.random.default_rng(0).integers(0, 60, (2, 7)).astype(np.int32)
 ONES = np.ones_like(TOKENS)
 

@@ -11,6 +11,8 @@ from tfxfer.models.bert import small_bert
 from tfxfer.transfer.bridges.patches import encoder_blocks
 from tfxfer.transfer.structure.transforms.vision import encoder_to_vision, vision_to_encoder
 
+pytestmark = pytest.mark.tensorflow
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1)).astype(np.uint8)
 
 
