@@ -25,7 +25,7 @@ test: setup lint
 
 # The tests that train nothing; those that start TensorFlow are marked and left out.
 quick: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 \
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 -p no:nbmake \
 	  -m "not tensorflow and not slow and not oracle" $(ARGS)
 
 slow: setup

@@ -28,7 +28,7 @@ def main(run: str) -> None:
     comparison = Comparison.load(Path(run))
     with rc_context(STYLE):
         figure = Figure(figsize=(11.2, 4.2), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=(6, 5))
+        left, right = figure.subfigures(1, 2, width_ratios=(6, 5.2))
         _experiment(left)
         axes = right.subplots()
         draw_efficiency(axes, comparison)
@@ -40,7 +40,7 @@ def main(run: str) -> None:
 def _experiment(figure) -> None:
     axes = blank(figure.subplots())
     axes.set(xlim=(0, 10), ylim=(0, 6.2))
-    for y, title in ((5.9, "the source's task: images"), (2.75, "the target's task: text, rendered as pixels")):
+    for y, title in ((5.9, "the source's task: images"), (2.75, "the target's task: rendered text")):
         axes.text(0.1, y, title, fontsize=10.5, color=MUTED, va="center")
     glyphs = tfxfer.load("glyphs/by_face")
     rows = np.linspace(0, glyphs.sizes["test"] - 1, 20 * SHOWN).astype(int)

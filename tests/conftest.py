@@ -34,3 +34,10 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip("needs the real data in ../shared/data")
     return folder
+
+
+def pytest_ignore_collect(collection_path, config):
+    """`make quick` does not import a file whose tests all start TensorFlow: that takes seconds."""
+    if "not tensorflow" in config.option.markexpr and collection_path.suffix == ".py":
+        return "\npytestmark = pytest.mark.tensorflow\n" in collection_path.read_text("utf-8") or None
+    return None

@@ -221,7 +221,9 @@ def test_train_checks_before_tensorflow_starts(argv, message, toy, tmp_path, mon
 def test_train_prepares_all_data_but_the_first_ahead(toy, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(toy, "data", lambda config: ("glyphs/by_face", None, "names", "csv:a.csv"), raising=False)
-    monkeypatch.setattr(train, "ahead", lambda specs, folder: asked.append(specs) or locked(folder / "any"))
+    monkeypatch.setattr(
+        train, "prepare_in_background", lambda specs, folder: asked.append(specs) or locked(folder / "any")
+    )
     train.work([])
     assert asked == [["names"]] and capsys.readouterr().out.startswith("preparing glyphs/by_face, names, once, in ")
 

@@ -180,6 +180,7 @@ def test_every_path_that_is_named_exists(document):
 EXAMPLES = [block for language, block in FENCE.findall((ROOT / "README.md").read_text("utf-8")) if language == "python"]
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("example", EXAMPLES, ids=[f"example {i + 1}" for i in range(len(EXAMPLES))])
 def test_the_example_runs(example, data_dir, tmp_path, monkeypatch):
     """On an untrained source: the words are the README's, the answers are probabilities of its classes or texts."""

@@ -61,9 +61,8 @@ texts = names.texts("train")[: teach.size(8_000, 256)]
 pieces = learn_word_pieces(texts, 2000, f"{tempfile.mkdtemp()}/vocabulary.txt")
 tokenizer = WordPieceTokenizer(pieces)
 bert = tfxfer.source("fresh:bert", num_classes=len(pieces), seed=0)
-bert.get_layer(
-    "pooled_dense"
-).trainable = False  # masked language modelling has no use for it
+# masked language modelling has no use for this layer
+bert.get_layer("pooled_dense").trainable = False
 language_model, masking = masked_lm(bert, pieces, sequence_length=24)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 language_model.compile(keras.optimizers.Adam(1e-3), loss, weighted_metrics=["accuracy"])
@@ -107,10 +106,10 @@ teach.show_figure(
 
 # %%
 teach.say(f"""
-{weight_map.coverage:.0%} of the decoder's parameters come from the BERT. Cross-attention
-is new, and has to be trained on pairs. So has the layer that turns the feature map into
-the tokens that it attends to; it stands before the decoder. `image_word_logits=True` adds
-f(X)·g(y) to the decoder's h; part 4 explains it.
+{weight_map.coverage:.0%} of the decoder's parameters come from the BERT.
+Cross-attention is new, and has to be trained on pairs. So has the layer that turns the
+feature map into the tokens that it attends to; it stands before the decoder.
+`image_word_logits=True` adds f(X)·g(y) to the decoder's h; part 4 explains it.
 """)
 
 # %% [markdown]

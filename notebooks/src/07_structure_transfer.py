@@ -228,9 +228,8 @@ names = tfxfer.load("names")
 texts = names.texts("train")[: teach.size(8_000, 256)]
 pieces = learn_word_pieces(texts, 2000, f"{tempfile.mkdtemp()}/vocabulary.txt")
 bert = tfxfer.source("fresh:bert", num_classes=len(pieces), seed=0)
-bert.get_layer(
-    "pooled_dense"
-).trainable = False  # masked language modelling has no use for it
+# masked language modelling has no use for this layer
+bert.get_layer("pooled_dense").trainable = False
 language_model, masking = masked_lm(bert, pieces, sequence_length=24)
 language_model.compile(
     keras.optimizers.Adam(1e-3),
@@ -286,9 +285,10 @@ drawn = flows(vision_map)
 teach.show_figure(
     sankey(drawn["flows"], drawn["unread"], vision_map.titles),
     f"""The ledger of the vision transformer as a Sankey diagram: layers of the BERT on
-    the left, layers of the vision transformer on the right. {vision_map.coverage:.0%} of
-    its parameters come from the BERT: blocks, norms and positions. The projection of the
-    patches and the head are new; word and segment embeddings are not used.""",
+    the left, layers of the vision transformer on the right.
+    {vision_map.coverage:.0%} of its parameters come from the BERT: blocks, norms and
+    positions. The projection of the patches and the head are new; word and segment
+    embeddings are not used.""",
 )
 
 # %% [markdown]

@@ -178,8 +178,8 @@ def test_the_report_says_what_the_recipe_says_of_itself(run):
     assert "f(x) = W · φ(x) + b" in page and "python -m tfxfer.train feature --config" in page
 
 
-def test_smoke_does_not_replace_what_is_given(data_dir, samples, tmp_path):
-    words = ["--smoke", "--source", "fresh:cnn", "--target", f"csv:{samples}/reviews.csv", "--labels-per-class", "3"]
+def test_smoke_does_not_replace_what_is_given(data_dir, tmp_path):
+    words = ["--smoke", "--source", "fresh:cnn", "--target", "languages/latin", "--labels-per-class", "3"]
     words += ["--seeds", "1", "--max-test", "7", "--arms", "transfer", "majority", "--run-dir", tmp_path / "run"]
     done = here.command(*words, data_dir=data_dir)
     assert done.returncode == 0, done.stderr

@@ -103,19 +103,26 @@ def test_a_captioner_and_the_recipe_have_the_same_defaults():
 
 
 @pytest.mark.parametrize("head", ["linear", "mlp"])
-def test_a_feature_classifier_from_python_predicts_as_the_transfer_arm(head, samples, data_dir, tmp_path):
+def test_a_feature_classifier_from_python_predicts_as_the_transfer_arm(head, data_dir, tmp_path):
     from tfxfer.transfer.bridges.render import RenderText
     from tfxfer.transfer.feature import FeatureClassifier
 
+    rng, sizes = np.random.default_rng(0), {"train": 30, "validation": 12, "test": 30}
+    rows = [("text", "label", "split")]
+    for split, count in sizes.items():
+        for i in range(count):
+            rows.append(("".join(rng.choice(list(("il.tf", "mwæOQ")[i % 2]), 9)), "thin wide".split()[i % 2], split))
+    with (tmp_path / "letters.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
     config = here.check(
         "feature",
         source="fresh:cnn",
-        target=f"csv:{samples}/reviews.csv",
+        target=f"csv:{tmp_path}/letters.csv",
         labels_per_class=(4,),
         width=96,
         head=head,
-        epochs=2,
-        learning_rates=(1e-3,),
+        epochs=30,
+        learning_rates=(3e-3,),
         seed=2,
         data_dir=str(data_dir),
         run_dir=str(tmp_path / "run"),
@@ -124,21 +131,22 @@ def test_a_feature_classifier_from_python_predicts_as_the_transfer_arm(head, sam
     plan = RECIPES["feature"].build(config, run)
     wanted = plan.arms[0].run(4, config.seed)
 
-    reviews = tfxfer.load(config.target.spec, data_dir=data_dir)
-    few = reviews.with_labels(4, config.seed)
+    letters = tfxfer.load(config.target.spec, data_dir=data_dir)
+    few = letters.with_labels(4, config.seed)
     cnn = tfxfer.source("fresh:cnn", seed=config.seed)
     channels = cnn.input.shape[-1]
     classifier = FeatureClassifier(
-        cnn, reviews.class_names, input_bridge=RenderText(32, 96, 24, channels=channels), head=head
+        cnn, letters.class_names, input_bridge=RenderText(32, 96, 24, channels=channels), head=head
     )
     classifier.fit(
         few.texts("train"),
         few.labels("train"),
-        validation=(reviews.texts("validation"), reviews.labels("validation")),
+        validation=(letters.texts("validation"), letters.labels("validation")),
         training=config.training,
         seed=config.seed,
     )
-    found = classifier.predict(reviews.texts("test"))
+    found = classifier.predict(letters.texts("test"))
+    assert len(found) == sizes["test"] and len(set(found.argmax(1))) == 2
     np.testing.assert_allclose(found, wanted.probabilities, atol=2e-3)
     np.testing.assert_array_equal(found.argmax(1), wanted.probabilities.argmax(1))
     run.close()

@@ -118,11 +118,20 @@ class FrozenArm:
     def fit(self, features: Splits, seed: int) -> FeatureClassifier:
         """Return a classifier fitted on the features of the training split."""
         classifier = FeatureClassifier(
-            self.phi(self.model_of(seed)), self.task.class_names, layer="output", head=self.config.head
+            self.phi(self.model_of(seed)),
+            self.task.class_names,
+            layer="output",
+            head=self.config.head,
+            image_size=self.image_size,
         )
         return classifier.fit(
             *features["train"], validation=features["validation"], training=self.config.training, seed=seed
         )
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(H, W) of the task's images; None where its inputs are texts."""
+        return self.task.image_shape[:2] if self.task.key == "image" else None
 
     @lru_cache(maxsize=1)  # noqa: B019 - one object a run
     def phi(self, model: keras.Model) -> keras.Model:
@@ -150,7 +159,7 @@ class FrozenArm:
                 split=split,
                 folder=data_dir(self.config.data_dir) / "features",
                 key=self.task.key,
-                image_size=self.task.image_shape[:2] if self.task.key == "image" else None,
+                image_size=self.image_size,
                 jit=self.config.jit,
             )
             self._features[key] = (rows, dataset.labels(split))

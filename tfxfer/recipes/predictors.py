@@ -1,5 +1,6 @@
 """What `python -m tfxfer.predict` shows of a saved model's answers: classes, captions, answers, likelihoods."""
 
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,16 +58,18 @@ def answer_rows(model: Any, described: dict[str, Any], request: Namespace) -> Ro
     """Return the `top` answers to every question about every image; "note" says what of a question is not read."""
     import numpy as np
 
-    from tfxfer.transfer.knowledge.question_batches import truncated_and_unknown
+    from tfxfer.transfer.knowledge.question_batches import TruncationWarning, truncated_and_unknown
 
     tokens = model.text_tower.tokenizer
     cut, unknown = truncated_and_unknown(tokens, request.question)
     pairs = [(i, j) for i in range(len(request.image)) for j in range(len(request.question))]
-    found = model.predict(
-        images(request.image, described),
-        [request.question[j] for _, j in pairs],
-        image_index=np.array([i for i, _ in pairs]),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)  # "note" says it
+        found = model.predict(
+            images(request.image, described),
+            [request.question[j] for _, j in pairs],
+            image_index=np.array([i for i, _ in pairs]),
+        )
     rows = []
     for (i, j), probabilities in zip(pairs, found.probabilities):
         row = {"input": f"{request.image[i]}: {request.question[j]}"}

@@ -28,6 +28,7 @@ class FeatureClassifier(Classifier):
         layer: φ ends at this layer; None cuts before the classification head.
         input_bridge: From strings to the source's input, such as `RenderText`; None for images of an image model.
         head: "linear" (W, b by L-BFGS, the L2 penalty chosen on validation) or "mlp" (one hidden layer, by Adam).
+        image_size: (H, W) of the images, where φ takes any; None: the size of those that it is fitted on.
 
     Attributes:
         phi: Raw input → features [B, D], frozen.
@@ -47,10 +48,11 @@ class FeatureClassifier(Classifier):
         layer: str | int | None = None,
         input_bridge: Callable[[Any], Any] | None = None,
         head: str = "linear",
+        image_size: tuple[int, int] | None = None,
     ) -> None:
         if head not in HEADS:
             raise UserError(f"there is no head '{head}'; use linear or mlp")
-        self.class_names, self.head_kind, self.image_size = tuple(class_names), head, None
+        self.class_names, self.head_kind, self.image_size = tuple(class_names), head, image_size
         self.phi = source if layer == "output" else extractor(source, layer, input_bridge=input_bridge)
         self.probe: Probe | None = None
         self.head: Any = None
@@ -100,6 +102,8 @@ class FeatureClassifier(Classifier):
                 features, self.places(labels), validation=held, num_classes=len(self.class_names), **some
             )
         self.head = head
+        if self.image_size is None and np.ndim(inputs) == 4:
+            self.image_size = np.shape(inputs)[1:3]
         self._set(attach(self.phi, head))
         self.fitted = True
         return self
@@ -131,13 +135,14 @@ class FeatureClassifier(Classifier):
     @classmethod
     def _restored(cls, model: keras.Model, class_names: Sequence[str], size: tuple[int, int] | None) -> Self:
         head = model.layers[-1]
-        own = cls(keras.Model(model.input, head.input, name="phi"), class_names, layer="output")
+        features = head._inbound_nodes[-1].input_tensors[0]  # `input` of an MLP, a model, would be its own
+        own = cls(keras.Model(model.input, features, name="phi"), class_names, layer="output", image_size=size)
         own.phi.trainable = False
         own.head_kind = "linear" if isinstance(head, keras.layers.Dense) else "mlp"
         if own.head_kind == "linear":
             W, b = (np.asarray(weight) for weight in head.get_weights())
             own.probe = Probe(W, b, l2=float("nan"), path=())
-        own.head, own.image_size, own.fitted = head, size, True
+        own.head, own.fitted = head, True
         own._set(model)
         return own
 

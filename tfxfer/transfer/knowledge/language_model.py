@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 
 from tfxfer.config import CaptionTrainingConfig
+from tfxfer.errors import UserError
 from tfxfer.models.saved_folder import load_folder, save_folder
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.transfer.knowledge.caption_model import inside
@@ -35,6 +36,9 @@ class LanguageModel:
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:
         """Return float [N]: the mean log-probability of each text's tokens in nats a token, its end among them."""
+        empty = next((i for i, text in enumerate(texts) if not text.strip()), None)
+        if empty is not None:
+            raise UserError(f"text {empty} is empty; leave it out")
         return self.captioner.log_likelihood(self._blank(len(texts)), list(texts), self.max_length)
 
     def score(self, texts: Sequence[str]) -> dict[str, float]:

@@ -67,7 +67,7 @@ class TextTower:
             raise UserError("there are no texts to encode")
         empty = next((row for row, text in enumerate(texts) if not str(text).strip()), None)
         if empty is not None:
-            raise UserError(f"text {empty} is empty; leave it out, and the image it belongs to")
+            raise UserError(f"text {empty} is empty; leave it out")
         encoded = [str(text).encode("utf-8", "replace") for text in texts]
         parts = [self.tokenizer(tf.constant(encoded[i : i + BATCH])) for i in range(0, len(encoded), BATCH)]
         token_ids = np.concatenate([np.asarray(part) for part in parts])
