@@ -292,7 +292,7 @@ def ablation(qa, batch):
     other = np.roll(np.arange(count), count // 2).astype(np.int32)
     mean = np.repeat(batch.images.mean(0, keepdims=True), count, 0)
     given = {
-        "pictures": batch,
+        "correct": batch,
         "shuffled": batch._replace(image_index=other[batch.image_index]),
         "blank": batch._replace(images=mean),
     }
@@ -316,7 +316,7 @@ teach.say(f"> {correct_pairs['sentence']}")
 wrong_pairs = new_model(answers, "film", vocabulary)
 fit(wrong_pairs, examples.shuffled(seed=0).batches["train"])
 after_wrong_pairs = ablation(wrong_pairs, batches["test"])
-accuracy = after_wrong_pairs["means"]["pictures"]
+accuracy = after_wrong_pairs["means"]["correct"]
 teach.say(f"""
 > {after_wrong_pairs["sentence"]}
 
@@ -385,7 +385,7 @@ teach.say("\n".join(f"- {name}: {share:.0%}" for name, share in moved.items()))
 # %%
 from tfxfer.evaluate import verdict
 from tfxfer.evaluate.verdict import signed
-from tfxfer.evaluate.vqa import by_picture
+from tfxfer.evaluate.vqa import scores_by_image
 
 teach.show(VQAExamples.blind)
 
@@ -396,14 +396,14 @@ SEEDS = range(teach.size(3, 2))
 def scores(examples, seed):
     """Return the scores by image of a model trained on the examples."""
     fit(qa, examples.batches["train"], seed)
-    return by_picture(correct(qa, examples.batches["test"]), test.image_index)
+    return scores_by_image(correct(qa, examples.batches["test"]), test.image_index)
 
 
 blind = examples.blind()
 by_image = {
     "transfer": [scores(examples, seed) for seed in SEEDS],
     "question_only": [scores(blind, seed) for seed in SEEDS],
-    "prior": [by_picture(prior, test.image_index)],
+    "prior": [scores_by_image(prior, test.image_index)],
 }
 phrases = {"question_only": "the question alone", "prior": "the prior"}
 gains, sentences = {}, []
@@ -466,7 +466,7 @@ for share in (0.5, 0.7, 0.9, 1.0):
     own = correct(yes_no, biased("test", share, COUNTS["test"])).mean()
     found = ablation(yes_no, balanced)
     sentences[share] = found["sentence"]
-    means = {"even": found["means"]["pictures"], "another": found["means"]["shuffled"]}
+    means = {"even": found["means"]["correct"], "another": found["means"]["shuffled"]}
     rows.append({"share": share, "own": own, **means})
 figures.biased_training(rows)
 

@@ -61,7 +61,7 @@ def test_an_image_is_one_example_with_all_its_captions(load):
         assert dataset.texts(split, "caption") == [captions[0] for captions in dataset.captions(split)]
         for example, image in zip(dataset.captions(split), dataset.arrays(split)["image"]):
             assert image.flat[0] == 12 * int(example[0].split()[-1])
-    assert "60, 3 a picture" in dataset.describe()
+    assert "60, 3 an image" in dataset.describe()
 
 
 def test_json_lines_lists_and_coco_give_the_same(load):
@@ -130,12 +130,12 @@ def test_images_are_found_near_the_file_or_in_image_dir(load, images, data_dir):
     assert everything(inside) == sorted(CAPTIONS.values())
     (images / "far" / "off" / "away").mkdir(parents=True)
     (images / "pictures").rename(images / "far" / "off" / "away" / "pictures")
-    with pytest.raises(UserError, match=r"c.csv row 2: picture '00.png' and all 20 others|image_dir=FOLDER"):
+    with pytest.raises(UserError, match=r"c.csv row 2: image '00.png' and all 20 others|image_dir=FOLDER"):
         load(csv_of(CAPTIONS))
     assert everything(load(csv_of(CAPTIONS), image_dir="far/off/away/pictures")) == sorted(CAPTIONS.values())
     with pytest.raises(UserError, match="image_dir='nowhere': is no folder"):
         load(csv_of(CAPTIONS), image_dir="nowhere")
-    with pytest.raises(UserError, match="no file names its pictures"):
+    with pytest.raises(UserError, match="no file names its images"):
         tfxfer.load("glyphs", data_dir=data_dir, image_dir="far")
 
 
@@ -145,9 +145,9 @@ def test_what_is_left_out_is_counted_with_its_place(load):
     dataset = load(csv_of(odd) + extra)
     assert dataset.notes == (
         "2 empty captions are left out; write them or remove their rows (e.g. c.csv row 58)",
-        "1 captions that repeat one of the same picture are left out (e.g. c.csv row 59)",
-        "1 pictures without a caption are left out (e.g. c.csv row 8: '06.png')",
-        "1 of 19 pictures have one caption only",
+        "1 captions that repeat one of the same image are left out (e.g. c.csv row 59)",
+        "1 images without a caption are left out (e.g. c.csv row 8: '06.png')",
+        "1 of 19 images have one caption only",
     )
     wanted = {name: captions for name, captions in odd.items() if name != "06.png"}
     wanted["04.png"] = [*wanted["04.png"], "👩‍🚀 Ça va? 你好"]
@@ -158,7 +158,7 @@ def test_coco_images_without_captions_are_counted(load):
     content = coco_of(CAPTIONS)
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] not in (4, 9)]
     dataset = load(json.dumps(content), "c.json", "coco")
-    assert dataset.notes == ("2 pictures without a caption are left out (e.g. c.json images[4]: '04.png')",)
+    assert dataset.notes == ("2 images without a caption are left out (e.g. c.json images[4]: '04.png')",)
     assert sum(dataset.sizes.values()) == 18
 
 
@@ -167,13 +167,13 @@ def test_coco_images_without_captions_are_counted(load):
     [
         (b"", r"is empty"),
         (b"image,caption\n", r"not a single row"),
-        (b"image,caption\n00.png,\n", r"no picture in it has a caption"),
-        (b"image,caption\n00.png,one\n,two\n", r"c.csv row 3: 'image' is empty; name the picture"),
+        (b"image,caption\n00.png,\n", r"no image in it has a caption"),
+        (b"image,caption\n00.png,one\n,two\n", r"c.csv row 3: 'image' is empty; name the image"),
         (b"image,caption\n00.png,one\n01.png,two,three\n", r"c.csv row 3: 3 values for 2 columns; put quotes"),
         (b"image,caption\n00.png,one\n01.png,caf\xe9\n", r"c.csv row 3: byte 11 of the line \(0xe9\) is not UTF-8"),
         (b'image,caption\n00.png,one\n01.png,"two\n', r"c.csv row 3: not CSV"),
-        (b"image,caption\n00.png,one\nzz.png,two\n", r"c.csv row 3: picture 'zz.png': cannot be read.*put it there"),
-        (b"image,caption\nbad.png,one\n00.png,two\n", r"c.csv row 2: picture 'bad.png': not a picture, or corrupt"),
+        (b"image,caption\n00.png,one\nzz.png,two\n", r"c.csv row 3: image 'zz.png': cannot be read.*put it there"),
+        (b"image,caption\nbad.png,one\n00.png,two\n", r"c.csv row 2: image 'bad.png': not an image, or corrupt"),
         (b'{"image": "00.png", "caption": "a"}\n{"image": "01.png"}\n', r"c.csv row 2: 'caption' is missing"),
         (b'{"image": "00.png", "caption": "a"}\n{"image": \n', r"c.csv row 2: not JSON at column"),
         (b'{"images": [], "annotations": []}', r"this is COCO's JSON; give it as coco:"),

@@ -262,7 +262,7 @@ def floats(path):
 
 REFUSED = [
     (zero, "png", "zero bytes; remove it"),
-    (noise, "jpg", "not a picture, or corrupt; remove it"),
+    (noise, "jpg", "not an image, or corrupt; remove it"),
     (cut_jpeg, "jpg", "truncated"),
     (cut_png, "png", "corrupt"),
     (flipped_png, "png", "corrupt"),
@@ -287,13 +287,13 @@ def test_a_bad_image_in_a_csv_is_named_with_its_row(tmp_path, data_dir, make, su
         rows.append(f"{i}.png,{i % 2}\n")
     make(tmp_path / f"odd.{suffix}")
     (tmp_path / "t.csv").write_text("image,label\n" + "".join(rows) + f"odd.{suffix},1\n", encoding="utf-8")
-    with pytest.raises(UserError, match=rf"t.csv row 8: picture 'odd.{suffix}': .*{message}"):
+    with pytest.raises(UserError, match=rf"t.csv row 8: image 'odd.{suffix}': .*{message}"):
         tfxfer.load(f"csv:{tmp_path / 't.csv'}", data_dir=data_dir)
 
 
 def test_a_missing_image_is_named(tmp_path, data_dir):
     (tmp_path / "t.csv").write_text("image,label\nnone.png,1\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"t.csv row 2: picture 'none.png': cannot be read \(No such file"):
+    with pytest.raises(UserError, match=r"t.csv row 2: image 'none.png': cannot be read \(No such file"):
         tfxfer.load(f"csv:{tmp_path / 't.csv'}", data_dir=data_dir)
     with pytest.raises(UserError, match=r"none.png: cannot be read"):
         read_image(tmp_path / "none.png")
@@ -304,12 +304,12 @@ def test_other_files_are_refused_by_name(folder, data_dir):
     (folder / "dog" / "photo.heic").write_bytes(b"x")
     with pytest.warns(UserWarning, match=r"2 files are refused.*cat/notes.txt, dog/photo.heic"):
         dataset = load(folder, data_dir)
-    assert dataset.notes == ("2 files that are not pictures were left out",)
+    assert dataset.notes == ("2 files that are not images were left out",)
 
 
 def test_folders_without_images(folder, data_dir):
     (folder / "empty").mkdir()
-    with pytest.raises(UserError, match="empty: there is no picture"):
+    with pytest.raises(UserError, match="empty: there is no image"):
         load(folder, data_dir)
     for name in ("empty", "dog"):
         shutil.rmtree(folder / name)

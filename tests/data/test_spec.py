@@ -81,7 +81,7 @@ def test_caption_and_text_files_are_checked_before_anything_else(tmp_path):
     assert spec.check(f"text:{tmp_path / 't.txt'}").kind == "text"
     with pytest.raises(UserError, match=r"no column 'sentnce' \(caption\); did you mean 'sentence'"):
         spec.check(f"captions:{tmp_path / 'c.csv'}", caption="sentnce")
-    with pytest.raises(UserError, match="pictures and captions; leave out question='kind'"):
+    with pytest.raises(UserError, match="images and captions; leave out question='kind'"):
         spec.check(f"captions:{tmp_path / 'c.csv'}", question="kind")
     with pytest.raises(UserError, match="a COCO file has no columns; leave out caption='x'"):
         spec.check(f"coco:{tmp_path / 'c.csv'}", caption="x")

@@ -12,7 +12,7 @@ from tfxfer.evaluate.image_ablation import image_ablation
 def scores(gain, count=200):
     rng = np.random.default_rng(0)
     other = rng.normal(size=count)
-    return {"pictures": other + gain + 0.3 * rng.normal(size=count), "shuffled": other, "blank": other - 1}
+    return {"correct": other + gain + 0.3 * rng.normal(size=count), "shuffled": other, "blank": other - 1}
 
 
 def test_a_model_that_uses_its_images():
@@ -34,7 +34,7 @@ def test_a_model_that_is_worse_with_its_images():
     own = rng.permutation(np.repeat([1.0, 0.0], [1100, 900]))
     blank = own.copy()
     blank[np.flatnonzero(own == 0)[:43]], blank[np.flatnonzero(own == 1)[:3]] = 1, 0  # 43 gained, 3 lost
-    found = image_ablation({"pictures": own, "blank": blank}, [str(i) for i in range(2000)], measure="accuracy")
+    found = image_ablation({"correct": own, "blank": blank}, [str(i) for i in range(2000)], measure="accuracy")
     assert (round(found["gain"], 3), round(found["low"], 3), round(found["high"], 3)) == (-0.02, -0.027, -0.013)
     assert found["uses_images"] == "worse"
     assert found["sentence"] == (
@@ -47,7 +47,7 @@ def test_the_interval_is_that_of_a_bootstrap():
     from scipy.stats import bootstrap
 
     given = scores(0.2)
-    difference = given["pictures"] - given["shuffled"]
+    difference = given["correct"] - given["shuffled"]
     oracle = bootstrap((difference,), np.mean, method="percentile", n_resamples=10_000, rng=1).confidence_interval
     found = image_ablation(given, ["a"] * 200)
     np.testing.assert_allclose([found["low"], found["high"]], oracle, atol=0.005)
@@ -58,7 +58,7 @@ def test_answers_about_one_image_are_drawn_together():
     rng = np.random.default_rng(3)
     groups = np.repeat(np.arange(40), rng.integers(1, 9, 40))
     own = (rng.random(40) < 0.6)[groups].astype(float)  # all correct or all wrong for an image
-    given = {"pictures": own, "blank": np.zeros(len(own))}
+    given = {"correct": own, "blank": np.zeros(len(own))}
     answers = [str(i) for i in range(len(own))]
     found, alone = image_ablation(given, answers, groups=groups), image_ablation(given, answers)
     means = []
@@ -74,12 +74,12 @@ def test_answers_about_one_image_are_drawn_together():
 
 def test_it_is_compared_with_the_better_ablation():
     given = scores(0.5)
-    given["blank"] = given["pictures"] + 1
+    given["blank"] = given["correct"] + 1
     found = image_ablation(given, ["a"] * 200)
     assert found["uses_images"] == "worse" and "with the mean image" in found["sentence"]
 
 
-@pytest.mark.parametrize("given", [{"pictures": []}, {"pictures": [1.0]}, {"pictures": [], "blank": []}])
+@pytest.mark.parametrize("given", [{"correct": []}, {"correct": [1.0]}, {"correct": [], "blank": []}])
 def test_nothing_to_compare_is_refused(given):
     with pytest.raises(UserError, match="with the images and with an ablation"):
         image_ablation(given, ["a"])
@@ -89,9 +89,9 @@ def test_few_examples_are_no_evidence():
     """Five that differ are fewer than a sign test needs."""
     for count, better, worse in ((1, *["no evidence"] * 2), (5, *["no evidence"] * 2), (6, "yes", "worse")):
         ones, zeros, answers = np.ones(count), np.zeros(count), ["a"] * count
-        assert image_ablation({"pictures": ones, "blank": zeros}, answers)["uses_images"] == better
-        assert image_ablation({"pictures": zeros, "blank": ones}, answers)["uses_images"] == worse
-    pairs = {"pictures": np.ones(10), "blank": np.zeros(10)}
+        assert image_ablation({"correct": ones, "blank": zeros}, answers)["uses_images"] == better
+        assert image_ablation({"correct": zeros, "blank": ones}, answers)["uses_images"] == worse
+    pairs = {"correct": np.ones(10), "blank": np.zeros(10)}
     found = image_ablation(pairs, ["a"] * 10, groups=np.arange(10) // 2)  # five images
     assert found["uses_images"] == "no evidence"
 
@@ -99,7 +99,7 @@ def test_few_examples_are_no_evidence():
 def test_drawing_in_blocks_changes_nothing():
     rng = np.random.default_rng(5)
     difference = rng.normal(0.1, 1, 2_000)
-    given = {"pictures": difference, "blank": np.zeros(2_000)}
+    given = {"correct": difference, "blank": np.zeros(2_000)}
     tracemalloc.start()
     found = image_ablation(given, ["a"] * 2_000, seed=7)
     most = tracemalloc.get_traced_memory()[1]
@@ -111,15 +111,15 @@ def test_drawing_in_blocks_changes_nothing():
 
 
 def test_lists_of_different_lengths_are_named():
-    with pytest.raises(UserError, match="3 scores of 'pictures' and 2 of 'blank'"):
-        image_ablation({"pictures": np.ones(3), "blank": np.ones(2)}, ["a"] * 3)
-    with pytest.raises(UserError, match="3 scores of 'pictures' and 4 of 'answers'"):
-        image_ablation({"pictures": np.ones(3), "blank": np.ones(3)}, ["a"] * 4)
+    with pytest.raises(UserError, match="3 scores of 'correct' and 2 of 'blank'"):
+        image_ablation({"correct": np.ones(3), "blank": np.ones(2)}, ["a"] * 3)
+    with pytest.raises(UserError, match="3 scores of 'correct' and 4 of 'answers'"):
+        image_ablation({"correct": np.ones(3), "blank": np.ones(3)}, ["a"] * 4)
 
 
-@pytest.mark.parametrize("kind", ["pictures", "blank"])
+@pytest.mark.parametrize("kind", ["correct", "blank"])
 def test_a_score_that_is_not_finite_is_named(kind):
-    given = {"pictures": np.ones(3), "blank": np.zeros(3)}
+    given = {"correct": np.ones(3), "blank": np.zeros(3)}
     given[kind][1] = np.nan
     with pytest.raises(UserError, match=f"score 1 of '{kind}' is nan"):
         image_ablation(given, ["a"] * 3)

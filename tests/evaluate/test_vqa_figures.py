@@ -8,7 +8,7 @@ import pytest
 from tfxfer.errors import UserError
 from tfxfer.evaluate import vqa
 from tfxfer.evaluate.verdict import interval
-from tfxfer.evaluate.vqa import by_picture, majority_by_question
+from tfxfer.evaluate.vqa import majority_by_question, scores_by_image
 
 module = importlib.import_module("tfxfer.evaluate.vqa")
 QUESTIONS = ["is it red?", "is it red?", "what color is it?", "what color is it?", "how many?"]
@@ -51,29 +51,29 @@ def test_the_question_only_prior():
 
 def test_scores_by_image_have_the_accuracy_as_their_mean():
     rng = np.random.default_rng(1)
-    picture = np.concatenate([np.arange(20), rng.integers(0, 20, 100)])
+    image = np.concatenate([np.arange(20), rng.integers(0, 20, 100)])
     correct = rng.random(120) < 0.4
-    scores = by_picture(correct, picture)
+    scores = scores_by_image(correct, image)
     assert scores.shape == (20,) and scores.mean() == pytest.approx(correct.mean())
     with pytest.raises(UserError, match="no image without questions"):
-        by_picture([True, False], [0, 2])
+        scores_by_image([True, False], [0, 2])
 
 
-def ratio_interval(correct, picture, draws=4000):
+def ratio_interval(correct, image, draws=4000):
     """Draw images with all their questions, divide correct ones by questions: the bootstrap of a ratio."""
-    rng, pictures = np.random.default_rng(0), picture.max() + 1
-    drawn = rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=draws)  # [draws, P]
-    ratios = (drawn @ np.bincount(picture, weights=correct)) / (drawn @ np.bincount(picture))
+    rng, images = np.random.default_rng(0), image.max() + 1
+    drawn = rng.multinomial(images, np.full(images, 1 / images), size=draws)  # [draws, P]
+    ratios = (drawn @ np.bincount(image, weights=correct)) / (drawn @ np.bincount(image))
     return np.quantile(ratios, [0.025, 0.975])
 
 
 @pytest.mark.parametrize("skill", [0.3, 0.9, 1.0])
 def test_the_interval_by_image_is_that_of_a_ratio(skill):
     rng = np.random.default_rng(2)
-    picture = np.concatenate([np.arange(300), rng.integers(0, 60, 900)])  # a fifth of them have most of the questions
+    image = np.concatenate([np.arange(300), rng.integers(0, 60, 900)])  # a fifth of them have most of the questions
     correct = (rng.random(1200) < skill).astype(float)
-    _, low, high = interval(by_picture(correct, picture))
-    np.testing.assert_allclose([low, high], ratio_interval(correct, picture), atol=0.004)
+    _, low, high = interval(scores_by_image(correct, image))
+    np.testing.assert_allclose([low, high], ratio_interval(correct, image), atol=0.004)
 
 
 @pytest.mark.parametrize(

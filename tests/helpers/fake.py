@@ -191,7 +191,7 @@ def ablation(gain=0.3, measure="CIDEr-D"):
     from tfxfer.evaluate.image_ablation import image_ablation
 
     other = np.random.default_rng(0).normal(size=80)
-    scores = {"pictures": other + gain, "shuffled": other - 0.2, "blank": other}
+    scores = {"correct": other + gain, "shuffled": other - 0.2, "blank": other}
     return image_ablation(scores, ["the same"] * 20 + [str(i) for i in range(60)], measure=measure)
 
 
@@ -236,13 +236,13 @@ def pairs(count=14):
 
     arms = {"transfer": ways(0.25), "random": ways(0.2), "guessing": ways(0.125)}
     return {
-        "matrix": {"k": k.tolist(), "right": np.eye(count).tolist(), "pictures": images, "texts": NAMES[:count]},
+        "matrix": {"k": k.tolist(), "right": np.eye(count).tolist(), "images": images, "texts": NAMES[:count]},
         "gallery": gallery,
         "test": 1234,
         "texts": 6170,
         "temperature": 0.051,
         "ways": {"budget": 500, "arms": arms},
-        "label": {"texts": 0.61, "pictures": 0.72, "zero_shot": 0.18, "majority": 0.33, "classes": 17, "gap": 0.4},
+        "label": {"texts": 0.61, "images": 0.72, "zero_shot": 0.18, "majority": 0.33, "classes": 17, "gap": 0.4},
     }
 
 

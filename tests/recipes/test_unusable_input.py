@@ -255,7 +255,7 @@ def test_images_that_a_saved_run_cannot_be_asked_or_scored_on(command, samples, 
 
 def unusable_sources(folder):
     """Files and folders that hold a model, but none that images or tokens can enter."""
-    pictures, size = keras.Input((8, 8, 3), name="picture"), keras.Input((1,), name="size")
+    pictures, size = keras.Input((8, 8, 3), name="image"), keras.Input((1,), name="size")
     flat = keras.layers.Flatten()(pictures)
     two = keras.Model([pictures, size], keras.layers.Dense(2)(keras.layers.Concatenate()([flat, size])))
     rows = keras.Sequential([keras.Input((784,)), keras.layers.Dense(2)])

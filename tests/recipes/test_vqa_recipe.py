@@ -153,7 +153,7 @@ def test_the_saved_model_answers_questions_about_images(run, shapes, capsys):
         (["--text", "a", "--question", "b"], "this model takes image, not text"),
         (["--image", "{0}/0.png", "--question", " "], "is empty"),
         (["--image", "{0}/none.png", "--question", "is it red?"], "there is no such image"),
-        (["--image", "{0}/questions.csv", "--question", "is it red?"], "not a picture, or corrupt"),
+        (["--image", "{0}/questions.csv", "--question", "is it red?"], "not an image, or corrupt"),
     ],
 )
 def test_questions_that_cannot_be_answered_are_named(run, shapes, argv, message, capsys):
@@ -252,8 +252,8 @@ def test_scores_by_image_average_to_the_share_of_right_answers(shapes, data_dir)
 BAD_ROWS = {
     "an empty question": ('3.png," ",no', "row 5: the question ('question') is empty"),
     "an empty answer": ("3.png,is it?,", "row 5: the answer ('answer') is empty"),
-    "an image that is not there": ("gone.png,is it?,no", "row 5: picture 'gone.png': cannot be read"),
-    "a file that is no image": ("questions.csv,is it?,no", "row 5: picture 'questions.csv': not a picture"),
+    "an image that is not there": ("gone.png,is it?,no", "row 5: image 'gone.png': cannot be read"),
+    "a file that is no image": ("questions.csv,is it?,no", "row 5: image 'questions.csv': not an image"),
 }
 
 

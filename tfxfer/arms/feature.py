@@ -32,13 +32,13 @@ class FeatureArms:
     Attributes:
         bridge: "render", "tokens" or "none".
         arms: All arms.
-        picture: Renders texts as the model gets them, or None.
+        render_images: Renders texts as the model gets them, or None.
         classifier: Returns the transfer arm's classifier at the greatest budget, first seed.
     """
 
     bridge: str
     arms: tuple[Arm, ...]
-    picture: Callable[[list[str]], np.ndarray] | None
+    render_images: Callable[[list[str]], np.ndarray] | None
     classifier: Callable[[], Classifier]
 
 
@@ -70,7 +70,7 @@ def feature_arms(source: keras.Model, task: Task, config: Any, run: Run) -> Feat
         made = transfer.final()
         return made if isinstance(made, Classifier) else task.classifier(made)
 
-    return FeatureArms(bridge, arms, over.picture, classifier)
+    return FeatureArms(bridge, arms, over.render_images, classifier)
 
 
 def nearest_to_20(budgets: tuple[int, ...]) -> tuple[int, ...]:

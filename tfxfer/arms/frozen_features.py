@@ -43,7 +43,7 @@ class FrozenFeatures:
         return RenderText(config.height, config.width, config.font_size, layout=config.layout, channels=channels)
 
     @cached_property
-    def picture(self) -> Callable[[list[str]], np.ndarray] | None:
+    def render_images(self) -> Callable[[list[str]], np.ndarray] | None:
         """Renders texts for the report as φ gets them, uint8 [n, H, W, 1]; None where this bridge renders nothing."""
         if self.bridge is None:
             return None

@@ -20,13 +20,13 @@ class FrozenTransformer:
     """The bridge is trained together with the head, so every arm trains a network.
 
     Args:
-        source: The source's body, which says whether texts or pictures enter.
+        source: The source's body, which says whether texts or images enter.
         task: The target task.
         config: A `FeatureConfig`: the bridge's sizes and the training.
         run: Where trainings are logged.
     """
 
-    picture = None  # tokens are not rendered
+    render_images = None  # tokens are not rendered
 
     def __init__(self, source: keras.Model, task: Task, config: Any, run: Run) -> None:
         self.task, self.config, self.run, self.takes = task, config, run, takes(source)
@@ -34,7 +34,7 @@ class FrozenTransformer:
         if config.unfreeze:
             raise UserError("--unfreeze: over tokens the trained part is fixed (Lu et al. 2021); leave it out")
         if config.layer and self.takes == "text":
-            raise UserError("--layer: a text body is used whole when pictures enter it; leave it out")
+            raise UserError("--layer: a text body is used whole when images enter it; leave it out")
 
     def build(self, model_of: ModelOf, trainable: str, seed: int) -> keras.Model:
         """Return raw input -> bridge -> body -> probabilities, with a trainable set after Lu et al. 2021."""

@@ -70,14 +70,14 @@ def native_image(
     """Logistic regression on raw pixels; validation chooses the strength of L2.
 
     Args:
-        train: uint8 pictures [N, H, W, C] and int labels [N].
-        validation: Pictures and labels that choose.
-        test: Pictures to answer.
+        train: uint8 images [N, H, W, C] and int labels [N].
+        validation: Images and labels that choose.
+        test: Images to answer.
         num_classes: Number of classes.
     """
 
-    def flat(pictures: np.ndarray) -> np.ndarray:
-        return pictures.reshape(len(pictures), -1).astype(np.float32) / 255
+    def flat(images: np.ndarray) -> np.ndarray:
+        return images.reshape(len(images), -1).astype(np.float32) / 255
 
     held_out = (flat(validation[0]), validation[1])
     probe = linear_probe(flat(train[0]), train[1], validation=held_out, num_classes=num_classes, tolerance=NEAR)
@@ -99,8 +99,8 @@ def native(task: Task, budget: int | None, seed: int) -> Outcome:
     if task.key == "text":
         rows = [(d.texts(split), d.labels(split)) for d, split in (train, held, test)]
         return native_text(rows[0], rows[1], rows[2][0], classes)
-    pictures = [(d.arrays(split, **task.reading)["image"], d.labels(split)) for d, split in (train, held, test)]
-    return native_image(pictures[0], pictures[1], pictures[2][0], classes)
+    images = [(d.arrays(split, **task.reading)["image"], d.labels(split)) for d, split in (train, held, test)]
+    return native_image(images[0], images[1], images[2][0], classes)
 
 
 def most_frequent(task: Task, budget: int | None, seed: int) -> Outcome:

@@ -54,7 +54,7 @@ def from_captions(spec: Spec, given: dict[str, str], folder: Path, seed: int) ->
         row = {role: table[column][i] for role, column in columns.items()}
         place, name, captions = f"{path.name} row {line}", row.pop("image").strip(), row.pop("caption")
         if not name:
-            raise UserError(f"{place}: '{columns['image']}' is empty; name the picture or remove the row")
+            raise UserError(f"{place}: '{columns['image']}' is empty; name the image or remove the row")
         image = images.setdefault(os.path.normpath(name), CaptionedImage(place, row))
         _check_same(image, row, columns, place)
         image.captions += [(place, caption) for caption in (_listed(captions) if kind == "jsonl" else [captions])]
@@ -77,7 +77,7 @@ def _check_same(image: CaptionedImage, row: dict[str, str], columns: dict[str, s
     if differs:
         raise UserError(
             f"{place}: '{columns[differs]}' is '{row[differs]}', but '{image.facts[differs]}' in {image.place}, "
-            "which has the same picture; all rows of a picture must agree"
+            "which has the same image; all rows of an image must agree"
         )
 
 
@@ -91,7 +91,7 @@ def from_coco(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dat
         number, name = _value(entry, "id", (int, str), place), os.path.normpath(_value(entry, "file_name", str, place))
         if number in names:
             first = images[names[number]].place
-            raise UserError(f"{place}: its id {number!r} is also that of {first}; give each picture its own")
+            raise UserError(f"{place}: its id {number!r} is also that of {first}; give each image its own")
         names[number] = name
         images.setdefault(name, CaptionedImage(place, {"split": entry["split"]} if "split" in entry else {}))
     for place, annotation in _objects(path, whole, "annotations"):
@@ -99,7 +99,7 @@ def from_coco(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dat
             raise UserError(f"{place}: has boxes and no caption; COCO's captions are in another file, captions_*.json")
         number = _value(annotation, "image_id", (int, str), place)
         if number not in names:
-            raise UserError(f"{place}: no picture in 'images' has the id {number!r}; add the picture or remove this")
+            raise UserError(f"{place}: no image in 'images' has the id {number!r}; add the image or remove this")
         images[names[number]].captions.append((place, _value(annotation, "caption", str, place)))
     return _dataset(spec, path, images, folder, seed)
 
@@ -137,10 +137,10 @@ def _dataset(spec: Spec, path: Path, images: Images, folder: Path, seed: int) ->
     root = image_folder(path, names, spec.image_dir)
     if not any((root / name).is_file() for name in names):
         raise UserError(
-            f"{place(0)}: picture '{names[0]}' and all {len(names):,} others are missing from {root}, and from the "
+            f"{place(0)}: image '{names[0]}' and all {len(names):,} others are missing from {root}, and from the "
             "folders in it and beside it; put them there, or name their folder with image_dir=FOLDER"
         )
-    places = [f"{place(i)}: picture '{name}'" for i, name in enumerate(names)]
+    places = [f"{place(i)}: image '{name}'" for i, name in enumerate(names)]
     infos = inspect_images([root / name for name in names], places, root, folder)
     files = ImageFiles.of([str(root / name) for name in names], infos)
     given = [images[name].facts.get("split") for name in names]
@@ -148,7 +148,7 @@ def _dataset(spec: Spec, path: Path, images: Images, folder: Path, seed: int) ->
     labels = [images[name].facts.get("label", "") for name in names]
     labelled = labels if any(labels) else None
     if labelled and not all(labels):
-        raise UserError(f"{place(labels.index(''))}: has no label; give the picture one or remove its rows")
+        raise UserError(f"{place(labels.index(''))}: has no label; give the image one or remove its rows")
     index = complete_splits([info.sha256 for info in infos], labelled, splits, path.name, seed)
     check_classes(labelled, index, place)
     digests = ["\0".join((digest, *captions[n])) for digest, n in zip(image_digests(names, infos), names)]
@@ -177,13 +177,13 @@ def _clean(images: Images, path: Path) -> tuple[dict[str, list[str]], list[str]]
         else:
             without.append(f"{image.place}: '{name}'")
     if not captions:
-        raise UserError(f"{path}: no picture in it has a caption; check that it is the file you mean")
+        raise UserError(f"{path}: no image in it has a caption; check that it is the file you mean")
     left_out = {
         "empty captions are left out; write them or remove their rows": empty,
-        "captions that repeat one of the same picture are left out": repeated,
-        "pictures without a caption are left out": without,
+        "captions that repeat one of the same image are left out": repeated,
+        "images without a caption are left out": without,
     }
     notes = [f"{len(places):,} {what} (e.g. {places[0]})" for what, places in left_out.items() if places]
     single = sum(len(each) == 1 for each in captions.values())
-    notes += [f"{single:,} of {len(captions):,} pictures have one caption only"] if single else []
+    notes += [f"{single:,} of {len(captions):,} images have one caption only"] if single else []
     return captions, notes

@@ -225,7 +225,7 @@ class Dataset:
         if "image" in self.keys:
             lines += self._described_references()
             lines.append(
-                "  pictures  " + (" x ".join(map(str, self.image_shape)) if self.image_shape else "sizes vary")
+                "  images    " + (" x ".join(map(str, self.image_shape)) if self.image_shape else "sizes vary")
             )
         return "\n".join(lines + [f"  note      {note}" for note in self.notes])
 
@@ -234,7 +234,7 @@ class Dataset:
             return []
         counts = [len(each) for split in self.splits for each in self.captions(split)]
         span = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
-        return [f"  captions  {sum(counts):,}, {span} a picture"]
+        return [f"  captions  {sum(counts):,}, {span} an image"]
 
     def _split(self, name: str) -> Split:
         if name not in self.splits:
@@ -250,9 +250,9 @@ class Dataset:
 
     def _resize(self, source: Split, size: tuple[int, int] | None, channels: int | None) -> Resize:
         if channels not in (None, 1, 3):
-            raise UserError(f"channels={channels}: a picture has 1 (grey) or 3 (colour)")
+            raise UserError(f"channels={channels}: an image has 1 (grey) or 3 (colour)")
         if size is None and source.image_shape is None:
-            raise UserError(f"{self.name}: its pictures vary in size; give image_size=(height, width)")
+            raise UserError(f"{self.name}: its images vary in size; give image_size=(height, width)")
         return lambda image: resize_image(image, size, channels)
 
     def _decoded(self, split: str, size: tuple[int, int] | None, channels: int | None) -> Rows:

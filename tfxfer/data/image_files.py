@@ -43,7 +43,7 @@ def inspect_images(files: Sequence[Path], places: Sequence[str], root: Path, cac
 
     Args:
         files: N paths.
-        places: N names for messages, e.g. "photos.csv row 17: picture 'a.jpg'".
+        places: N names for messages, e.g. "photos.csv row 17: image 'a.jpg'".
         root: Folder that the files belong to; names the cache.
         cache_dir: Folder of the cache.
 
@@ -69,7 +69,7 @@ def inspect_images(files: Sequence[Path], places: Sequence[str], root: Path, cac
             temporary.write_text(json.dumps(known | rows), "utf-8")
     if refused:
         more = f"\n… and {len(refused) - _LISTED} more" if len(refused) > _LISTED else ""
-        head = f"{len(refused)} of {len(files)} pictures cannot be used:\n" if len(files) > 1 else ""
+        head = f"{len(refused)} of {len(files)} images cannot be used:\n" if len(files) > 1 else ""
         raise UserError(head + "\n".join(refused[:_LISTED]) + more)
     return [ImageInfo(*rows[str(path)][2:]) for path in files]
 
@@ -100,7 +100,7 @@ def check_image(data: bytes) -> ImageInfo:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise UnusableImage(f"more than {MAX_PIXELS:,} pixels ({_first_number(error)}); scale it down") from error
         except UnidentifiedImageError as error:
-            raise UnusableImage("not a picture, or corrupt; remove it or save it again as JPEG or PNG") from error
+            raise UnusableImage("not an image, or corrupt; remove it or save it again as JPEG or PNG") from error
         except (OSError, SyntaxError, ValueError, EOFError) as error:
             raise UnusableImage(f"corrupt ({error}); remove it or copy it again") from error
     return info

@@ -43,9 +43,9 @@ def load(
 
     Args:
         spec: "glyphs", "glyphs/by_face", "names", "languages", "languages/latin", "tfds:NAME[:SPLIT]",
-            "folder:PATH" (class folders of pictures, perhaps under train/validation/test), "csv:PATH" or
-            "jsonl:PATH" (pictures are paths beside the file, or in one folder beside it), "captions:PATH" (CSV or
-            JSON lines with picture and caption; all rows of a picture are one example), "coco:PATH" (captions in
+            "folder:PATH" (class folders of images, perhaps under train/validation/test), "csv:PATH" or
+            "jsonl:PATH" (images are paths beside the file, or in one folder beside it), "captions:PATH" (CSV or
+            JSON lines with image and caption; all rows of an image are one example), "coco:PATH" (captions in
             COCO's JSON), "text:PATH" (one text a line).
         text: Column to use as text; several, as "title,description", are joined by a blank. Without it a
             column with one of the usual names is taken; the same holds for the following.
@@ -91,17 +91,17 @@ def from_folder(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> D
         for class_folder in subfolders(top) if has_splits else [top]:
             images = list(_images_in(class_folder, refused))
             if not images:
-                raise UserError(f"{class_folder}: there is no picture in this class folder; add some or remove it")
+                raise UserError(f"{class_folder}: there is no image in this class folder; add some or remove it")
             paths += images
             labels += [class_folder.name] * len(images)
             splits += [(named[top] or "") if has_splits else ""] * len(images)
     if not paths:
-        raise UserError(f"{root}: there are no class folders with pictures under {', '.join(t.name for t in tops)}")
+        raise UserError(f"{root}: there are no class folders with images under {', '.join(t.name for t in tops)}")
     _warn_refused(refused, root)
     relative = [path.relative_to(root).as_posix() for path in paths]
     infos = inspect_images(paths, relative, root, folder)
     files = ImageFiles.of(map(str, paths), infos)
-    notes = [f"{len(refused)} files that are not pictures were left out"] if refused else []
+    notes = [f"{len(refused)} files that are not images were left out"] if refused else []
     index = complete_splits([info.sha256 for info in infos], labels, splits, str(root), seed)
     check_classes(labels, index, relative.__getitem__)
     return assemble(spec.source, {}, labels, files, image_digests(relative, infos), index, notes)
@@ -123,7 +123,7 @@ def _warn_refused(refused: list[Path], root: Path) -> None:
         shown = ", ".join(path.relative_to(root).as_posix() for path in refused[:5])
         more = f" and {len(refused) - 5} more" if len(refused) > 5 else ""
         warnings.warn(
-            f"{root}: {len(refused)} files are refused, as their endings are not those of pictures we read "
+            f"{root}: {len(refused)} files are refused, as their endings are not those of images we read "
             f"({' '.join(sorted(SUFFIXES))}): {shown}{more}",
             stacklevel=4,
         )
@@ -149,7 +149,7 @@ def from_table(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Da
     images = joined.pop("image", None)
     files, digests, keys = None, None, _content_keys(joined)
     if images is not None:
-        places = [f"{path.name} row {line}: picture '{name}'" for line, name in zip(lines, images)]
+        places = [f"{path.name} row {line}: image '{name}'" for line, name in zip(lines, images)]
         root = image_folder(path, images, spec.image_dir)
         infos = inspect_images([root / name for name in images], places, root, folder)
         files = ImageFiles.of([str(root / name) for name in images], infos)

@@ -155,7 +155,7 @@ def check(
     parsed = parse(spec)
     given = {role: name for role, name in columns.items() if name}
     if image_dir and parsed.kind not in ("csv", "jsonl", "captions", "coco"):
-        raise UserError(f"data spec '{spec}': no file names its pictures; leave image_dir={image_dir!r} out")
+        raise UserError(f"data spec '{spec}': no file names its images; leave image_dir={image_dir!r} out")
     if parsed.kind in BUILT_IN:
         _check_built_in(parsed, given)
     elif parsed.kind == "tfds":
@@ -205,7 +205,7 @@ def _check_folder(spec: Spec) -> None:
         what = "is a file, not a folder" if path.exists() else "does not exist"
         raise UserError(f"data spec '{spec.source}': {path} {what}; {_nearest_beside(path)}")
     if not any(p.is_dir() and not p.name.startswith(".") for p in path.iterdir()):
-        raise UserError(f"{path}: there are no class folders in it; put the pictures of each class into a sub-folder")
+        raise UserError(f"{path}: there are no class folders in it; put the images of each class into a sub-folder")
 
 
 def existing_file(spec: Spec) -> Path:
@@ -250,7 +250,7 @@ def find_columns(given: dict[str, str], header: Sequence[str], place: str) -> di
                 found[role] = (match,)
     if not any(role in found for role in CONTENT_ROLES):
         raise UserError(
-            f"{place}: none of the columns {', '.join(map(repr, header))} looks like text or pictures; "
+            f"{place}: none of the columns {', '.join(map(repr, header))} looks like text or images; "
             "name one with --target-text / text=COLUMN (or image=COLUMN)"
         )
     return found
@@ -264,9 +264,7 @@ def caption_columns(given: dict[str, str], path: Path) -> tuple[str, list[str], 
     """
     unknown = next((role for role in given if role not in ("image", "caption", "label")), None)
     if unknown:
-        raise UserError(
-            f"{path.name}: a captions file has pictures and captions; leave out {unknown}={given[unknown]!r}"
-        )
+        raise UserError(f"{path.name}: a captions file has images and captions; leave out {unknown}={given[unknown]!r}")
     kind = "jsonl" if looks_like_json_lines(path) else "csv"
     header = read_header(path, kind)
     if {"images", "annotations"} <= set(header):

@@ -19,15 +19,15 @@ class DocumentFrequencies:
     """Document frequencies for the tf-idf weights of CIDEr: the number of images whose references contain an n-gram.
 
     Attributes:
-        pictures: Number of images.
+        images: Number of images.
         counts: n-gram -> number of images.
 
     >>> found = DocumentFrequencies.of([["a cat", "the cat"], ["a dog"]])
-    >>> found.pictures, found.counts[("a",)], found.counts[("cat",)]
+    >>> found.images, found.counts[("a",)], found.counts[("cat",)]
     (2, 2, 1)
     """
 
-    pictures: int
+    images: int
     counts: Counter[tuple[str, ...]]
 
     @classmethod
@@ -43,7 +43,7 @@ class DocumentFrequencies:
     def save(self, path: str | Path) -> None:
         """Write as JSON, n-grams joined by spaces."""
         rows = {" ".join(gram): count for gram, count in self.counts.items()}
-        text = json.dumps({"pictures": self.pictures, "counts": rows}, ensure_ascii=False)
+        text = json.dumps({"images": self.images, "counts": rows}, ensure_ascii=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
@@ -55,9 +55,7 @@ class DocumentFrequencies:
         """
         try:
             plain = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(
-                int(plain["pictures"]), Counter({tuple(k.split(" ")): int(v) for k, v in plain["counts"].items()})
-            )
+            return cls(int(plain["images"]), Counter({tuple(k.split(" ")): int(v) for k, v in plain["counts"].items()}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: not a file of document frequencies ({error}); make it with .save") from error
 
@@ -79,7 +77,7 @@ def cider(
     size = len(candidates)
     image = np.concatenate([np.arange(size), _image_of(references)])  # [T]: captions first, then references
     texts = _Texts([text.split() for text in (*candidates, *(t for each in references for t in each))], image)
-    pictures = frequencies.pictures if frequencies else len(references)
+    images = frequencies.images if frequencies else len(references)
     plain, clipped = np.zeros(len(image)), np.zeros(len(image))
     for grams in texts.orders():
         known: np.ndarray
@@ -87,7 +85,7 @@ def cider(
             known = np.array([frequencies.counts[name] for name in grams.names(texts.words)], float)
         else:
             known = grams.in_images(image, first=size)
-        idf = np.log(max(1, pictures)) - np.log(np.maximum(1, known))
+        idf = np.log(max(1, images)) - np.log(np.maximum(1, known))
         cosine, clip = _similarity(grams, grams.count * idf[grams.gram], image, size)
         plain += cosine
         clipped += clip

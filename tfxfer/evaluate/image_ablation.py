@@ -35,7 +35,7 @@ def image_ablation(
     conservative, and "worse" slightly liberal where both ablations score alike.
 
     Args:
-        scores: "pictures" -> float [N], the score of each answer with its own image; and the scores of the same model
+        scores: "correct" -> float [N], the score of each answer with its own image; and the scores of the same model
             "shuffled" (each example has the image of another) and "blank" (each has the mean image), where measured.
         answers: The answers with the correct images, [N].
         measure: Name of the score, for the sentence.
@@ -53,18 +53,18 @@ def image_ablation(
     Raises:
         UserError: There are no examples, no ablation, lists of different lengths, or a score that is not finite.
 
-    >>> found = image_ablation({"pictures": [1] * 8, "blank": [0] * 8}, list("abcdefgh"))
+    >>> found = image_ablation({"correct": [1] * 8, "blank": [0] * 8}, list("abcdefgh"))
     >>> found["uses_images"], found["gain"]
     ('yes', 1.0)
     """
-    own = np.asarray(scores["pictures"], float)
-    others = {name: np.asarray(values, float) for name, values in scores.items() if name != "pictures"}
+    own = np.asarray(scores["correct"], float)
+    others = {name: np.asarray(values, float) for name, values in scores.items() if name != "correct"}
     if not len(own) or not others:
         raise UserError("give scores of one example or more, with the images and with an ablation")
     counts = {name: len(values) for name, values in others.items()} | {"answers": len(answers)}
     odd = next((name for name, count in counts.items() if count != len(own)), None)
     if odd:
-        raise UserError(f"{len(own)} scores of 'pictures' and {counts[odd]} of '{odd}': each example needs one of both")
+        raise UserError(f"{len(own)} scores of 'correct' and {counts[odd]} of '{odd}': each example needs one of both")
     _check_numbers(scores)
     best = max(others, key=lambda name: others[name].mean())
     difference = own - others[best]  # [N]
@@ -109,7 +109,7 @@ def _resampled(sums: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) ->
 
 def _sentence(found: dict[str, Any], best: str, measure: str, what: str) -> str:
     means, other = found["means"], "the image of another example" if best == "shuffled" else "the mean image"
-    own, others = (f"{means[kind]:.3f}".replace("-", "−") for kind in ("pictures", best))
+    own, others = (f"{means[kind]:.3f}".replace("-", "−") for kind in ("correct", best))
     span = f"difference {signed(found['gain'])}, 95 % interval {signed(found['low'])} to {signed(found['high'])}"
     sentence = f"{OPENINGS[found['uses_images']]}: {measure} {own} with its own image, {others} with {other} ({span})."
     if found["identical_share"] >= SAME:

@@ -134,7 +134,7 @@ def majority_by_question(questions: Sequence[str], answers: Sequence[str], targe
     return [commonest.get(same_answer(question), overall) for question in targets]
 
 
-def by_picture(correct: ArrayLike, picture: ArrayLike) -> np.ndarray:
+def scores_by_image(correct: ArrayLike, image: ArrayLike) -> np.ndarray:
     """Return a score for each image whose mean is the accuracy over all questions.
 
     Answers about one image are correlated, so a bootstrap has to draw images and not questions. Images have different
@@ -144,15 +144,15 @@ def by_picture(correct: ArrayLike, picture: ArrayLike) -> np.ndarray:
 
     Args:
         correct: bool [N], whether each question was answered correctly.
-        picture: int [N], the image of each question, from 0 to P − 1, each at least once.
+        image: int [N], the image of each question, from 0 to P − 1, each at least once.
 
     Returns:
         float [P].
 
-    >>> by_picture([True, True, False, True], [0, 0, 0, 1]).tolist()
+    >>> scores_by_image([True, True, False, True], [0, 0, 0, 1]).tolist()
     [0.625, 0.875]
     """
-    places, right = np.asarray(picture), np.asarray(correct, float)
+    places, right = np.asarray(image), np.asarray(correct, float)
     counts = np.bincount(places)
     if not len(places) or len(places) != len(right) or not counts.all():
         raise UserError("give one image number for each question, and no image without questions")

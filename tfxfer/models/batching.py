@@ -1,4 +1,4 @@
-"""What a locked picture model makes of many pictures, a batch at a time."""
+"""What a locked image model makes of many images, a batch at a time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,14 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-BATCH = 64  # pictures at a time
+BATCH = 64  # images at a time
 
 
 def in_batches(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from pictures [N, H, W, C] to what a model gives of them, float32 [N, …], compiled once.
+    """Return a function from images [N, H, W, C] to what a model gives of them, float32 [N, …], compiled once.
 
     Called outside a graph, a Keras model keeps what each of its layers gave until it is done: more than 20 GiB for 256
-    pictures of 224x224 in MobileNetV2. Inside one, what is not needed any more is freed.
+    images of 224x224 in MobileNetV2. Inside one, what is not needed any more is freed.
     """
     (only,) = model.inputs
     kind = only.dtype
@@ -23,8 +23,8 @@ def in_batches(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     def call(batch: Any) -> Any:
         return model(keras.tree.map_structure(lambda _: batch, model.input), training=False)  # perhaps a list of one
 
-    def found(pictures: np.ndarray) -> np.ndarray:
-        parts = [call(tf.cast(pictures[i : i + BATCH], kind)) for i in range(0, len(pictures), BATCH)]
+    def found(images: np.ndarray) -> np.ndarray:
+        parts = [call(tf.cast(images[i : i + BATCH], kind)) for i in range(0, len(images), BATCH)]
         return np.concatenate([np.asarray(part, np.float32) for part in parts])
 
     return found

@@ -122,7 +122,7 @@ def build(config: FeatureConfig, run: Run) -> Plan:
         keys=(task.fingerprint, fingerprint(source)),
         labels=task.labels("test"),
         class_names=task.class_names,
-        examples=tuple(task.examples(made.picture)),
+        examples=tuple(task.examples(made.render_images)),
         save=lambda folder: made.classifier().save(folder),
     )
 

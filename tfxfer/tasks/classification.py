@@ -23,7 +23,7 @@ class Task:
     Attributes:
         dataset: The target, its validation and test splits cut to the config's limits.
         key: "text" or "image": what a model of this task takes.
-        reading: Keyword arguments for `Dataset.batches`: picture size and channels.
+        reading: Keyword arguments for `Dataset.batches`: image size and channels.
     """
 
     dataset: Dataset
@@ -65,7 +65,7 @@ class Task:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the pictures a model takes."""
+        """Height, width and channels of the images a model takes."""
         stored = self.dataset.image_shape
         height, width = self.reading["image_size"] or (stored[:2] if stored else (64, 64))
         return (height, width, self.reading["channels"])
@@ -82,22 +82,22 @@ class Task:
         """Return a trained Keras model with this task's class names and image size."""
         return Classifier(model, self.class_names, self.image_shape[:2] if self.key == "image" else None)
 
-    def examples(self, picture: Callable[[list[str]], np.ndarray] | None) -> Iterator[dict[str, Any]]:
-        """Yield test examples for people: evenly spaced, with the picture a model sees.
+    def examples(self, render_images: Callable[[list[str]], np.ndarray] | None) -> Iterator[dict[str, Any]]:
+        """Yield test examples for people: evenly spaced, with the image a model sees.
 
         Args:
-            picture: Draws texts as uint8 [n, H, W, C], where a bridge renders.
+            render_images: Draws texts as uint8 [n, H, W, C], where a bridge renders.
         """
         rows = evenly_spaced(self.sizes["test"])
         if self.key == "text":
             texts = self.dataset.texts("test")
-            drawn = picture([texts[i] for i in rows]) if picture else [None] * len(rows)
+            drawn = render_images([texts[i] for i in rows]) if render_images else [None] * len(rows)
             for row, pixels in zip(rows, drawn):
                 yield {"index": int(row), "text": texts[row]} | ({} if pixels is None else {"png": png(pixels)})
         else:
-            pictures = self.dataset.arrays("test", **self.reading)["image"]
+            images = self.dataset.arrays("test", **self.reading)["image"]
             for row in rows:
-                yield {"index": int(row), "png": png(pictures[row])}
+                yield {"index": int(row), "png": png(images[row])}
 
 
 def load_task(
@@ -163,7 +163,7 @@ def takes(source: keras.Model) -> str:
         return "image"
     shapes = ", ".join(f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in source.inputs)
     raise UserError(
-        f"the source {source.name} takes {shapes}; a source takes pictures [B, H, W, 1 or 3], or token ids as a "
+        f"the source {source.name} takes {shapes}; a source takes images [B, H, W, 1 or 3], or token ids as a "
         "KerasHub backbone does. Give the model inside it, up to its own bridge"
     )
 

@@ -14,7 +14,7 @@ from tfxfer.data.dataset import Dataset
 from tfxfer.data.images import readable_errors
 from tfxfer.data.questions import questions_about
 from tfxfer.errors import UserError
-from tfxfer.evaluate.vqa import answer_kind, by_picture, same_answer, vqa
+from tfxfer.evaluate.vqa import answer_kind, same_answer, scores_by_image, vqa
 from tfxfer.experiment import Outcome
 from tfxfer.runs import Run
 from tfxfer.tasks.derangement import deranged
@@ -252,5 +252,5 @@ def outcome(
     correct = np.array(answers) == np.array(test.answers)
     found = vqa(answers, test.answers, questions=test.texts, kinds=test.kinds, training=(train.texts, train.answers))
     shown = [answers[i] for i in test.first]
-    scores = {MEASURE: by_picture(correct, test.image_index)}
+    scores = {MEASURE: scores_by_image(correct, test.image_index)}
     return Outcome(None, settings | {"by_kind": found["by_kind"]}, trainable, scores=scores, answers=shown)

@@ -29,14 +29,14 @@ def caption_panels(arm: CaptioningArm, task: CaptionedMaps, images: np.ndarray, 
     captioner = arm.final_captioner()
     maps, captions = task.maps["test"], task.captions["test"]
     other = np.roll(np.arange(len(maps)), max(1, len(maps) // 2))  # each image stands in for another
-    inputs = {"pictures": maps, "shuffled": maps[other], "blank": np.zeros_like(maps) + task.maps["train"].mean(0)}
+    inputs = {"correct": maps, "shuffled": maps[other], "blank": np.zeros_like(maps) + task.maps["train"].mean(0)}
     answers, scores = {}, {}
     for name, rows in inputs.items():
         answers[name], scores[name] = arm.caption(FeatureMaps(rows), captions)
     measures = {}
     for measure, title in MEASURED:
         values = {name: each[measure] for name, each in scores.items()}
-        measures[measure] = image_ablation(values, answers["pictures"], measure=title)
+        measures[measure] = image_ablation(values, answers["correct"], measure=title)
         run.say(measures[measure]["sentence"])
     words = _attention(captioner, task, images, arm.training.max_length) if captioner.attends else []  # type: ignore[attr-defined]
     return tuple(image_ablation_panels(measures, words, _matrix(captioner, task, images)))

@@ -48,7 +48,7 @@ def shown(encoder: DualEncoder, pairs: ImageTextPairs, images: np.ndarray) -> di
     matrix = {
         "k": np.round(k[np.ix_(some, firsts[some])], 3).tolist(),
         "right": right[np.ix_(some, firsts[some])].tolist(),
-        "pictures": [png(images[i]) for i in some],
+        "images": [png(images[i]) for i in some],
         "texts": [texts[i] for i in firsts[some]],
     }
     ranked = pairs.ranks(k, "test")[1]
@@ -122,14 +122,14 @@ def by_label(encoder: DualEncoder, data: Dataset, pairs: ImageTextPairs, run: Ru
     test = labels["test"]
     shares: dict[str, Any] = {
         "texts": float(np.mean(of_texts == test[pairs.image_index("test")])),
-        "pictures": float(np.mean(of_images == test)),
+        "images": float(np.mean(of_images == test)),
         "zero_shot": float(np.mean(zero_shot == test)),
         "majority": float(np.mean(test == commonest)),
         "classes": len(data.class_names),
         "gap": modality_gap(encoder, pairs.features["test"], pairs.texts("test")),
     }
     run.say(
-        "align: a head fitted on labelled images only classifies {texts:.0%} of unseen texts and {pictures:.0%} of "
+        "align: a head fitted on labelled images only classifies {texts:.0%} of unseen texts and {images:.0%} of "
         "unseen images correctly, of {classes} classes; always the most frequent class {majority:.0%}; images by the "
         "names of the classes (zero-shot) {zero_shot:.0%}".format(**shares)
     )

@@ -68,11 +68,11 @@ def ablated(qa: VisualQA, examples: VQAExamples) -> dict[str, Any]:
     """Return the `image_ablation` of the test questions: with their images, with others', with the mean image."""
     test, batch = examples.questions["test"], examples.batches["test"]
     other = np.roll(np.arange(len(batch.images)), max(1, len(batch.images) // 2)).astype(np.int32)
-    inputs = {"pictures": batch, "shuffled": batch._replace(image_index=other[batch.image_index])}
+    inputs = {"correct": batch, "shuffled": batch._replace(image_index=other[batch.image_index])}
     inputs["blank"] = examples.blind().batches["test"]
     answers = {name: qa.predict(one).texts for name, one in inputs.items()}
     scores = {name: np.array(given) == np.array(test.answers) for name, given in answers.items()}
-    return image_ablation(scores, answers["pictures"], measure="accuracy", what="questions", groups=test.image_index)
+    return image_ablation(scores, answers["correct"], measure="accuracy", what="questions", groups=test.image_index)
 
 
 def cards(qa: VisualQA, examples: VQAExamples, answers: list[str]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from tfxfer.evaluate.comparison import measure_name
 from tfxfer.report.panel import Panel
 
 INPUTS = {
-    "pictures": "the correct image",
+    "correct": "the correct image",
     "shuffled": "the image of another example",
     "blank": "the mean training image",
 }

@@ -19,9 +19,9 @@ def retrieval_panels(pairs: Mapping[str, Any], unit: str = "pairs") -> list[Pane
             "gallery": queries, dicts with "text", "rank" and "found" (dicts with "png" and "right", best first);
             "ways": "budget", and "arms": arm -> "image_to_text" and "text_to_image", each with "recall@1", "recall@5",
             "recall@10" and "median rank"; the arm "guessing" is chance level;
-            "matrix": "k" [B][C], "right" [B][C], "pictures" [B] (base64) and "texts" [C];
+            "matrix": "k" [B][C], "right" [B][C], "images" [B] (base64) and "texts" [C];
             "temperature": the learned temperature;
-            "label": None, or accuracies "texts", "pictures", "zero_shot" and "majority" of a classification head, the
+            "label": None, or accuracies "texts", "images", "zero_shot" and "majority" of a classification head, the
             number of "classes", and the modality "gap".
         unit: The unit of the budget, `Comparison.unit`.
     """
@@ -75,7 +75,7 @@ def _matrix(pairs: Mapping[str, Any]) -> Panel:
     k = pairs["matrix"]
     figure = {
         "name": "similarity_matrix",
-        "arguments": {"k": k["k"], "images": k["pictures"], "texts": k["texts"], "correct": k["right"]},
+        "arguments": {"k": k["k"], "images": k["images"], "texts": k["texts"], "correct": k["right"]},
         "description": "Heat map of the similarity matrix K: test images are rows, their texts are columns, and "
         "correct pairs are framed.",
         "caption": "K = f(X)·g(Y) of some test images (rows) and their texts (columns). A stronger colour is a greater "
@@ -88,7 +88,7 @@ def _matrix(pairs: Mapping[str, Any]) -> Panel:
 
 def _head(label: Mapping[str, Any]) -> Panel:
     texts, images, zero_shot, majority = (
-        f"{label[name] * 100:.0f} %" for name in ("texts", "pictures", "zero_shot", "majority")
+        f"{label[name] * 100:.0f} %" for name in ("texts", "images", "zero_shot", "majority")
     )
     return Panel(
         "A classifier fitted on images, applied to texts",

@@ -50,7 +50,7 @@ def extractor(
             `model.layers`. None cuts before the classification head: from the output back over softmax and
             dropout; when a `Dense` stands there, its input, otherwise the output itself.
         input_bridge: A layer or function from strings [B] to the model's input, e.g. `RenderText(...)`.
-            Pictures of another size are resized, and grey ones repeated over three channels.
+            Images of another size are resized, and grey ones repeated over three channels.
         pooling: What happens to maps [B, H, W, D] and sequences [B, T, D]: "avg" ("auto" is the same) and
             "max" give [B, D]; "none" leaves them.
         trainable: Return a φ of copied layers that trains (its BatchNorm and dropout too).
@@ -141,7 +141,7 @@ def extract(
 
 
 def attach(phi: keras.Model, head: Probe | keras.Model | keras.Layer) -> keras.Model:
-    """Return f = head ∘ φ as one model, from raw text or pictures to class probabilities [B, C].
+    """Return f = head ∘ φ as one model, from raw text or images to class probabilities [B, C].
 
     Raises:
         UserError: φ's feature width is not the one the head was fitted on.

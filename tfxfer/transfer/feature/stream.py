@@ -18,10 +18,10 @@ CONSTANT_BYTES = 2**29  # a TensorFlow graph holds 2 GiB at most, and each const
 
 
 def view_of(phi: keras.Model, key: str | None, image_size: tuple[int, int] | None) -> dict[str, Any]:
-    """Return how φ wants to see the data: column, picture size [height, width] and channels.
+    """Return how φ wants to see the data: column, image size [height, width] and channels.
 
     Raises:
-        UserError: φ takes pictures of any size and none is given, or has several inputs or outputs.
+        UserError: φ takes images of any size and none is given, or has several inputs or outputs.
     """
     if len(phi.inputs) != 1 or len(phi.outputs) != 1:
         raise UserError(
@@ -34,7 +34,7 @@ def view_of(phi: keras.Model, key: str | None, image_size: tuple[int, int] | Non
         return {"key": key or "image", "image_size": None, "channels": None}
     size = list(shape[1:3]) if None not in shape[1:3] else image_size and list(image_size)
     if size is None:
-        raise UserError("φ takes pictures of any size; say which: image_size=(height, width)")
+        raise UserError("φ takes images of any size; say which: image_size=(height, width)")
     return {"key": key or "image", "image_size": size, "channels": shape[3]}
 
 

@@ -129,7 +129,7 @@ def _has_kernel(layer: Any) -> bool:
 
 
 def resized_encoder(encoder: keras.Model, image_shape: tuple[int, int, int], side: int = 0) -> keras.Model:
-    """Return an encoder of `feature_map_encoder` for pictures of one size, its map averaged down to `side` x `side`
+    """Return an encoder of `feature_map_encoder` for images of one size, its map averaged down to `side` x `side`
     positions.
 
     Every position costs attention in each step of training and of beam search. Where `side` does not divide a map, the

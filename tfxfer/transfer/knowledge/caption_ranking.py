@@ -1,6 +1,6 @@
 """Rank the candidates of a decoder by both terms of K: h(X, Y) + λ · f(X)·g(Y).
 
-    h      log p(caption | picture) a token, the score of beam search           [N, R]
+    h      log p(caption | image) a token, the score of beam search           [N, R]
     f·g    the cosine of image and caption, by `RidgeCaptionScorer`                  [N, R]
 
 A decoder may prefer captions that are likely as language and wrong for the image. f·g has no language model.
