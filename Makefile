@@ -23,10 +23,10 @@ train: setup
 test: setup lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 $(ARGS)
 
-# The tests that train nothing; those that start TensorFlow are marked and left out.
+# The tests that train nothing; those that start TensorFlow, or draw many figures, are marked and left out.
 quick: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 -p no:nbmake \
-	  -m "not tensorflow and not slow and not oracle" $(ARGS)
+	  -m "not tensorflow and not drawing and not slow and not oracle" $(ARGS)
 
 slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -15,6 +15,8 @@ from tfxfer.records import Comparison, Record
 from tfxfer.report import run
 from tfxfer.report.panel import Panel, write_panels
 
+pytestmark = pytest.mark.drawing
+
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=http://evil.example/x onerror=alert(1)>',

@@ -16,6 +16,8 @@ from tfxfer.recipes.panels.retrieval import retrieval_panels
 from tfxfer.recipes.panels.vqa_diagnostics import vqa_panels
 from tfxfer.report.panel import Panel, read_panels, write_panels
 
+pytestmark = pytest.mark.drawing
+
 
 def shown(folder, panels):
     """The page of a run with these panels, and its text on one line."""

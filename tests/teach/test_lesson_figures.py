@@ -20,13 +20,14 @@ from tfxfer.evaluate import Verdict
 from tfxfer.report.figures.style import STYLE
 from tfxfer.teach import figures, showing
 
+pytestmark = pytest.mark.drawing
 pyplot.switch_backend("Agg")
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (10, 32, 32, 1), dtype=np.uint8)
 NAMES = ["latin small letter e with acute", "greek capital letter omega", "braille pattern dots-23", "cyrillic short i"]
 
 
-def told(difference, low, high, word):
+def verdict_of(difference, low, high, word):
     return Verdict("transfer", "random", difference, low, high, word, 0.95, 3, 3, 600)
 
 
@@ -57,9 +58,9 @@ CALLS = {  # lesson and function -> arguments
     "00 bridges": (),
     "00 verdict_words": (
         {
-            "58 % against 40 %": told(0.175, 0.12, 0.23, "helped"),
-            "41 % against 40 %": told(0.016, -0.01, 0.05, "no evidence"),
-            "30 % against 40 %": told(-0.116, -0.15, -0.08, "hurt"),
+            "58 % against 40 %": verdict_of(0.175, 0.12, 0.23, "helped"),
+            "41 % against 40 %": verdict_of(0.016, -0.01, 0.05, "no evidence"),
+            "30 % against 40 %": verdict_of(-0.116, -0.15, -0.08, "hurt"),
         },
     ),
     "00 matrix": ([[0.9, 0.1], [0.2, 0.8]], ["image of É", "image of Б"], ["“e acute”", "“be”"]),
