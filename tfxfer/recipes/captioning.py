@@ -2,13 +2,15 @@
 
     X   images, as feature maps of a frozen encoder: by default a CNN that learned other characters
     Y   captions: by default the names of characters that encoder and decoder have never met
-    h   a BERT made a decoder: by default one that learned 1,190 other names, and never an image
+    h   a BERT made a decoder: by default one that learned other names, and never an image
     f·g a logit for each word from the image as a whole, and a rank for each candidate
 
 Command:   python -m tfxfer.train captioning
 Replay:    python -m tfxfer.train captioning --config runs/captioning-<time>/config.yaml
-Expected:  transfer − random about +.46 nats a token (helped) and +.04 CIDEr-D (no evidence); the caption of the nearest
-           image better by about .42 CIDEr-D. Two to three minutes on 2 CPU cores; seeds 0, 1, 2 (docs/results.md).
+Expected:  transfer − random about +.47 nats a token and +.04 to +.09 CIDEr-D, by the processor (helped, or no
+           evidence); the caption of the nearest image better by about .4 CIDEr-D. Two to four minutes on 2 CPU cores;
+           seeds 0, 1, 2 (docs/results.md).
+
 A decoder can gain likelihood by its language alone. So likelihood, CIDEr-D and exact match stand side by side, and an
 image ablation shows what the model does without the correct image.
 """

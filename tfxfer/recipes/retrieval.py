@@ -8,9 +8,8 @@ An image may have several texts (`captions:`, `coco:`): it retrieves any of its 
 
 Command:   python -m tfxfer.train retrieval
 Replay:    python -m tfxfer.train retrieval --config runs/retrieval-<time>/config.yaml
-Expected:  transfer − random about +.035 recall@1 (95 % interval +.018 to +.053); ridge regression from character
-n-grams
-           better by about .05. Three to four minutes on 2 CPU cores; seeds 0, 1, 2 (docs/results.md).
+Expected:  transfer − random about +.033 recall@1 (95 % interval +.009 to +.056); ridge regression from character
+           n-grams better by about .05. Two to four minutes on 2 CPU cores; seeds 0, 1, 2 (docs/results.md).
 """
 
 from dataclasses import dataclass

@@ -7,9 +7,9 @@
 
 Command:   python -m tfxfer.train vqa
 Replay:    python -m tfxfer.train vqa --config runs/vqa-<time>/config.yaml
-Expected:  transfer − random about +.04 accuracy (95 % interval +.026 to +.054); a bag of words with raw pixels better
-by
-           about .05. Three to four minutes on 2 CPU cores; seeds 0, 1, 2 (docs/results-vqa.md).
+Expected:  transfer − random +.04 to +.06 accuracy, by the processor (helped); a bag of words with raw pixels as good
+           or better by about .05. Three to four minutes on 2 CPU cores; seeds 0, 1, 2 (docs/results-vqa.md).
+
 A question often suffices to guess the answer. So an arm that gets the question alone stands beside the transfer, and an
 image ablation shows what the model does without the correct image.
 """
