@@ -7,9 +7,9 @@
 
 Command:   python -m tfxfer.train captioning
 Replay:    python -m tfxfer.train captioning --config runs/captioning-<time>/config.yaml
-Expected:  transfer − random about +.47 nats a token and +.04 to +.09 CIDEr-D, by the processor (helped, or no
-           evidence); the caption of the nearest image better by about .4 CIDEr-D. Two to four minutes on 2 CPU cores;
-           seeds 0, 1, 2 (docs/results.md).
+Expected:  transfer − random about +.47 nats a token and +.04 to +.09 CIDEr-D (helped, or no evidence: two
+           runs differ); the caption of the nearest image better by about .4 CIDEr-D. Two to four minutes on 2 CPU
+           cores; seeds 0, 1, 2 (docs/results.md).
 
 A decoder can gain likelihood by its language alone. So likelihood, CIDEr-D and exact match stand side by side, and an
 image ablation shows what the model does without the correct image.
