@@ -233,6 +233,19 @@ def test_recipes_have_their_names_and_old_names_lead_to_one():
     assert set(RECIPE_ALIASES.values()) <= set(RECIPES) and not set(RECIPE_ALIASES) & set(RECIPES)
 
 
+@pytest.mark.parametrize(
+    ("module", "argv", "nearest"),
+    [
+        ("tfxfer.predict", ["runs/a", "--imgae", "a.png"], "--image"),
+        ("tfxfer.evaluate.__main__", ["runs/a", "--data", "names", "--lable", "x"], "--label"),
+    ],
+)
+def test_every_command_names_the_option_that_was_meant(module, argv, nearest):
+    work = importlib.import_module(module).work
+    with pytest.raises(UserError, match=f"did you mean '{nearest}'"):
+        work(argv)
+
+
 # === list ===
 
 

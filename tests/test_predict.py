@@ -13,7 +13,7 @@ from tfxfer.cli import main
 from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.tokenizer import WordPieceTokenizer
-from tfxfer.recipes import RECIPES, predictors
+from tfxfer.recipes import RECIPES, predictors_by_class
 from tfxfer.saved import CLASSES
 from tfxfer.transfer.knowledge import Captioner
 from tfxfer.transfer.knowledge.caption_model import caption_model
@@ -86,7 +86,7 @@ def test_captions_are_rows_of_the_form_of_every_model(tmp_path, image, capsys):
 
 
 def test_every_class_of_a_saved_model_is_answered_and_opened():
-    known = predictors()
+    known = predictors_by_class()
     assert set(known) == set(CLASSES)
     assert set(known) == {name for recipe in RECIPES.values() for name in recipe.predictors}
     for recipe in RECIPES.values():
@@ -99,13 +99,13 @@ def request(*words):
 
 
 def classifier(input="text"):
-    return predictors()["Classifier"], {"class": "Classifier", "task": "classification", "input": input}
+    return predictors_by_class()["Classifier"], {"class": "Classifier", "task": "classification", "input": input}
 
 
 @pytest.mark.parametrize("flag", ["--num-beams", "--max-length"])
 @pytest.mark.parametrize("name", [name for name in CLASSES if name != "Captioner"])
 def test_a_model_that_writes_no_captions_is_not_asked_for_a_search(flag, name):
-    predictor = predictors()[name]
+    predictor = predictors_by_class()[name]
     takes = (predictor.takes or ("text",))[0]
     words = {"text": ["--text", "a"], "image": ["--image", __file__]}[takes]
     words += ["--question", "b"] if "question" in (predictor.takes or ()) else []
@@ -130,12 +130,12 @@ def test_a_model_that_writes_no_captions_is_not_asked_for_a_search(flag, name):
 )
 def test_a_request_that_a_model_cannot_answer_is_named(name, input, words, message):
     with pytest.raises(UserError, match=message):
-        predict.check(request(*words), predictors()[name], {"class": name, "input": input})
+        predict.check(request(*words), predictors_by_class()[name], {"class": name, "input": input})
 
 
 @pytest.mark.parametrize("words", [["--image", __file__], ["--text", "a", "b"]])
 def test_a_dual_encoder_is_asked_by_an_image_or_by_texts(words):
-    predict.check(request(*words), predictors()["DualEncoder"], {"class": "DualEncoder", "input": "image"})
+    predict.check(request(*words), predictors_by_class()["DualEncoder"], {"class": "DualEncoder", "input": "image"})
 
 
 def test_a_class_that_is_not_known_is_named(tmp_path, capsys):

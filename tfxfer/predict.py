@@ -1,4 +1,4 @@
-"""`python -m tfxfer.predict RUN --text "…"` or `--image FILE`: what a saved run's model predicts.
+"""`tfxfer predict RUN --text "…"` or `--image FILE`, also `python -m tfxfer.predict`: a saved model's predictions.
 
 A classifier gives its top classes, a captioner its best captions, a language model the likelihood of a text. How a kind
 of model is shown is a row of the recipes (`tfxfer.recipes.predictors`).
@@ -6,7 +6,7 @@ of model is shown is a row of the recipes (`tfxfer.recipes.predictors`).
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from typing import Any
 from tfxfer import cli
 from tfxfer.errors import UserError, suggest
 from tfxfer.models.saved_folder import describe_folder
-from tfxfer.recipes import predictors
+from tfxfer.recipes import predictors_by_class
 from tfxfer.recipes.predictors import Predictor, check_request
 
 
-def parser() -> ArgumentParser:
+def parser() -> cli.CommandParser:
     """Return the parser of this command."""
-    made = ArgumentParser("python -m tfxfer.predict", description="Predict with a saved run's model.")
+    made = cli.CommandParser(cli.program("predict"), "Predict with a saved run's model.")
     made.add_argument("run", help="the run's folder, e.g. runs/feature-20261123-090000")
     made.add_argument("--text", nargs="+", default=[], help="one or more texts")
     made.add_argument("--image", nargs="+", default=[], help="one or more image files")
@@ -36,7 +36,7 @@ def work(argv: Sequence[str]) -> None:
     """Predict for each input, and print the answers."""
     request = parser().parse_args(argv)
     folder, described = describe_folder(request.run)
-    known = predictors()
+    known = predictors_by_class()
     if described["class"] not in known:
         raise UserError(f"{request.run}: there is no model class '{described['class']}'; {suggest('', known)}")
     predictor = known[described["class"]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfxfer.cache import atomic_file
 from tfxfer.config import options_in
-from tfxfer.errors import UserError, suggest
+from tfxfer.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -131,22 +131,6 @@ def _new_folder(recipe: str, wanted: str | None) -> Path:
         except FileExistsError:
             continue
     raise UserError(f"{RUNS / stem}: a thousand runs in one second; use --run-dir")
-
-
-def open_run(folder: str | Path) -> dict[str, Any]:
-    """Return what a saved model needs to be asked: "task", "class_names", "image_shape" and the model's path.
-
-    Raises:
-        UserError: the folder is not there, or holds no finished run.
-    """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        known = sorted(str(p) for p in folder.parent.glob("*")) if folder.parent.is_dir() else []
-        raise UserError(f"{folder}: there is no such run; {suggest(str(folder), known)}")
-    missing = [n for n in ("model.json", "model.keras") if not (folder / n).is_file()]
-    if missing:
-        raise UserError(f"{folder}: not a finished run ({', '.join(missing)} missing); run it again")
-    return json.loads((folder / "model.json").read_text(encoding="utf-8")) | {"model": folder / "model.keras"}
 
 
 def saved_runs(parent: Path = RUNS) -> list[dict[str, str]]:

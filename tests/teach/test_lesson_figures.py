@@ -4,7 +4,6 @@ import ast
 import base64
 import importlib
 import io
-import sys
 import types
 from itertools import combinations
 from pathlib import Path
@@ -260,17 +259,6 @@ def test_names_of_arms_do_not_overlap_whatever_their_scores(gap):
     with rc_context(STYLE):
         figure, _ = two_sources.__wrapped__({"counts dots": LEADS[3]}, scores)
     assert not overlapping(figure)
-
-
-@pytest.fixture
-def outputs(monkeypatch):
-    """What a notebook would show: a list of (data, metadata)."""
-    shown = []
-    display = types.ModuleType("IPython.display")
-    display.display = lambda data, metadata, raw: shown.append((data, metadata))
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=object, display=display))
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
-    return shown
 
 
 @each_figure

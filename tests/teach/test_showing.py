@@ -2,9 +2,7 @@
 
 import ast
 import inspect
-import sys
 import textwrap
-import types
 
 import pytest
 
@@ -122,17 +120,6 @@ def test_sentences_are_printed_outside_a_notebook(capsys):
           - indented
     """)
     assert capsys.readouterr().out == "**12 %** of phrases.\n\n  - indented\n"
-
-
-@pytest.fixture
-def outputs(monkeypatch):
-    """What a notebook would show: a list of (data, metadata)."""
-    shown = []
-    display = types.ModuleType("IPython.display")
-    display.display = lambda data, metadata, raw: shown.append((data, metadata))
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=object, display=display))
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
-    return shown
 
 
 def test_in_a_notebook_lines_of_a_paragraph_are_joined(outputs, capsys):

@@ -1,8 +1,8 @@
-"""`python -m tfxfer.evaluate RUN --data SPEC`: score a saved run on new data."""
+"""`tfxfer evaluate RUN --data SPEC`, also `python -m tfxfer.evaluate`: score a saved run on new data."""
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from tfxfer.errors import UserError, suggest
 from tfxfer.models.saved_folder import describe_folder
 
 
-def parser() -> ArgumentParser:
+def parser() -> cli.CommandParser:
     """Return the parser of this command."""
-    made = ArgumentParser("python -m tfxfer.evaluate", description="Score a saved run on new data.")
+    made = cli.CommandParser(cli.program("evaluate"), "Score a saved run on new data.")
     made.add_argument("run", help="the run's folder, e.g. runs/feature-20261123-090000")
     made.add_argument("--data", required=True, metavar="SPEC", help="csv:PATH, jsonl:PATH, folder:PATH, tfds:NAME, …")
     made.add_argument("--split", default="test", help="train, validation, test (default) or all")

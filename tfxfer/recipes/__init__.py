@@ -11,6 +11,6 @@ RECIPES: dict[str, Recipe] = {
 RECIPE_ALIASES = {"knowledge": "captioning"}  # old name -> name; accepted for one version
 
 
-def predictors() -> dict[str, Any]:
+def predictors_by_class() -> dict[str, Any]:
     """Return class of a saved model -> how its answers are shown, from the rows of all recipes."""
     return {name: predictor for recipe in RECIPES.values() for name, predictor in recipe.predictors.items()}

@@ -31,7 +31,7 @@ from tfxfer.errors import UserError
 from tfxfer.recipes.checks import check_arms, check_language_model, check_source, check_target
 from tfxfer.recipes.predictors import CAPTIONS
 from tfxfer.recipes.recipe import Plan, Recipe
-from tfxfer.recipes.sections import image_encoder_section, language_model_section
+from tfxfer.recipes.sections import SMOKE_SOURCES, image_encoder_section, language_model_section
 from tfxfer.runs import Run
 
 ARMS = {
@@ -257,11 +257,8 @@ RECIPE = Recipe(
     ),
     build=build,
     predictors={"Captioner": CAPTIONS},
-    smoke={
-        "language_model_epochs": 1,
-        "language_model_max_examples": 512,
-        "image_encoder_epochs": 1,
-        "image_encoder_max_examples": 512,
+    smoke=SMOKE_SOURCES
+    | {
         "pairs": (8, 16),
         "seeds": 2,
         "pretrain_steps": 5,

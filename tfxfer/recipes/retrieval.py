@@ -20,7 +20,7 @@ from tfxfer.errors import UserError
 from tfxfer.recipes.checks import check_arms, check_language_model, check_source, folders
 from tfxfer.recipes.predictors import RETRIEVAL
 from tfxfer.recipes.recipe import Plan, Recipe
-from tfxfer.recipes.sections import image_encoder_section, language_model_section
+from tfxfer.recipes.sections import SMOKE_SOURCES, image_encoder_section, language_model_section
 from tfxfer.runs import Run
 
 ARMS = {
@@ -236,11 +236,8 @@ RECIPE = Recipe(
     data=lambda config: (config.target.spec, config.language_model.spec, config.image_encoder.spec),
     build=build,
     predictors={"DualEncoder": RETRIEVAL},
-    smoke={
-        "image_encoder_epochs": 1,
-        "image_encoder_max_examples": 512,
-        "language_model_epochs": 1,
-        "language_model_max_examples": 512,
+    smoke=SMOKE_SOURCES
+    | {
         "pairs": (8, 16),
         "seeds": 2,
         "steps": 2,

@@ -5,6 +5,13 @@ from typing import Any
 
 from tfxfer.config import SourceConfig, section
 
+SMOKE_SOURCES = {  # what --smoke gives to both sections
+    "image_encoder_epochs": 1,
+    "image_encoder_max_examples": 512,
+    "language_model_epochs": 1,
+    "language_model_max_examples": 512,
+}
+
 
 def image_encoder_section() -> Any:
     """Return the section `--image-encoder`: a CNN that learned characters, none of those in the test."""

@@ -25,7 +25,7 @@ from tfxfer.models import spec as model_spec
 from tfxfer.recipes.checks import check_arms, check_language_model, check_source, check_target
 from tfxfer.recipes.predictors import ANSWERS
 from tfxfer.recipes.recipe import Plan, Recipe
-from tfxfer.recipes.sections import image_encoder_section, language_model_section
+from tfxfer.recipes.sections import SMOKE_SOURCES, image_encoder_section, language_model_section
 from tfxfer.runs import Run
 
 FORMS = "give glyphs, or csv:PATH or jsonl:PATH with an image, a question and an answer a row"
@@ -347,11 +347,8 @@ RECIPE = Recipe(
     data=lambda config: (config.language_model.spec, config.target.spec, config.image_encoder.spec),
     build=build,
     predictors={"VisualQA": ANSWERS},
-    smoke={
-        "image_encoder_epochs": 1,
-        "image_encoder_max_examples": 512,
-        "language_model_epochs": 1,
-        "language_model_max_examples": 512,
+    smoke=SMOKE_SOURCES
+    | {
         "images": (8, 16),
         "seeds": 2,
         "steps": 2,

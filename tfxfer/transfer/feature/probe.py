@@ -68,13 +68,14 @@ class Probe:
         Raises:
             UserError: The features are not [N, D] with this probe's D.
         """
+        from scipy.special import softmax
+
         shape = np.shape(features)
         if len(shape) != 2 or shape[1] != len(self.W):
             raise UserError(f"the probe takes features [N, {len(self.W)}], not {list(shape)}")
         blocks = [features[i : i + BLOCK] @ self.W + self.b for i in range(0, shape[0], BLOCK)]
         logits = np.concatenate(blocks) if blocks else np.zeros((0, len(self.b)), np.float32)  # [N, C]
-        powers = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
-        return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
+        return softmax(logits, axis=1).astype(np.float32)
 
     def as_layer(self, name: str = "probe") -> "keras.layers.Dense":
         """Return a built Keras `Dense` layer, softmax included, that holds W and b: [B, D] → [B, C]."""
