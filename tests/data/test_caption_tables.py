@@ -176,6 +176,13 @@ def test_coco_images_without_captions_are_counted(load):
         (b"image,caption\nbad.png,one\n00.png,two\n", r"c.csv row 2: image 'bad.png': not an image, or corrupt"),
         (b'{"image": "00.png", "caption": "a"}\n{"image": "01.png"}\n', r"c.csv row 2: 'caption' is missing"),
         (b'{"image": "00.png", "caption": "a"}\n{"image": \n', r"c.csv row 2: not JSON at column"),
+        (b'{"image": 7, "caption": "a"}\n', r"c.csv row 1: 'image' is the number 7; write the path"),
+        (b'{"image": "00.png", "caption": ["a", 7]}\n', r"c.csv row 1: 'caption'\[1\] is the number 7; write each"),
+        (b'{"image": "a\\u0000", "caption": "a"}\n', r"c.csv row 1: 'image' holds a NUL character"),
+        (
+            b"image,caption\n" + b"x" * 300 + b",a\n00.png,b\n",
+            r"c.csv row 2: image 'x+': cannot be read .File name too",
+        ),
         (b'{"images": [], "annotations": []}', r"this is COCO's JSON; give it as coco:"),
         (b"image,caption\n00.png,a\n01.png,b\n", r"2 distinct examples are too few to cut"),
     ],
@@ -205,11 +212,21 @@ IMAGE, ANNOTATION = {"id": 1, "file_name": "00.png"}, {"image_id": 1, "caption":
         ({"images": [IMAGE], "annotations": [{"image_id": 1, "bbox": [0, 0, 1, 1]}]}, r"has boxes and no caption"),
         ({"images": [IMAGE], "annotations": [{"image_id": 1, "caption": ["a"]}]}, r"'caption' must be a string, not"),
         ({"images": [IMAGE], "annotations": [{"image_id": 1, "caption": "\ud83d"}]}, r"half of an escaped character"),
+        ({"images": [IMAGE | {"split": 3}]}, r"images\[0\]: 'split' must be a string, not 3"),
+        ({"images": [IMAGE | {"split": s, "id": s} for s in ("train", "test")]}, r"\[1\]: 'split' is 'test', but 'tr"),
+        ({"images": [{"id": 1, "file_name": "a\0.png"}]}, r"images\[0\]: 'file_name' holds a NUL character"),
+        ({"images": [{"id": 1, "file_name": "\udce9.png"}]}, r"images\[0\]: 'file_name' holds half of an escaped"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_coco_file_is_named(load, content, message):
     with pytest.raises(UserError, match=message):
         load(content if isinstance(content, bytes) else json.dumps(content), "c.json", "coco")
+
+
+def test_a_caption_that_looks_like_a_list_is_one_caption(load):
+    rows = [{"image": name, "caption": f'["{name}", 1]'} for name in CAPTIONS]
+    dataset = load("\n".join(map(json.dumps, rows)), "c.jsonl")
+    assert everything(dataset) == sorted([row["caption"]] for row in rows)
 
 
 def test_texts_one_a_line(load):

@@ -13,10 +13,10 @@ GOOD = "text,label\n" + "".join(f"{text},{label}\n" for text, label in ROWS)
 
 @pytest.fixture
 def load(tmp_path, data_dir):
-    def load(content, name="t.csv", **options):
+    def load(content, name="t.csv", kind=None, **options):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-        return tfxfer.load(f"{path.suffix[1:]}:{path}", data_dir=data_dir, **options)
+        return tfxfer.load(f"{kind or path.suffix[1:]}:{path}", data_dir=data_dir, **options)
 
     return load
 
@@ -155,6 +155,97 @@ def test_what_is_wrong_with_a_csv_is_named(load, content, message):
 def test_what_is_wrong_with_json_lines_is_named(load, content, message):
     with pytest.raises(UserError, match=message):
         load(content, "t.jsonl")
+
+
+PLAIN = [{"text": f"phrase {i}", "label": "ab"[i % 2]} for i in range(20)]
+
+
+def lines_of(*rows):
+    return "\n".join(json.dumps(row) for row in [*PLAIN, *rows])
+
+
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        ({"label": ["a", "b"]}, r"row 21: 'label' is a list; one class a row: write its name"),
+        ({"label": {"id": 1}}, r"row 21: 'label' is an object"),
+        ({"label": 0.5}, r"row 21: 'label' is the number 0.5; a class is a name or a whole number"),
+        ({"label": float("nan")}, r"row 21: 'label' is the number nan"),
+        ({"text": ["a"]}, r"row 21: 'text' is a list; write the text in quotes"),
+        ({"text": 1984}, r"row 21: 'text' is the number 1984; write the text in quotes"),
+        ({"text": True}, r"row 21: 'text' is true; write the text in quotes"),
+        ({"label": "a\0"}, r"row 21: 'label' holds a NUL character"),
+        ({"label": "\ud83d"}, r"row 21: 'label' holds half of an escaped character \(.ud83d\)"),
+        ({"split": "test"}, r"row 1: 'split' is missing; give every row the same keys"),
+        ({"question": "why?"}, r"row 1: 'question' is missing; give every row the same keys, or name another"),
+    ],
+)
+def test_json_values_that_are_no_text_or_class_are_refused(load, row, message):
+    with pytest.raises(UserError, match="t.jsonl " + message):
+        load(lines_of({"text": "more", "label": "a"} | row), "t.jsonl")
+
+
+def test_whole_numbers_and_truth_values_are_classes(load):
+    rows = [{"text": f"n {i}", "label": [1, 1.0, "1", 2, True][i % 5]} for i in range(40)]
+    assert load("\n".join(map(json.dumps, rows)), "t.jsonl").class_names == ("1", "2", "true")
+
+
+def test_a_label_that_the_first_row_lacks_is_looked_for(load):
+    with pytest.raises(UserError, match=r"t.jsonl row 1: 'label' is missing"):
+        load("\n".join([json.dumps({"text": "first", "label": None}), lines_of()]), "t.jsonl")
+
+
+def test_the_commonest_of_several_answers_is_taken(load):
+    answers = [["no", "Yes", "yes "], "no", 2, [{"answer": "red"}, {"answer": "blue"}, {"answer": "blue"}]]
+    rows = [{"question": f"which is {i}?", "answers": answers[i % 4]} for i in range(20)]
+    dataset = load("\n".join(map(json.dumps, rows)), "t.jsonl")
+    assert {a for split in dataset.splits for a in dataset.texts(split, "answer")} == {"Yes", "no", "2", "blue"}
+    assert dataset.notes == ("10 rows have several answers; the commonest of each is taken",)
+    rows[3]["answers"] = []
+    with pytest.raises(UserError, match=r"t.jsonl row 4: 'answers' is an empty list"):
+        load("\n".join(map(json.dumps, rows)), "t.jsonl")
+
+
+@pytest.mark.parametrize("whole", [f'{{"text": {"9" * 5000}}}', f'{{"text": {"[" * 100_000}'], ids=["digits", "depth"])
+def test_numbers_and_nesting_beyond_what_python_reads_are_named(load, whole):
+    with pytest.raises(UserError, match=r"t.jsonl row 21: .*(thousands of digits|nested too deeply)"):
+        load(lines_of() + "\n" + whole, "t.jsonl")
+    with pytest.raises(UserError, match=r"t.json row 2: .*(thousands of digits|nested too deeply)"):
+        load(f'{{"images":\n{whole}', "t.json", kind="coco")
+
+
+def test_class_names_are_compared_without_blanks_and_in_one_form(load):
+    names = ["cat", "cat ", "caf\u00e9", "cafe\u0301", "Cat", "hot  dog", "hot dog"]
+    csv = "text, label\n" + "".join(f'"phrase {i}", "{names[i % 7]}"\n' for i in range(70))
+    for dataset in (
+        load(csv),
+        load("\n".join(json.dumps({"text": f"{i}", "label": names[i % 7]}) for i in range(70)), "t.jsonl"),
+    ):
+        assert dataset.class_names == ("Cat", "caf\u00e9", "cat", "hot  dog", "hot dog")
+        assert dataset.notes == (
+            "classes differ in case or blanks only: 'Cat' and 'cat', 'hot  dog' and 'hot dog'; "
+            "write them alike if they are the same",
+        )
+    assert dataset.with_classes(["cat ", "Cat"]).class_names == ("Cat", "cat")
+
+
+def test_files_whose_lines_end_with_cr_alone(load):
+    assert everything(load(GOOD.replace("\n", "\r").replace(",", ";"))) == set(ROWS)
+    lines = "\r".join(json.dumps({"text": t, "label": c}) for t, c in ROWS)
+    assert everything(load(lines, "t.jsonl")) == set(ROWS)
+    with pytest.raises(UserError, match=r"t.csv row 3: byte 4 of the line \(0xe9\)"):
+        load(b"text,label\rfine,a\rcaf\xe9,b\r")
+    with pytest.raises(UserError, match=r"t.csv row 3: 3 values for 2 columns"):
+        load(b"text,label\rfine,a\rworse,b,c\r")
+
+
+def test_nul_is_refused_in_names_and_kept_in_texts(load):
+    with pytest.raises(UserError, match=r"t.csv row 3: 'label' holds a NUL character"):
+        load(b"text,label\nfine,a\nworse,\0b\n")
+    assert ("f\0ine", "a") in everything(load(GOOD + "f\0ine,a\n"))
+    for name in ("t.csv", "t.txt"):
+        with pytest.raises(UserError, match=rf"{name} row 1: the file is UTF-16; save it as UTF-8"):
+            load(GOOD.encode("utf-16-le"), name, kind="text" if name == "t.txt" else None)
 
 
 def test_real_news(shared_data, data_dir):

@@ -1,23 +1,21 @@
 """What the loaders share: image folders, complete splits, class checks, and making a `Dataset`."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tfxfer.data.class_folders import SPLIT_NAMES, subfolders
 from tfxfer.data.dataset import Dataset, Split
 from tfxfer.data.image_files import ImageInfo
+from tfxfer.data.overlap import digests_of
 from tfxfer.data.rows import ImageFiles, Rows
-from tfxfer.data.spec import SPLIT_NAMES
-from tfxfer.data.splits import SHARES, SPLITS, class_order, cut
+from tfxfer.data.spec import given_path
+from tfxfer.data.splits import SHARES, SPLITS, class_order, cut, same_text
 from tfxfer.errors import UserError, suggest
-
-
-def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, sorted, without hidden ones."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
 
 
 def image_folder(file: Path, names: Sequence[str], image_dir: str | None = None) -> Path:
@@ -35,16 +33,25 @@ def image_folder(file: Path, names: Sequence[str], image_dir: str | None = None)
     """
     parent = file.parent
     if image_dir:
-        candidates = (Path(image_dir).expanduser(), parent / image_dir)
-        folder = next((folder for folder in candidates if folder.is_dir()), None)
+        candidates = (given_path(image_dir), parent / image_dir)
+        folder = next((folder for folder in candidates if os.path.isdir(folder)), None)  # noqa: PTH112
         if folder is None:
             raise UserError(f"image_dir='{image_dir}': is no folder, neither here nor beside {file.name}")
         return folder
     sample = names[:: max(1, len(names) // 20)][:20]
-    folders = [parent, *(inner for top in subfolders(parent) for inner in (top, *subfolders(top)))]
-    if not any((folder / name).is_file() for folder in folders for name in sample):
-        folders += subfolders(parent.resolve().parent)
-    return max(folders, key=lambda folder: sum((folder / name).is_file() for name in sample))
+
+    def found(folder: Path) -> int:  # Path.is_file fails for a name that is too long, as a text taken for a path is
+        return sum(os.path.isfile(folder / name) for name in sample)  # noqa: PTH113
+
+    folders = [parent, *(inner for top in _readable(parent) for inner in (top, *_readable(top)))]
+    if not any(map(found, folders)):
+        folders += _readable(parent.resolve().parent)
+    return max(folders, key=found)
+
+
+def _readable(folder: Path) -> list[Path]:
+    """Return the folders in a folder; none if it may not be read, since images are not looked for there."""
+    return subfolders(folder) if os.access(folder, os.R_OK | os.X_OK) else []
 
 
 def named_splits(values: Sequence[str], place: Callable[[int], str]) -> list[str]:
@@ -85,10 +92,32 @@ def assemble(
     class_names = class_order(labels) if labels is not None else ()
     if labels is not None:
         columns = {**columns, "label": numbered(labels, class_names)}
+    notes = [*notes, *notes_on_classes(class_names)]
     whole = Rows.of(columns, files)
     parts: dict[str, Split] = {split: whole.take(index[split]) for split in SPLITS}
     fingerprint = fingerprint_of(parts, class_names, digests)
-    return Dataset(name, class_names, parts, fingerprint, tuple(notes), tuple(map(tuple, references)))
+    hashes = [digest.split("\0")[1] for digest in digests or []]  # as `image_digests` joins them
+    return Dataset(
+        name, class_names, parts, fingerprint, tuple(notes), tuple(map(tuple, references)), digests_of(hashes)
+    )
+
+
+def notes_on_classes(class_names: Iterable[str]) -> list[str]:
+    """Return a note when names of classes differ in case or blanks only: they may be one class written in two ways.
+
+    >>> notes_on_classes(["Cat", "cat", "dog"])
+    ["classes differ in case or blanks only: 'Cat' and 'cat'; write them alike if they are the same"]
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in class_names:
+        alike[same_text(name)].append(name)
+    groups = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    if not groups:
+        return []
+    more = f" and {len(groups) - 5} more" if len(groups) > 5 else ""
+    return [
+        f"classes differ in case or blanks only: {', '.join(groups[:5])}{more}; write them alike if they are the same"
+    ]
 
 
 def numbered(labels: list[str], class_names: tuple[str, ...]) -> np.ndarray:
@@ -98,10 +127,16 @@ def numbered(labels: list[str], class_names: tuple[str, ...]) -> np.ndarray:
 
 
 def complete_splits(
-    keys: list[str], labels: list[str] | None, given: list[str], place: str, seed: int
+    keys: list[str], labels: list[str] | None, given: list[str], place: str, seed: int, draw: bool = True
 ) -> dict[str, np.ndarray]:
-    """Return split -> rows; what `given` does not name is cut from the rest, or from train, by content."""
+    """Return split -> rows; what `given` does not name is cut from the rest, or from train, by content.
+
+    With `draw` off nothing is cut: a row without a split is in test, and a split may be empty.
+    """
     assigned = np.array(given)
+    if not draw:
+        assigned = np.where(assigned == "", "test", assigned)
+        return {split: np.flatnonzero(assigned == split) for split in SPLITS}
     named = [split for split in SPLITS if (assigned == split).any()]
     if named and "train" not in named:
         raise UserError(
@@ -119,8 +154,11 @@ def complete_splits(
 
 
 def check_classes(labels: list[str] | None, index: dict[str, np.ndarray], place: Callable[[int], str]) -> None:
-    """Refuse a single class, and a class that is not in train; `place` names a row for the message."""
-    if labels is None:
+    """Refuse a single class, and a class that is not in train; `place` names a row for the message.
+
+    Where no row is in train, nothing is learned from the data, and any classes will do.
+    """
+    if labels is None or not len(index["train"]):
         return
     if len(set(labels)) < 2:
         raise UserError(f"{place(0)}: every example is of class '{labels[0]}', as this one; a task needs two classes")

@@ -5,23 +5,21 @@ metrics can compare with every reference. What is left out (empty captions, repe
 counted in the notes, with the place of the first.
 """
 
-import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tfxfer.cache import DataDirs
 from tfxfer.data.assembly import assemble, check_classes, complete_splits, image_digests, image_folder, named_splits
+from tfxfer.data.cells import captions_of, cell, refuse_unusable
 from tfxfer.data.dataset import Dataset
 from tfxfer.data.image_files import inspect_images
 from tfxfer.data.rows import ImageFiles
 from tfxfer.data.spec import Spec, caption_columns, existing_file
-from tfxfer.data.tables import read_json, read_table
+from tfxfer.data.tables import read_json, read_rows
 from tfxfer.errors import UserError
-
-_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape half of a character, UTF-8 cannot hold it
 
 
 @dataclass
@@ -42,46 +40,36 @@ class CaptionedImage:
 Images = dict[str, CaptionedImage]  # by name: a path from the folder of the images
 
 
-def from_captions(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dataset:
+def from_captions(spec: Spec, given: dict[str, str], caches: DataDirs, seed: int) -> Dataset:
     """Load a CSV or JSON-lines file of images and captions; in JSON lines a caption may be a list of captions."""
     path = existing_file(spec)
     kind, header, columns = caption_columns(given, path)
     split_column = next((column for column in header if column.strip().lower() == "split"), None)
     columns |= {"split": split_column} if split_column else {}
-    table, lines = read_table(path, kind, list(dict.fromkeys(columns.values())))
     images: Images = {}
-    for i, line in enumerate(lines):
-        row = {role: table[column][i] for role, column in columns.items()}
-        place, name, captions = f"{path.name} row {line}", row.pop("image").strip(), row.pop("caption")
+    for line, row in read_rows(path, kind, list(columns.values())):
+        place = f"{path.name} row {line}"
+        facts = {role: cell(role, row[name], place, name) for role, name in columns.items() if role != "caption"}
+        name = facts.pop("image")
         if not name:
             raise UserError(f"{place}: '{columns['image']}' is empty; name the image or remove the row")
-        image = images.setdefault(os.path.normpath(name), CaptionedImage(place, row))
-        _check_same(image, row, columns, place)
-        image.captions += [(place, caption) for caption in (_listed(captions) if kind == "jsonl" else [captions])]
-    return _dataset(spec, path, images, folder, seed)
+        image = images.setdefault(os.path.normpath(name), CaptionedImage(place, facts))
+        _check_same(image, facts, columns, place)
+        image.captions += [(place, one) for one in captions_of(row[columns["caption"]], place, columns["caption"])]
+    return _dataset(spec, path, images, caches, seed)
 
 
-def _listed(value: str) -> list[str]:
-    """Return the captions that one value of a JSON line holds; the reader hands a list on as its JSON."""
-    if not value.startswith("["):
-        return [value]
-    try:
-        captions = json.loads(value)
-    except json.JSONDecodeError:  # a caption that begins with a bracket
-        return [value]
-    return [str(caption) for caption in captions]
-
-
-def _check_same(image: CaptionedImage, row: dict[str, str], columns: dict[str, str], place: str) -> None:
-    differs = next((role for role in row if row[role] != image.facts[role]), None)
+def _check_same(image: CaptionedImage, facts: dict[str, str], columns: dict[str, str], place: str) -> None:
+    differs = next((role for role in (*facts, *image.facts) if facts.get(role) != image.facts.get(role)), None)
     if differs:
+        here, there = (f"'{one[differs]}'" if differs in one else "missing" for one in (facts, image.facts))
         raise UserError(
-            f"{place}: '{columns[differs]}' is '{row[differs]}', but '{image.facts[differs]}' in {image.place}, "
+            f"{place}: '{columns[differs]}' is {here}, but {there} in {image.place}, "
             "which has the same image; all rows of an image must agree"
         )
 
 
-def from_coco(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dataset:
+def from_coco(spec: Spec, given: dict[str, str], caches: DataDirs, seed: int) -> Dataset:
     """Load {"images": [{"id", "file_name"}, …], "annotations": [{"image_id", "caption"}, …]}."""
     path = existing_file(spec)
     whole = read_json(path)
@@ -93,7 +81,8 @@ def from_coco(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dat
             first = images[names[number]].place
             raise UserError(f"{place}: its id {number!r} is also that of {first}; give each image its own")
         names[number] = name
-        images.setdefault(name, CaptionedImage(place, {"split": entry["split"]} if "split" in entry else {}))
+        facts = {} if entry.get("split") is None else {"split": _value(entry, "split", str, place)}
+        _check_same(images.setdefault(name, CaptionedImage(place, facts)), facts, {"split": "split"}, place)
     for place, annotation in _objects(path, whole, "annotations"):
         if "caption" not in annotation and {"bbox", "segmentation", "keypoints"} & set(annotation):
             raise UserError(f"{place}: has boxes and no caption; COCO's captions are in another file, captions_*.json")
@@ -101,7 +90,7 @@ def from_coco(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dat
         if number not in names:
             raise UserError(f"{place}: no image in 'images' has the id {number!r}; add the image or remove this")
         images[names[number]].captions.append((place, _value(annotation, "caption", str, place)))
-    return _dataset(spec, path, images, folder, seed)
+    return _dataset(spec, path, images, caches, seed)
 
 
 def _objects(path: Path, whole: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -126,22 +115,24 @@ def _value(entry: dict[str, Any], key: str, kind: Any, place: str) -> Any:
         raise UserError(
             f"{place}: '{key}' must be a string{' or number' if kind is not str else ''}, not {value!r:.40}"
         )
+    if isinstance(value, str):
+        refuse_unusable(value, f"{place}: '{key}'", name=key != "caption")
     return value
 
 
-def _dataset(spec: Spec, path: Path, images: Images, folder: Path, seed: int) -> Dataset:
+def _dataset(spec: Spec, path: Path, images: Images, caches: DataDirs, seed: int) -> Dataset:
     """Make a `Dataset` of the images that have captions."""
     captions, notes = _clean(images, path)
     names = list(captions)
     place = [images[name].place for name in names].__getitem__
     root = image_folder(path, names, spec.image_dir)
-    if not any((root / name).is_file() for name in names):
+    if not any(os.path.exists(root / name) for name in names):  # noqa: PTH110 - also answers for a name too long
         raise UserError(
             f"{place(0)}: image '{names[0]}' and all {len(names):,} others are missing from {root}, and from the "
             "folders in it and beside it; put them there, or name their folder with image_dir=FOLDER"
         )
     places = [f"{place(i)}: image '{name}'" for i, name in enumerate(names)]
-    infos = inspect_images([root / name for name in names], places, root, folder)
+    infos = inspect_images([root / name for name in names], places, root, caches)
     files = ImageFiles.of([str(root / name) for name in names], infos)
     given = [images[name].facts.get("split") for name in names]
     splits = named_splits([split or "" for split in given], place) if any(given) else [""] * len(names)
@@ -149,7 +140,7 @@ def _dataset(spec: Spec, path: Path, images: Images, folder: Path, seed: int) ->
     labelled = labels if any(labels) else None
     if labelled and not all(labels):
         raise UserError(f"{place(labels.index(''))}: has no label; give the image one or remove its rows")
-    index = complete_splits([info.sha256 for info in infos], labelled, splits, path.name, seed)
+    index = complete_splits([info.sha256 for info in infos], labelled, splits, path.name, seed, spec.draw_splits)
     check_classes(labelled, index, place)
     digests = ["\0".join((digest, *captions[n])) for digest, n in zip(image_digests(names, infos), names)]
     columns = {"caption": [captions[name][0] for name in names]}
@@ -165,8 +156,6 @@ def _clean(images: Images, path: Path) -> tuple[dict[str, list[str]], list[str]]
     for name, image in images.items():
         kept: dict[str, None] = {}
         for place, caption in image.captions:
-            if _SURROGATE.search(caption):
-                raise UserError(f"{place}: its caption holds half of an escaped character; write the character itself")
             text = caption.strip()
             if text and text not in kept:
                 kept[text] = None

@@ -5,7 +5,6 @@ Images with several frames are refused: a data set cannot know which frame is me
 
 import hashlib
 import io
-import json
 import re
 import warnings
 from collections.abc import Sequence
@@ -14,14 +13,15 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from tfxfer.cache import atomic_file, key_of
-from tfxfer.errors import UserError
+from tfxfer.cache import DataDirs, key_of
+from tfxfer.data.regular_files import MAX_IMAGE_BYTES, file_problem, shown
+from tfxfer.errors import DamagedFile, UserError
+from tfxfer.own_files import read_own_json, write_own_json
 
-SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"])
 MAX_PIXELS = 89_478_485  # beyond it Pillow warns of a decompression bomb
 GREY_MODES = frozenset(["1", "L", "LA", "La", "I;16", "I;16L", "I;16B"])
 _LISTED = 5  # files named in one message
-_VERSION = 1  # raised when `ImageInfo` or the checks change, so that no old cache is used
+_VERSION = 2  # raised when `ImageInfo` or the checks change, so that no old cache is used
 
 
 class ImageInfo(NamedTuple):
@@ -38,48 +38,75 @@ class UnusableImage(Exception):
     """Why an image cannot be used, and the remedy."""
 
 
-def inspect_images(files: Sequence[Path], places: Sequence[str], root: Path, cache_dir: Path) -> list[ImageInfo]:
-    """Hash the bytes and check the header of every file; a file of known size and time is not read again.
+def inspect_images(files: Sequence[Path], places: Sequence[str], root: Path, caches: DataDirs) -> list[ImageInfo]:
+    """Hash the bytes and check the header of every file; headers of known bytes are not checked again.
+
+    The bytes are read each time: other pixels may have the same size and time, as from an archive with fixed dates.
 
     Args:
         files: N paths.
         places: N names for messages, e.g. "photos.csv row 17: image 'a.jpg'".
         root: Folder that the files belong to; names the cache.
-        cache_dir: Folder of the cache.
+        caches: Data folders.
 
     Raises:
         UserError: naming the files that cannot be used, why, and what to do.
     """
-    cache = cache_dir / "inspected" / f"{key_of(str(root.resolve()), _VERSION)}.json"
-    known = _read_cache(cache)
-    rows: dict[str, list] = {}
+    names = ("inspected", f"{key_of(str(root.resolve()), _VERSION)}.json")
+    known: dict[str, list] = {}  # SHA-256 -> the rest of an `ImageInfo`
+    for cache in (*caches.shared(*names), caches.own.joinpath(*names)):
+        known |= _read_cache(cache)
+    infos: dict[Path, ImageInfo] = {}
     refused = []
     for path, place in zip(files, places):
         try:
-            stat = path.stat()
-            stamp = [stat.st_size, stat.st_mtime_ns]
-            row = rows.get(str(path)) or known.get(str(path))
-            rows[str(path)] = row if row and row[:2] == stamp else [*stamp, *check_image(path.read_bytes())]
+            if path not in infos:
+                data = read_bytes(path)
+                sha256 = hashlib.sha256(data).hexdigest()
+                infos[path] = ImageInfo(sha256, *known[sha256]) if sha256 in known else check_image(data)
         except UnusableImage as reason:
-            refused.append(f"{place}: {reason}")
+            refused.append(f"{shown(place)}: {reason}")
         except OSError as error:
-            refused.append(f"{place}: cannot be read ({error.strerror or error}); put it there or take its entry out")
-    if rows.keys() - known.keys() or any(known[name] != row for name, row in rows.items()):
-        with atomic_file(cache) as temporary:
-            temporary.write_text(json.dumps(known | rows), "utf-8")
+            what = error.strerror or error
+            refused.append(f"{shown(place)}: cannot be read ({what}); put it there or take its entry out")
+    found = {info.sha256: list(info[1:]) for info in infos.values()}
+    if found.keys() - known.keys():
+        write_own_json(caches.own.joinpath(*names), {"images": known | found})
     if refused:
         more = f"\n… and {len(refused) - _LISTED} more" if len(refused) > _LISTED else ""
         head = f"{len(refused)} of {len(files)} images cannot be used:\n" if len(files) > 1 else ""
         raise UserError(head + "\n".join(refused[:_LISTED]) + more)
-    return [ImageInfo(*rows[str(path)][2:]) for path in files]
+    return [infos[path] for path in files]
 
 
 def _read_cache(cache: Path) -> dict[str, list]:
-    """Return file -> [size, time, *info]; a damaged cache counts as empty, since it only saves time."""
+    """Return what a cache knows; a damaged one counts as empty, since it only saves time."""
     try:
-        return json.loads(cache.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_own_json(cache, "it is made again", {"images": dict})["images"]
+    except (FileNotFoundError, DamagedFile):
         return {}
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        UnusableImage: it is not a regular file, has no bytes or too many, or its path is not UTF-8.
+        OSError: it cannot be read.
+    """
+    try:
+        str(path).encode("utf-8")  # TensorFlow takes no other path
+    except UnicodeEncodeError as error:
+        raise UnusableImage("its path is not UTF-8; rename it") from error
+    stat = path.stat()
+    problem = file_problem(stat)
+    if problem:
+        raise UnusableImage(problem)
+    if not stat.st_size:
+        raise UnusableImage("zero bytes; remove it or copy it again")
+    if stat.st_size > MAX_IMAGE_BYTES:
+        raise UnusableImage(f"{stat.st_size / 2**30:.1f} GiB; save it smaller, with at most {MAX_PIXELS:,} pixels")
+    return path.read_bytes()
 
 
 def check_image(data: bytes) -> ImageInfo:

@@ -1,6 +1,7 @@
 """Splits by a stable hash of the content, classes in order, and draws of n labels a class."""
 
 import hashlib
+import math
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -89,14 +90,22 @@ def _spare(assigned: dict[str, str], groups: dict[str, set[str]], shares: dict[s
 def class_order(names: Iterable[str]) -> tuple[str, ...]:
     """Return distinct class names in order: by value when all are numbers, else alphabetically.
 
-    >>> class_order(["10", "9", "9"])
-    ('9', '10')
+    The order is total: names of one value ("1", "1.0") are in alphabetical order, and NaN, which Python compares with
+    nothing, is after all numbers.
+
+    >>> class_order(["nan", "10", "9", "9"])
+    ('9', '10', 'nan')
     """
     distinct = set(names)
     try:
-        return tuple(sorted(distinct, key=lambda name: (float(name), name)))
+        return tuple(sorted(distinct, key=_by_value))
     except ValueError:
         return tuple(sorted(distinct))
+
+
+def _by_value(name: str) -> tuple[bool, float, str]:
+    value = float(name)
+    return (True, 0.0, name) if math.isnan(value) else (False, value, name)
 
 
 def draw_per_class(labels: np.ndarray, counts: dict[int, int], seed: int) -> np.ndarray:

@@ -158,13 +158,13 @@ def check_rows(parsed: data_spec.Spec, config: VQAConfig) -> None:
     for role in columns:
         if role not in roles:
             raise UserError(f"{path.name}: has no {role} column; name it with --target-{role}")
-    names = [roles[role][0] for role in ("question", "answer")]
-    table, lines = read_table(path, parsed.kind, names)
-    for role, name in zip(("question", "answer"), names):
-        empty = next((line for value, line in zip(table[name], lines) if not value.strip()), None)
+    table = read_table(path, parsed.kind, {role: roles[role] for role in ("question", "answer")})
+    for role, values in table.values.items():
+        empty = next((line for value, line in zip(values, table.lines) if not value.strip()), None)
         if empty is not None:
+            name = roles[role][0]
             raise UserError(f"{path.name} row {empty}: the {role} ('{name}') is empty; fill it in or remove the row")
-    answers = {" ".join(value.casefold().split()) for value in table[names[1]]}
+    answers = {" ".join(value.casefold().split()) for value in table.values["answer"]}
     if len(answers) < 2:
         raise UserError(
             f"{path.name}: every answer is '{answers.pop()}'; with one answer there is nothing to learn from an image"
@@ -181,11 +181,11 @@ def build(config: VQAConfig, run: Run) -> Plan:
     from tfxfer.tasks import visual_questions as task
     from tfxfer.transfer.graph import fingerprint
 
+    dataset = task.load_target(config.target, config, run)  # before anything is trained for it
     language = None
     if config.language_model.spec != "small":
         model, tokenizer = load_language_model(config.language_model, config, run)
         language = getattr(model, "backbone", model), tokenizer
-    dataset = task.load_target(config.target, config, run)
     encoder, shape = load_image_encoder(config, dataset, run)
     questions = task.load_questions(dataset, config.target, shape, max(config.images), run)
     names = task.answer_names(questions["train"], config.max_answers)
