@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tfxfer.arms.classifier import ClassifierArm, ModelOf, TaskBatches
 from tfxfer.arms.logging import report_training
-from tfxfer.cache import data_dir
 from tfxfer.experiment import Outcome
 from tfxfer.models.randomness import set_initializer_seed
 from tfxfer.runs import Run
@@ -51,10 +50,16 @@ class FrozenFeatures:
         return lambda texts: keras.ops.convert_to_numpy(grey(np.array(texts, object)))
 
     def count_losses(self) -> None:
-        """Print how many test texts are longer than their image, or hold characters without a glyph."""
+        """Print how many test texts are longer than their image, or hold characters without a glyph.
+
+        Raises:
+            UserError: Most of them could only be drawn as boxes.
+        """
         if self.bridge is None:
             return
-        counts = self.bridge.count(np.array(self.task.dataset.texts("test"), object))
+        texts = self.task.dataset.texts("test")
+        self.bridge.refuse_boxes(texts, f"the target {self.config.target.spec}")
+        counts = self.bridge.count(np.array(texts, object))
         cut, missing = (int(np.count_nonzero(counts[name])) for name in ("cut", "missing"))
         self.run.say(
             f"bridge: render, of {self.task.sizes['test']:,} test texts {cut:,} are cut at the edge of the image, "
@@ -157,7 +162,7 @@ class FrozenArm:
                 self.phi(self.model_of(seed)),
                 dataset,
                 split=split,
-                folder=data_dir(self.config.data_dir) / "features",
+                data_dir=self.config.data_dir,
                 key=self.task.key,
                 image_size=self.image_size,
                 jit=self.config.jit,

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 SERIALIZABLE = {  # class that is registered as "tfxfer>CLASS" -> its module
+    "BertBackbone": "tfxfer.models.hugging_face",
     "Body": "tfxfer.transfer.bridges.body",
     "DiscriminativeAdam": "tfxfer.transfer.knowledge.caption_training",
     "FiLMInteraction": "tfxfer.transfer.knowledge.answer_head",
@@ -18,6 +19,7 @@ SERIALIZABLE = {  # class that is registered as "tfxfer>CLASS" -> its module
     "Preprocess": "tfxfer.models.sources",
     "QuestionAttention": "tfxfer.transfer.knowledge.answer_head",
     "RenderText": "tfxfer.transfer.bridges.render",
+    "RobertaBackbone": "tfxfer.models.hugging_face",
     "SmoothedCrossEntropy": "tfxfer.transfer.knowledge.caption_training",
     "TextTokens": "tfxfer.transfer.bridges.tokens",
     "VQAHead": "tfxfer.transfer.knowledge.answer_head",

@@ -7,10 +7,12 @@ import keras
 
 from tfxfer.errors import UserError
 from tfxfer.models.cnn import article_cnn, glyph_cnn
+from tfxfer.models.pixels import image_inputs, rescaled, with_channels
 from tfxfer.models.randomness import set_initializer_seed
 from tfxfer.models.saved import load_model
-from tfxfer.models.spec import ModelSpec, check, parse
+from tfxfer.models.spec import ModelSpec, check, parse, rescaling
 from tfxfer.models.vit import small_vit
+from tfxfer.terminal import bars_of_libraries
 
 
 def source(
@@ -20,6 +22,7 @@ def source(
     input_shape: tuple[int, int, int] | None = None,
     seed: int | None = None,
     download: bool = False,
+    rescale: str | None = None,
 ) -> keras.Model:
     """Return the model that a spec names: untrained, pretrained, or of an earlier run.
 
@@ -31,20 +34,23 @@ def source(
         input_shape: [H, W, channels] of the images of an image model, values 0..255; the model rescales them.
         seed: Seed of fresh weights.
         download: Allow pretrained weights to be downloaded.
+        rescale: How a "file:" or "preset:" image model wants values 0..255: "SCALE" or "SCALE,OFFSET", such as "1/255"
+            for 0..1 and "1/127.5,-1" for -1..1. By default a file's as they are, and a preset's as its files say.
 
     Returns:
         A functional model. Image models take [B, H, W, channels] in 0..255; a BERT takes a dict with "token_ids",
         "segment_ids" and "padding_mask", each int [B, T].
 
     Raises:
-        UserError: the spec is unknown, its file is missing or unreadable, or a download would be needed.
+        UserError: the spec is unknown, its file is missing or unreadable, a download would be needed, or a preset's
+            settings or pixel values cannot be honoured.
     """
     parsed = parse(spec)
+    values = rescaling(spec, rescale)
     if seed is not None:
         set_initializer_seed(seed)
-    return MODELS[parsed.kind](
-        parsed, {"num_classes": num_classes or 10, "input_shape": input_shape, "download": download}
-    )
+    options = {"num_classes": num_classes or 10, "input_shape": input_shape, "download": download, "rescale": values}
+    return MODELS[parsed.kind](parsed, options)
 
 
 def _fresh(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
@@ -67,7 +73,8 @@ def _application(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
         raise UserError(f"model spec '{spec.source}': keras.applications needs 3 channels, not {shape[2]}")
     check(spec.source, options["download"])
     build = getattr(keras.applications, spec.name)
-    body = build(include_top=False, pooling="avg", weights=None if spec.fresh else "imagenet", input_shape=shape)
+    with bars_of_libraries():
+        body = build(include_top=False, pooling="avg", weights=None if spec.fresh else "imagenet", input_shape=shape)
     images = keras.Input(shape, name="image")
     preprocessed = Preprocess(spec.name, name="preprocess")(images)
     return keras.Model(images, body(preprocessed), name=spec.name.lower())
@@ -97,21 +104,10 @@ class Preprocess(keras.layers.Layer):
 
 
 def _preset(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
-    import keras_hub
+    from tfxfer.models.presets import load_preset
 
-    if not Path(spec.name).expanduser().is_dir() and not options["download"]:
-        raise UserError(
-            f"model spec '{spec.source}': not a folder here, and nothing is downloaded unless you ask for it: "
-            "give --download (or download=True), or the folder of a model you have"
-        )
-    try:
-        return keras_hub.models.Backbone.from_preset(spec.name)
-    except Exception as error:  # a damaged folder raises errors of KerasHub, safetensors or JSON
-        first = (str(error).strip().splitlines() or [""])[0][:200]
-        raise UserError(
-            f"model spec '{spec.source}': KerasHub cannot read this model ({type(error).__name__}: {first}); it needs "
-            "config.json and whole weights (model.safetensors, or model.weights.h5) of a supported type"
-        ) from error
+    with bars_of_libraries():
+        return load_preset(spec, options["rescale"], options["download"])
 
 
 def _run(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
@@ -119,7 +115,12 @@ def _run(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
 
 
 def _file(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
-    return load_model(Path(spec.name).expanduser())
+    model = with_channels(load_model(Path(spec.name).expanduser()))
+    if options["rescale"] is None:
+        return model
+    if not image_inputs(model):
+        raise UserError(f"--rescale: {spec.source} takes no images; leave it out")
+    return rescaled(model, options["rescale"])
 
 
 MODELS = {"fresh": _fresh, "keras": _application, "preset": _preset, "run": _run, "file": _file}

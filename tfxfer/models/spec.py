@@ -1,5 +1,6 @@
 """Parse the spec of a source model, with the checks that need no TensorFlow."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,38 @@ def parse(spec: str) -> ModelSpec:
         if not (path / "config.json").is_file():
             raise UserError(f"model spec '{spec}': {path} has no config.json, so it is not the folder of a model")
     return ModelSpec(spec, kind, name)
+
+
+def rescaling(spec: str, rescale: str | None) -> tuple[float, float] | None:
+    """Return scale and offset of a rescaling that is written as "SCALE" or "SCALE,OFFSET"; None for None.
+
+    >>> rescaling("file:cnn.keras", "1/127.5,-1")
+    (0.00784313725490196, -1.0)
+
+    Raises:
+        UserError: It is not written so, the scale is 0, or the spec names a model that rescales its images itself.
+    """
+    if rescale is None:
+        return None
+    if spec.partition(":")[0] not in ("file", "preset"):
+        raise UserError(
+            f"--rescale {rescale}: is for a file: or preset: model; that of {spec} rescales its images itself, so "
+            "leave it out"
+        )
+    try:
+        numbers = [_quotient(part) for part in rescale.split(",")]
+    except (ValueError, ZeroDivisionError):
+        numbers = []
+    if len(numbers) not in (1, 2) or not numbers[0] or not all(map(math.isfinite, numbers)):
+        raise UserError(
+            f"--rescale {rescale}: give SCALE or SCALE,OFFSET, such as 1/255 for 0..1 or 1/127.5,-1 for -1..1"
+        )
+    return numbers[0], numbers[1] if len(numbers) == 2 else 0.0
+
+
+def _quotient(text: str) -> float:
+    above, slash, below = text.partition("/")
+    return float(above) / (float(below) if slash else 1.0)
 
 
 def check(spec: str, download: bool) -> ModelSpec:

@@ -42,6 +42,6 @@ def language_model_section(start: str, **defaults: Any) -> Any:
             "text": "text column of these texts",
             "epochs": "epochs of training it as a masked language model",
         },
-        leave_out=("label", "architecture", "learning_rate"),
+        leave_out=("label", "architecture", "learning_rate", "rescale"),
         common=("spec",),
     )

@@ -11,6 +11,7 @@ from tfxfer.models import spec as model_spec
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.runs import Run
 from tfxfer.sources.pretrain import Pretraining, trained_language_model, trained_source
+from tfxfer.transfer.feature.image_values import remark_on_values
 
 
 def load_source(source: SourceConfig, config: RunConfig, run: Run, *, image_size: int = 0) -> keras.Model:
@@ -24,8 +25,14 @@ def load_source(source: SourceConfig, config: RunConfig, run: Run, *, image_size
     """
     if model_spec.is_model(source.spec):
         shape = (*(image_size or 64,) * 2, 3) if source.spec.startswith("keras:") else None
-        model = tfxfer.source(source.spec, input_shape=shape, seed=config.seed, download=config.download)
+        model = tfxfer.source(
+            source.spec, input_shape=shape, seed=config.seed, download=config.download, rescale=source.rescale
+        )
         run.say(f"source: {source.spec}, {model.count_params():,} parameters")
+        if source.spec.startswith("file:") and source.rescale is None:
+            remark = remark_on_values(model)
+            if remark:
+                run.say(f"source: {source.spec}: {remark}", style="yellow")
         return model
     training = _pretraining(source, config, run, image_size)
     with run.phase("source"):

@@ -13,6 +13,9 @@ import keras
 
 from tfxfer.errors import UserError, suggest
 
+MOVING = ("Reshape", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D")
+PASSED = ("Activation", "Softmax", "Dropout", *MOVING)  # may stand between a classification head and the output
+
 
 @dataclass(frozen=True)
 class Call:
@@ -118,17 +121,35 @@ def name_of(layer: str | int, model: keras.Model) -> str:
 
 
 def before_head(calls: list[Call], outputs: Any, model: keras.Model) -> Any:
-    """Return the input of the `Dense` that ends the model, or the output when none does."""
+    """Return the input of the classification head that ends the model, or the output when none does.
+
+    A head is a `Dense`; or a 1 x 1 convolution on maps of 1 x 1 (MobileNet), or on maps that are pooled after it to
+    probabilities (SqueezeNet). Without either, what a softmax is taken of is returned: features are never
+    probabilities.
+    """
     if not isinstance(outputs, keras.KerasTensor):
         names = ", ".join(list(dict.fromkeys(call.path for call in calls))[-6:])
         raise UserError(f"{model.name} has several outputs; name the layer to cut at, e.g. one of: {names}")
     made_by: dict[int, Call] = {}
     for each in calls:
         made_by.setdefault(id(each.output), each)  # the layer inside a nested model comes before the model
-    call: Call | None = made_by.get(id(outputs))
-    while call is not None and type(call.layer).__name__ in ("Activation", "Softmax", "Dropout"):
-        call = made_by.get(id(call.inputs))
-    return call.inputs if call is not None and isinstance(call.layer, keras.layers.Dense) else outputs
+    last = logits = outputs
+    probabilities = moved = False
+    while (call := made_by.get(id(last))) is not None:
+        kind, layer = type(call.layer).__name__, call.layer
+        softmax = kind == "Softmax" or getattr(getattr(layer, "activation", None), "__name__", "") == "softmax"
+        if isinstance(layer, keras.layers.Dense) and (probabilities or softmax or not moved):
+            return call.inputs
+        if isinstance(layer, keras.layers.Conv2D) and tuple(layer.kernel_size) == (1, 1):
+            one_position = tuple(call.inputs.shape[1:3]) == (1, 1)
+            return call.inputs if one_position or probabilities or softmax else logits
+        if kind not in PASSED and not (probabilities and kind == "ReLU"):
+            return logits
+        if softmax:
+            probabilities, logits = True, call.inputs
+        moved = moved or kind in MOVING
+        last = call.inputs
+    return logits
 
 
 def clone(model: keras.Model) -> keras.Model:

@@ -304,3 +304,10 @@ def test_a_file_that_is_no_font_is_named(tmp_path):
 def test_numbers_are_refused():
     with pytest.raises(UserError, match="draws strings, but was given int32"):
         RenderText()(tf.constant([1, 2]))
+
+
+def test_texts_that_are_mostly_boxes_are_refused():
+    layer = RenderText(32, 64)
+    layer.refuse_boxes(["plain", "日本語", "also plain", ""], "news.csv")
+    with pytest.raises(UserError, match=r"news\.csv: 2 of 3 texts .* such as text 2, '中文新闻'.* --bridge tokens"):
+        layer.refuse_boxes(["plain", "中文新闻", "更多的新闻 a", ""], "news.csv")

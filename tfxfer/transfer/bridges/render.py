@@ -155,6 +155,26 @@ class RenderText(keras.layers.Layer):
         }
         return {k: tf.reshape(tf.cast(v, tf.int32), tf.shape(texts)) for k, v in counts.items()}
 
+    def refuse_boxes(self, texts: Sequence[str], name: str) -> None:
+        """Raise `UserError` when most texts are mostly characters without a glyph in the face.
+
+        Args:
+            texts: N texts.
+            name: Where they come from, for the message.
+        """
+        given = np.array(texts, object)
+        counts = {key: np.asarray(value) for key, value in self.count(given).items()}
+        boxes = 2 * counts["missing"] > counts["characters"]
+        written = counts["characters"] > 0
+        if 2 * np.count_nonzero(boxes) <= np.count_nonzero(written):
+            return
+        first = int(np.flatnonzero(boxes)[0])
+        raise UserError(
+            f"{name}: {np.count_nonzero(boxes):,} of {np.count_nonzero(written):,} texts are mostly characters that "
+            f"the face {self.face} cannot draw, such as text {first + 1}, '{given[first][:20]}'; they would be empty "
+            "boxes. Use --bridge tokens, or in Python RenderText(face=...) with a font file that has them"
+        )
+
     def _constants(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return the atlas as tensors: columns [K, L] with white 255, boxes [G, 4], pages [4352], glyphs [P·256]."""
         if self._tensors is None:

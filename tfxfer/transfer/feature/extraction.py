@@ -16,9 +16,12 @@ from typing import Any
 
 import keras
 
-from tfxfer.cache import data_dir, locked
+from tfxfer.cache import data_dirs, locked
 from tfxfer.data import readable_errors
 from tfxfer.errors import UserError, suggest
+from tfxfer.in_use import use
+from tfxfer.models.pixels import is_plane
+from tfxfer.transfer.feature.image_values import warn_of_application
 from tfxfer.transfer.feature.probe import Probe, linear_probe
 from tfxfer.transfer.feature.store import Features, Store
 from tfxfer.transfer.feature.stream import compiled_once, stream, view_of
@@ -48,9 +51,11 @@ def extractor(
         model: A functional or sequential model; nested models are opened.
         layer: Where to cut: a layer's name, "nested/name" inside a nested model, or an index into
             `model.layers`. None cuts before the classification head: from the output back over softmax and
-            dropout; when a `Dense` stands there, its input, otherwise the output itself.
+            dropout; when a `Dense` or a convolution over one position stands there, its input, otherwise the output
+            itself.
         input_bridge: A layer or function from strings [B] to the model's input, e.g. `RenderText(...)`.
             Images of another size are resized, and grey ones repeated over three channels.
+            A model of square images [B, H, H] without a channel axis gets one: φ takes [B, H, H, 1].
         pooling: What happens to maps [B, H, W, D] and sequences [B, T, D]: "avg" ("auto" is the same) and
             "max" give [B, D]; "none" leaves them.
         trainable: Return a φ of copied layers that trains (its BatchNorm and dropout too).
@@ -63,10 +68,17 @@ def extractor(
     """
     model = clone(model) if trainable else model
     source = inputs = like_inputs(model)
+    raw = True  # values 0..255 enter the model
     if input_bridge is not None:
         inputs = keras.Input((), dtype="string", name="text")
-        source = _meet(input_bridge(inputs), model)
+        bridged = input_bridge(inputs)
+        source, raw = _meet(bridged, model), getattr(bridged, "dtype", "") == "uint8"
+    elif isinstance(source, keras.KerasTensor) and is_plane(source.shape):
+        inputs = keras.Input((*source.shape[1:], 1), dtype=source.dtype, name="image")
+        source = keras.layers.Reshape(source.shape[1:], name="one_channel")(inputs)
     calls, outputs = trace(model, source, frozen=not trainable)
+    if raw:
+        warn_of_application(model, calls, stacklevel=2)
     if layer is None:
         features = before_head(calls, outputs, model)
     else:
@@ -85,6 +97,7 @@ def extract(
     *,
     split: str = "train",
     folder: str | Path | None = None,
+    data_dir: str | Path | None = None,
     key: str | None = None,
     image_size: tuple[int, int] | None = None,
     batch_size: int = 64,
@@ -104,6 +117,7 @@ def extract(
             `batches(...)`.
         split: "train", "validation" or "test".
         folder: Where feature folders stand; `<data_dir>/features` by default.
+        data_dir: As for `tfxfer.load`: finished features of a shared folder are opened there, and nothing is written.
         key: Column that φ reads: by default "text" when it takes strings, "image" otherwise.
         image_size: Height and width for a φ that takes any; otherwise φ's own input size is used.
         batch_size: Rows in one call of φ.
@@ -126,8 +140,18 @@ def extract(
     view = view_of(phi, key, image_size)
     identity = {"phi": fingerprint(phi), "data": dataset.fingerprint, "split": split, "view": view}
     shape = (rows, *phi.outputs[0].shape[1:])
-    store = Store(folder or data_dir() / "features", identity, shape, shard_rows)
+    labels = dataset.labels(split) if dataset.class_names else None
+    caches = data_dirs(data_dir)
+    store = Store(folder or caches.own / "features", identity, shape, shard_rows)
+    for shared in [] if folder else caches.shared("features", store.folder.name):
+        found = store.finished(shared, labels)
+        if found is not None:
+            return found
+    use(store.folder)
     with locked(store.folder):
+        found = store.finished(store.folder, labels)
+        if found is not None:
+            return found
         gaps = store.recover()
         log.info("features %s: %d of %d rows to compute", store.folder, sum(b - a for a, b in gaps), rows)
         forward = compiled_once(phi, identity["phi"], jit)
@@ -137,7 +161,7 @@ def extract(
                 for done in store.write(*gap, blocks):
                     if progress is not None:
                         progress(done, rows)
-        return store.finish(dataset.labels(split) if dataset.class_names else None)
+        return store.finish(labels)
 
 
 def attach(phi: keras.Model, head: Probe | keras.Model | keras.Layer) -> keras.Model:
@@ -216,7 +240,10 @@ def _meet(bridged: Any, model: keras.Model) -> Any:
     if not isinstance(wanted, keras.KerasTensor):
         keras.tree.assert_same_structure(bridged, wanted)
         return bridged
-    given = bridged.shape
+    given, shape = bridged.shape, wanted.shape
+    if len(given) == 4 and given[3] == 1 and is_plane(shape):
+        bridged = keras.layers.Resizing(*shape[1:], name="resize")(bridged) if given[1:3] != shape[1:] else bridged
+        bridged = keras.layers.Reshape(shape[1:], name="one_channel")(bridged)
     if len(given) == len(wanted.shape) == 4:
         if any(want not in (None, have) for want, have in zip(wanted.shape[1:3], given[1:3])):
             bridged = keras.layers.Resizing(*wanted.shape[1:3], name="resize")(bridged)

@@ -107,6 +107,8 @@ def vision_to_encoder(
     size = vocabulary_size or (like.get_config()["vocabulary_size"] if like is not None else None)
     if not size or size < 1:
         raise UserError("a text encoder needs a vocabulary: give vocabulary_size, or like=BERT")
+    # A preset's ViT stands behind the rescaling of its images.
+    vision = next((layer for layer in vision.layers if type(layer).__name__ == "ViTBackbone"), vision)
     layers = {layer.name: layer for layer in vision.layers}
     if isinstance(layers.get("body"), Body) and "positions" in layers:
         return _to_bert(vision, layers, size, like, seed)
@@ -120,12 +122,14 @@ def vision_to_encoder(
 
 def _to_bert(vision: keras.Model, layers: dict[str, Any], size: int, like: Any, seed: int) -> WeightMap:
     """Plan a BERT with the blocks of a target of `encoder_to_vision`."""
-    import keras_hub
+    from tfxfer.models.hugging_face import BertBackbone, name_of_activation
 
     blocks = [one for one in layers["body"].model.layers if one.name.startswith("transformer_layer_")]
     block = blocks[0].get_config()
     given = like.get_config() if like is not None else {"num_segments": 2, "dropout": block["dropout"]}
-    target = keras_hub.models.BertBackbone(
+    target = BertBackbone(
+        hidden_act=name_of_activation(blocks[0].activation),
+        layer_norm_eps=block["layer_norm_epsilon"],
         vocabulary_size=size,
         num_layers=len(blocks),
         num_heads=block["num_heads"],
