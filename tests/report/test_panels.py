@@ -41,10 +41,10 @@ def test_panels_survive_the_disk(tmp_path):
     assert read_panels(tmp_path) == (one,)
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '[{"title": "t", "colour": 1}]', "[{}]"])
+@pytest.mark.parametrize("text", ["{", "[1]", '{"panels": [{"title": "t", "colour": 1}]}', '{"panels": [1]}'])
 def test_a_file_without_panels_is_named(run_folder, text):
     (run_folder / "panels.json").write_text(text, "utf-8")
-    with pytest.raises(UserError, match=r"panels.json: holds no panels"):
+    with pytest.raises(UserError, match=r"panels.json: is damaged"):
         report.write(run_folder)
 
 

@@ -8,10 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.cache import key_of
+from tfxfer.data.cells import class_name
 from tfxfer.data.images import readable_errors, resize_image
+from tfxfer.data.overlap import Overlap, digests_of, overlap
 from tfxfer.data.records import Records
 from tfxfer.data.rows import Resize, Rows
-from tfxfer.data.splits import draw_per_class
+from tfxfer.data.spec import CONTENT_ROLES
+from tfxfer.data.splits import SPLITS, draw_per_class, same_text
 from tfxfer.errors import UserError, suggest
 
 Split = Rows | Records
@@ -32,6 +35,8 @@ class Dataset:
         fingerprint: Hexadecimal key of the content, order, splits and labels.
         notes: Rows left out, files refused, empty texts.
         references: All captions of each row of the set as it was first loaded; empty where rows have one at most.
+        image_digests: uint64, a digest of the bytes of each row's image file, of the set as it was first loaded; empty
+            without images.
 
     >>> phrases = tfxfer.load("languages/latin").with_labels(20)      # doctest: +SKIP
     >>> for batch in phrases.batches("train", 32, shuffle_seed=0):    # doctest: +SKIP
@@ -44,6 +49,7 @@ class Dataset:
     fingerprint: str
     notes: tuple[str, ...] = ()
     references: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    image_digests: np.ndarray = field(default_factory=lambda: digests_of(()), repr=False)
     _in_memory: dict[Any, Rows] = field(default_factory=dict, repr=False)
 
     @property
@@ -145,6 +151,27 @@ class Dataset:
             return [list(self.references[row]) for row in self.indices(split)]
         return [[caption] for caption in self.texts(split, "caption")]
 
+    @property
+    def content_key(self) -> str:
+        """What makes two examples the same: "image" where there are images, else the first of the texts."""
+        return "image" if "image" in self.keys else next(key for key in CONTENT_ROLES if key in self.keys)
+
+    def digests(self, split: str, key: str | None = None) -> np.ndarray:
+        """Return uint64 [N], equal where examples are the same, in other data sets too.
+
+        Args:
+            split: "train", "validation" or "test".
+            key: "image" compares the bytes of the image files, "text" (or "question", …) the text without case.
+                Default: `content_key`.
+        """
+        if (key or self.content_key) == "image":
+            return self.image_digests[self.indices(split)]
+        return digests_of(map(same_text, self.texts(split, key or self.content_key)))
+
+    def overlap(self, key: str | None = None) -> Overlap:
+        """Return how many examples stand in two splits; `key` as in `digests`."""
+        return overlap({split: self.digests(split, key) for split in SPLITS})
+
     def arrays(
         self, split: str, image_size: tuple[int, int] | None = None, channels: int | None = None
     ) -> dict[str, np.ndarray]:
@@ -181,7 +208,7 @@ class Dataset:
 
     def with_classes(self, names: Iterable[str]) -> "Dataset":
         """Return this set with some classes only, in all splits, with labels from 0 again."""
-        wanted = list(dict.fromkeys(names))
+        wanted = list(dict.fromkeys(map(class_name, names)))
         unknown = next((name for name in wanted if name not in self.class_names), None)
         if unknown is not None or len(wanted) < 2:
             problem = f"no class '{unknown}'; {suggest(unknown, self.class_names)}" if unknown else "name two classes"
@@ -213,7 +240,7 @@ class Dataset:
         return f"Dataset({self.name}: {sizes}; {len(self.class_names)} classes; fingerprint {self.fingerprint})"
 
     def describe(self) -> str:
-        """Return a short table: sizes, classes, keys, notes."""
+        """Return a short table: sizes, classes, keys, notes, and what stands in two splits."""
         sizes = "  ".join(f"{name} {size:,}" for name, size in self.sizes.items())
         shown = ", ".join(self.class_names[:8]) + (", …" if len(self.class_names) > 8 else "")
         lines = [
@@ -227,7 +254,9 @@ class Dataset:
             lines.append(
                 "  images    " + (" x ".join(map(str, self.image_shape)) if self.image_shape else "sizes vary")
             )
-        return "\n".join(lines + [f"  note      {note}" for note in self.notes])
+        lines += [f"  note      {note}" for note in self.notes]
+        shared = self.overlap().sentence()
+        return "\n".join([*lines, f"  overlap   {shared}"] if shared else lines)
 
     def _described_references(self) -> list[str]:
         if not self.references:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tfxfer.errors import UserError
+from tfxfer.given_files import read_given_json
 
 ORDERS = (1, 2, 3, 4)  # lengths of the n-grams
 SIGMA = 6.0  # CIDEr-D: standard deviation of the Gaussian length penalty
+LARGEST = 2**30  # bytes of a file of document frequencies
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ class DocumentFrequencies:
         Raises:
             UserError: The file has another format.
         """
+        plain = read_given_json(path, "this is not a file of document frequencies; make it with .save", LARGEST)
         try:
-            plain = json.loads(Path(path).read_text(encoding="utf-8"))
             return cls(int(plain["images"]), Counter({tuple(k.split(" ")): int(v) for k, v in plain["counts"].items()}))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UserError(f"{path}: not a file of document frequencies ({error}); make it with .save") from error
 
 

@@ -6,6 +6,7 @@ from tfxfer.evaluate import story, summary
 from tfxfer.evaluate.comparison import budget_words, measure_name
 from tfxfer.records import Comparison
 from tfxfer.report.words import budget_name
+from tfxfer.terminal import console as printable_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +17,7 @@ SMOKE = "Smoke run: it only shows that the code runs; its figures mean nothing."
 
 
 def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
-    """Print each measure with its interval for each arm and budget, failed arms, and the verdict.
+    """Print each measure with its interval for each arm and budget, failed arms, the verdict and its cautions.
 
     After a smoke run (`comparison.about["smoke"]`) the last line states that the figures mean nothing.
 
@@ -24,10 +25,9 @@ def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
         comparison: The records.
         console: A rich console; standard output by default.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    console = console or Console()
+    console = console or printable_console()
     budgets = comparison.budgets
     for measure in comparison.measures:
         rows = summary(comparison, measure=measure)
@@ -43,6 +43,8 @@ def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
     console.print(Text(first, style="" if smoke else "bold"))
     for sentence in others:
         console.print(Text(sentence))
+    for sentence in comparison.about.get("cautions", ()):
+        console.print(Text(f"Caution: {sentence}", style="yellow"))
     if smoke:
         console.print(Text(SMOKE, style="bold yellow"))
 

@@ -18,6 +18,7 @@ from tfxfer.report import run, words
 from tfxfer.report.panel import Panel, read_panels
 from tfxfer.report.predictions import predictions
 from tfxfer.report.svg import figure_svg, panel_svg
+from tfxfer.terminal import printable
 
 
 def write(run_folder: str | Path) -> Path:
@@ -51,7 +52,7 @@ def write(run_folder: str | Path) -> Path:
         "date": f"{finished:%Y-%m-%d %H:%M}",
     }
     with atomic_file(folder / "report.html") as path:
-        path.write_text(_template().render(context), encoding="utf-8", errors="replace")
+        path.write_text(printable(_template().render(context)), encoding="utf-8", errors="replace")
     return folder / "report.html"
 
 
@@ -88,6 +89,7 @@ def _about(comparison: Comparison) -> dict[str, Any]:
         "explanation": about.get("explanation", ""),
         "command": about.get("command", ""),
         "smoke": bool(about.get("smoke")),
+        "cautions": list(about.get("cautions", ())),
         "arms": arms,
     }
 

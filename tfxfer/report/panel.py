@@ -1,13 +1,11 @@
 """Panels: sections that a recipe adds to the report, as plain data in `panels.json`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tfxfer.cache import write_json
-from tfxfer.errors import UserError
+from tfxfer.own_files import read_own_json, reading_own, write_own_json
 
 FILE = "panels.json"
 
@@ -45,7 +43,7 @@ class Panel:
 def write_panels(folder: str | Path, panels: Sequence[Panel]) -> Path:
     """Write `panels.json` into a run's folder, replacing an earlier one, and return its path."""
     path = Path(folder) / FILE
-    write_json(path, [asdict(panel) for panel in panels])
+    write_own_json(path, {"panels": [asdict(panel) for panel in panels]})
     return path
 
 
@@ -53,15 +51,15 @@ def read_panels(folder: str | Path) -> tuple[Panel, ...]:
     """Return the panels of a run's folder, in their order; none when there is no `panels.json`.
 
     Raises:
-        UserError: The file holds something else than panels.
+        DamagedFile: The file holds something else than panels.
     """
     path = Path(folder) / FILE
     if not path.is_file():
         return ()
-    try:
-        return tuple(_panel(row) for row in json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: holds no panels of a report ({error}); run the experiment again") from error
+    again = "run the experiment again"
+    panels = read_own_json(path, again, {"panels": list})["panels"]
+    with reading_own(path, again):
+        return tuple(_panel(row) for row in panels)
 
 
 def _panel(row: dict[str, Any]) -> Panel:

@@ -9,6 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tfxfer.errors import DamagedFile
+from tfxfer.own_files import read_own_json
+
 PACKAGES = ("tfxfer", "tensorflow", "keras", "keras-nlp", "numpy", "scikit-learn", "matplotlib")
 LINES = ("epoch", "arm", "budget", "seed", "learning_rate")
 CURVES = ("loss", "val_loss", "accuracy", "val_accuracy")
@@ -26,7 +29,7 @@ def configuration(folder: Path) -> tuple[str | None, str | None]:
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
         settings = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text, recipe  # shown unchanged; a replay reports the error
     given = settings.get("recipe") if isinstance(settings, dict) else None
     return text, str(given) if given else recipe
@@ -46,7 +49,7 @@ def training_log(folder: Path) -> tuple[list[dict[str, Any]], int]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             unreadable += 1
             continue
         if not isinstance(row, dict) or not _is_number(row.get("epoch")):
@@ -81,10 +84,11 @@ def usage(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        model = json.loads(path.read_text(encoding="utf-8"))
-        inputs = [str(model["input"]), *(str(name) for name in model.get("also", {}))]
-    except (ValueError, KeyError, TypeError, AttributeError):
+        model = read_own_json(path, "", {"input": str})
+    except DamagedFile:
         return None
+    also = model.get("also")
+    inputs = [model["input"], *(also if isinstance(also, dict) else ())]
     run, question = shown_path(folder), ' --question "What is it?"' if model.get("task") == "vqa" else ""
     options = {"text": '--text "some text"', "image": "--image photo.png"}
     first = '["some text"]' if inputs[0] == "text" else '["photo.png"]'

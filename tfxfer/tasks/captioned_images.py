@@ -15,6 +15,7 @@ from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.runs import Run
 from tfxfer.tasks.derangement import deranged
 from tfxfer.tasks.examples import evenly_spaced, png
+from tfxfer.tasks.overlap import check_overlap
 from tfxfer.transfer.knowledge.captioner import LONGEST, FeatureMaps
 
 
@@ -34,7 +35,13 @@ class CaptionedImages:
 
     @classmethod
     def load(
-        cls, target: TargetConfig, config: RunConfig, encoder: keras.Model, most: int, run: Run
+        cls,
+        target: TargetConfig,
+        config: RunConfig,
+        encoder: keras.Model,
+        most: int,
+        run: Run,
+        dataset: Dataset | None = None,
     ) -> "CaptionedImages":
         """Load the target; of several images with the same captions, as of a character in many faces, one is drawn.
 
@@ -44,16 +51,13 @@ class CaptionedImages:
             encoder: The image model, which settles the size of the images.
             most: The greatest budget; twice as many training images are loaded, to draw from.
             run: The run.
+            dataset: What `load_target` gave, if it was called before the encoder was trained.
 
         Raises:
-            UserError: There are no images or no captions, or fewer training images than the greatest budget.
+            UserError: There are no images or no captions, the splits share images, or there are fewer training images
+                than the greatest budget.
         """
-        with run.phase("data"):
-            columns = target.columns("image", "caption")
-            dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
-        for key in ("image", "caption"):
-            if key not in dataset.keys:
-                raise UserError(f"{target.spec}: has no {key}s; name the column with --target-{key}")
+        dataset = dataset if dataset is not None else load_target(target, config, run)
         limits = {"train": 2 * most, "validation": target.max_validation, "test": target.max_test}
         images, captions = {}, {}
         for split, limit in limits.items():
@@ -73,6 +77,18 @@ class CaptionedImages:
         """Yield test images for people, evenly spaced, with their true captions."""
         for i in evenly_spaced(len(self.captions["test"])):
             yield {"index": int(i), "png": png(self.images["test"][i]), "true": " · ".join(self.captions["test"][i])}
+
+
+def load_target(target: TargetConfig, config: RunConfig, run: Run) -> Dataset:
+    """Load images with captions; raises `UserError` when either is missing, or the splits share images."""
+    with run.phase("data"):
+        columns = target.columns("image", "caption")
+        dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
+    for key in ("image", "caption"):
+        if key not in dataset.keys:
+            raise UserError(f"{target.spec}: has no {key}s; name the column with --target-{key}")
+    check_overlap(dataset, target, config, run)
+    return dataset
 
 
 @dataclass(frozen=True)

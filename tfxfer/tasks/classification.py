@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,8 +12,10 @@ import tfxfer
 from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError, suggest
+from tfxfer.evaluate.trained_rows import TrainedRows
 from tfxfer.runs import Run
 from tfxfer.tasks.examples import evenly_spaced, png
+from tfxfer.tasks.overlap import check_overlap, check_texts
 from tfxfer.transfer.classifier import Classifier
 
 
@@ -82,6 +85,19 @@ class Task:
         """Return a trained Keras model with this task's class names and image size."""
         return Classifier(model, self.class_names, self.image_shape[:2] if self.key == "image" else None)
 
+    def save(self, classifier: Classifier, folder: Path, budget: int | None, seed: int) -> None:
+        """Write a classifier, and the digests of the rows it was trained and validated on, into a run's folder.
+
+        Args:
+            classifier: Trained on `train(budget, seed)`.
+            folder: The run's.
+            budget: Labels a class; None for all.
+            seed: Of the draw of the labels.
+        """
+        train = self.train(budget, seed).digests("train", self.key)
+        TrainedRows(train, self.dataset.digests("validation", self.key)).save(folder)
+        classifier.save(folder)
+
     def examples(self, render_images: Callable[[list[str]], np.ndarray] | None) -> Iterator[dict[str, Any]]:
         """Yield test examples for people: evenly spaced, with the image a model sees.
 
@@ -100,6 +116,15 @@ class Task:
                 yield {"index": int(row), "png": png(images[row])}
 
 
+def load_target(target: TargetConfig, config: RunConfig, run: Run) -> Dataset:
+    """Load the target; raises `UserError` when its splits overlap, see `tfxfer.tasks.overlap.check_overlap`."""
+    with run.phase("data"):
+        columns = target.columns("text", "image", "label")
+        dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
+    check_overlap(dataset, target, config, run)
+    return dataset
+
+
 def load_task(
     target: TargetConfig,
     config: RunConfig,
@@ -108,6 +133,7 @@ def load_task(
     *,
     at_least: int = 0,
     key: str | None = None,
+    dataset: Dataset | None = None,
 ) -> Task:
     """Load the task that is to profit, and print what it is.
 
@@ -118,12 +144,13 @@ def load_task(
         run: The run.
         at_least: Classes with fewer training labels are left out too.
         key: "text" or "image": which is the task's, where examples have both; by default what the source does not take.
+        dataset: What `load_target` gave, if it was called before the source was trained.
     """
-    with run.phase("data"):
-        columns = target.columns("text", "image", "label")
-        dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
+    dataset = dataset if dataset is not None else load_target(target, config, run)
     dataset = without_classes(dataset, target.leave_out, at_least, run) if dataset.class_names else dataset
     task = Task.of(dataset, target, source, key)
+    if task.key == "text":
+        check_texts(dataset, target, run)
     sizes = ", ".join(f"{n:,} {split}" for split, n in task.sizes.items())
     run.say(f"target: {target.spec}, {len(task.class_names)} classes, {sizes}")
     for note in dataset.notes:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.cache import atomic_file, data_dir, key_of
+from tfxfer.cache import atomic_file, key_of
 from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.data.images import readable_errors
@@ -21,6 +21,7 @@ from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.runs import Run
 from tfxfer.tasks.derangement import deranged
 from tfxfer.tasks.examples import evenly_spaced, png
+from tfxfer.tasks.overlap import check_overlap
 from tfxfer.transfer.feature import extract
 from tfxfer.transfer.knowledge import DualEncoder
 
@@ -109,7 +110,8 @@ def load_pairs(target: TargetConfig, config: RunConfig, most: int, run: Run) -> 
         run: The run.
 
     Raises:
-        UserError: There are no pairs, or fewer training images than the greatest budget.
+        UserError: There are no pairs, the splits share images, or there are fewer training images than the greatest
+            budget.
     """
     with run.phase("data"):
         columns = retrieval_columns(target)
@@ -118,6 +120,7 @@ def load_pairs(target: TargetConfig, config: RunConfig, most: int, run: Run) -> 
         raise UserError(
             f"{target.spec}: pairs need images and captions; name them with --target-image and --target-caption"
         )
+    check_overlap(whole, target, config, run)
     rows = {split: first_rows(captions) for split, captions in captions_of(whole).items()}
     without = next((split for split in rows if not len(rows[split])), None)
     if without:
@@ -186,8 +189,7 @@ def reading(phi: keras.Model, data: Dataset, image_size: int) -> dict[str, Any]:
 def extracted(phi: keras.Model, data: Dataset, image_size: int, config: RunConfig) -> dict[str, np.ndarray]:
     """Return split -> features [P, D] of the images; they are computed once and cached."""
     size = reading(phi, data, image_size)["image_size"] or data.image_shape[:2]  # type: ignore[index]
-    folder = data_dir(config.data_dir) / "features"
-    kept = {split: extract(phi, data, split=split, image_size=size, folder=folder) for split in data.sizes}
+    kept = {s: extract(phi, data, split=s, image_size=size, data_dir=config.data_dir) for s in data.sizes}
     return {split: np.asarray(rows, np.float32) for split, rows in kept.items()}
 
 

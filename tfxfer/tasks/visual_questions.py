@@ -19,6 +19,7 @@ from tfxfer.experiment import Outcome
 from tfxfer.runs import Run
 from tfxfer.tasks.derangement import deranged
 from tfxfer.tasks.examples import evenly_spaced, png
+from tfxfer.tasks.overlap import check_overlap
 from tfxfer.transfer.knowledge.question_batches import truncated_and_unknown
 
 FORMS = "give glyphs, or csv:PATH or jsonl:PATH with an image, a question and an answer a row"
@@ -80,12 +81,17 @@ class Questions:
 
 
 def load_target(target: TargetConfig, config: RunConfig, run: Run) -> Dataset:
-    """Load the target; raises `UserError` when it has no images, or neither questions nor facts to ask about."""
+    """Load the target.
+
+    Raises:
+        UserError: It has no images, or neither questions nor facts to ask about, or its splits share images.
+    """
     with run.phase("data"):
         columns = target.columns("image", "question", "answer")
         dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
     if "image" not in dataset.keys or not ({"question", "answer"} <= set(dataset.keys) or made_here(dataset)):
         raise UserError(f"--target {target.spec}: has no questions about images; {FORMS}")
+    check_overlap(dataset, target, config, run)
     return dataset
 
 
