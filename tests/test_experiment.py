@@ -102,6 +102,17 @@ def test_a_damaged_kept_record_is_run_again(tmp_path):
     np.testing.assert_array_equal(again.records[0].probabilities, first.records[0].probabilities)
 
 
+def test_records_of_a_shared_folder_are_taken_up_and_it_is_not_written(tmp_path):
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    compare(experiment(arm("transfer", 0.9), seeds=(0,)), kept=shared)
+    before = sorted(shared.iterdir())
+    other = Arm("transfer", lambda budget, seed: Outcome(answers(0.5, seed)))
+    found = compare(experiment(other), kept=own, shared=[shared])
+    assert [r.trainable for r in found.records] == [7, 0, 7, 0]  # those of seed 0 were taken up
+    assert sorted(shared.iterdir()) == before
+    assert [path.name for path in sorted(own.iterdir())] == ["transfer-20-1.npz", "transfer-5-1.npz"]
+
+
 def scored(measure, values):
     return Arm("transfer", lambda budget, seed: Outcome(None, scores={measure: values}, answers=["x"] * len(values)))
 

@@ -258,16 +258,20 @@ def runs(tmp_path, monkeypatch):
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
         (folder / "comparison.json").write_text(json.dumps({"recipe": "feature", "verdicts": verdicts}))
+        (folder / "report.html").touch()
     smoke = tmp_path / "runs" / "vqa-20261201-101500"
     smoke.mkdir()
     (smoke / "comparison.json").write_text(
         json.dumps({"recipe": "vqa", "verdicts": [primary], "about": {"smoke": True}})
     )
+    (smoke / "report.html").touch()
     Run("vqa", ToyConfig(run_dir="runs/killed")).close()
     (tmp_path / "runs" / "retrieval-20270101-000000-1").mkdir()
     (tmp_path / "runs" / "retrieval-20270101-000000-1" / "comparison.json").write_text('{"recipe": "ret')
+    (tmp_path / "runs" / "retrieval-20270101-000000-1" / "report.html").touch()
     (tmp_path / "runs" / "stranger").mkdir()
-    os.utime(tmp_path / "runs" / "mine" / "comparison.json", (1e9, 1e9))
+    for name in ("comparison.json", "report.html"):
+        os.utime(tmp_path / "runs" / "mine" / name, (1e9, 1e9))
     return tmp_path / "runs"
 
 
@@ -284,7 +288,7 @@ def test_runs_are_listed_with_recipe_date_and_verdict(runs, capsys):
     assert rows["killed"]["recipe"] == "vqa"
     assert rows["vqa-20261201-101500"]["verdict"] == "smoke run, no verdict"
     cut = rows["retrieval-20270101-000000-1"]
-    assert (cut["recipe"], cut["verdict"]) == ("retrieval", "unfinished")
+    assert (cut["recipe"], cut["verdict"]) == ("retrieval", "damaged")
     assert cli.main(front.work, ["list", "runs"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5 and any(re.fullmatch(r"feature-\S+ +feature +2026-11-23 10:15  helped.*", x) for x in lines)

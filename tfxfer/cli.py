@@ -12,13 +12,16 @@ import tempfile
 import typing
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tfxfer.config import GROUPS, Option, flag, options_of, with_options
 from tfxfer.errors import TfxferError, UserError, suggest
+from tfxfer.given_files import reason, regular_file
+from tfxfer.terminal import printable_streams
 
+LARGEST_CONFIG = 2**20  # bytes of a config file
+MOST_BRACKETS = 500  # in a config file
 NO = "no-"  # what switches an option off: --no-jit
 WIDTH = 80  # columns of a help text
 INDENT = 26  # column at which the explanations of a help text begin
@@ -264,15 +267,23 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
 
     if path.is_dir():
         raise UserError(f"--config {path}: this is a folder; give {path / 'config.yaml'}")
-    if not path.is_file():
+    if not path.exists():
         near = sorted(map(str, path.parent.iterdir())) if path.parent.is_dir() else []
         raise UserError(f"--config {path}: there is no such file; {suggest(str(path), near)}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        regular_file(path, LARGEST_CONFIG)
+        text = path.read_text(encoding="utf-8")
+        if text.count("[") + text.count("{") > MOST_BRACKETS:  # the parser takes their square in time
+            raise UserError(f"has more than {MOST_BRACKETS} brackets; write a list as NAME: [1, 2] or as lines - 1")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):  # a few lines could stand for billions
+            raise UserError("has an alias (*NAME); write the value out")
+        values = yaml.safe_load(text)
+    except UserError as error:
+        raise UserError(f"--config {path}: {str(error).removeprefix(f'{path}: ')}") from error
     except UnicodeDecodeError as error:
         raise UserError("--config: the file is not UTF-8 text; name the config.yaml of an earlier run") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"--config {path}: this is no YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 45th of a month
+        raise UserError(f"--config {path}: this is no YAML: {reason(error)}") from error
     if not isinstance(values, dict):
         raise UserError(f"--config {path}: expected lines of NAME: VALUE, as in the config.yaml of a run")
     return values
@@ -398,10 +409,13 @@ def main(work: Callable[[Sequence[str]], None], argv: Sequence[str] | None = Non
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow's own choice on new processors only
-    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # φ where only ASCII can be printed
+    with printable_streams():
+        return _run(work, sys.argv[1:] if argv is None else argv)
+
+
+def _run(work: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     try:
-        work(sys.argv[1:] if argv is None else argv)
+        work(argv)
         sys.stdout.flush()  # so that a closed pipe is met here
         return 0
     except TfxferError as error:
@@ -410,6 +424,12 @@ def main(work: Callable[[Sequence[str]], None], argv: Sequence[str] | None = Non
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except MemoryError:
+        print(
+            "\nerror: there is not enough memory for this; ask for less, e.g. smaller images or batches",
+            file=sys.stderr,
+        )
+        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -196,7 +196,7 @@ class RunConfig:
 
     seed: int = option(0, "first random seed; run s uses seed + s", group="training", common=True, at_most=2**32 - 1)
     seeds: int = option(
-        3, "how many times each arm is trained", group="training", common=True, decides=False, at_least=1
+        3, "how many times each arm is trained", group="training", common=True, decides=False, at_least=1, at_most=1000
     )
     device: str = option("auto", "auto, cpu, gpu or gpu:N", group="training")
     precision: str = option(
@@ -212,6 +212,14 @@ class RunConfig:
         group="output",
         decides=False,
     )
+    allow_overlap: bool = option(
+        False,
+        "go on where more than 5 % of the test examples are also in train or validation, or of the validation examples "
+        "in train (the same image file, else the same text without case); up to 5 % is noted and never refused; the "
+        "verdict says either",
+        group="target",
+        decides=False,
+    )
     smoke: bool = option(
         False,
         "the same code on very little data, in seconds; the figures mean nothing",
@@ -222,7 +230,8 @@ class RunConfig:
     download: bool = option(False, "allow downloads of data sets and pretrained weights", group="output", decides=False)
     data_dir: str | None = option(
         None,
-        "prepared data and caches (default: $TFXFER_DATA or the user cache folder)",
+        "prepared data and caches; of several, A:B (A;B on Windows), all are read and the first that can be written "
+        "is written (default: $TFXFER_DATA or the user cache folder)",
         group="output",
         decides=False,
     )
@@ -240,6 +249,12 @@ class SourceConfig:
     epochs: int = option(2, "epochs of that training", at_least=1)
     max_examples: int = option(24000, "at most this many examples an epoch (0: all)")
     learning_rate: float = option(0.0, "largest learning rate (0: 1e-2 for fresh:cnn, else 1e-3)")
+    rescale: str | None = option(
+        None,
+        "file: or preset: image model: SCALE or SCALE,OFFSET of values 0..255, such as 1/255 (default: what a preset's "
+        "files say, 0..255 for a file)",
+        flat="rescale",
+    )
 
 
 @dataclass(frozen=True)
@@ -255,7 +270,10 @@ class TargetConfig:
     answer: str | None = option(None, "answer column")
     leave_out: tuple[str, ...] = option((), "classes that are left out", flat="leave_out")
     image_size: int = option(
-        0, "side in pixels that images are resized to (0: as they are, 64 when they vary)", flat="image_size"
+        0,
+        "side in pixels that images are resized to (0: as they are, 64 when they vary)",
+        flat="image_size",
+        at_most=8192,
     )
     max_validation: int = option(400, "at most this many validation examples (0: all)", flat="max_validation")
     max_test: int = option(0, "at most this many test examples (0: all)", flat="max_test")
@@ -380,6 +398,9 @@ class CaptionTrainingConfig(TrainingConfig):
     num_validations: int = option(2, "validations in a training; the best one's weights are kept", at_least=1)
 
 
+LARGEST_NUMBER = 2**32 - 1  # of a whole number, where an option has no bound of its own
+
+
 def check_values(config: Any) -> None:
     """Raise `UserError` when a value of a config is out of its range, naming the option and the remedy."""
     for one in options_of(type(config)).values():
@@ -388,6 +409,8 @@ def check_values(config: Any) -> None:
             _check_value(one, each)
         if value == () and one.default != ():
             raise UserError(f"{one.flag}: give at least one value")
+    if config.seed + config.seeds - 1 > LARGEST_NUMBER:
+        raise UserError(f"--seed {config.seed}: the last of {config.seeds} seeds must be at most {LARGEST_NUMBER:,}")
     if config.device not in ("auto", "cpu", "gpu") and not _is_numbered_gpu(config.device):
         raise UserError(f"--device {config.device}: use auto, cpu, gpu or gpu:N, e.g. gpu:1")
 
@@ -399,6 +422,8 @@ def _check_value(one: Option, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     least, most, why = (one.metadata[name] for name in ("at_least", "at_most", "why"))
+    if isinstance(value, int):
+        most = min(most, LARGEST_NUMBER)
     if not math.isfinite(value):
         raise UserError(f"{one.flag} {value}: must be a finite number")
     if value < least:

@@ -16,6 +16,10 @@ class UserError(TfxferError, ValueError):
     exit_code = 2
 
 
+class DamagedFile(UserError):
+    """A file that tfxfer wrote is not as it was written; a cache is made again, a result has to be."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return a sentence that offers the nearest known name, or lists what there is.
 

@@ -1,11 +1,10 @@
 """Arms side by side under one budget: `compare(experiment)` runs them, keeps what failed, and draws the verdicts."""
 
 import json
+import logging
 import re
 import time
 import traceback
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,9 +14,12 @@ from typing import Any
 import numpy as np
 
 from tfxfer.cache import atomic_file
-from tfxfer.errors import TfxferError, UserError
+from tfxfer.errors import DamagedFile, TfxferError, UserError
 from tfxfer.evaluate import classification, verdicts
+from tfxfer.own_files import read_own_npz, reading_own
 from tfxfer.records import Comparison, Record
+
+log = logging.getLogger("tfxfer")
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def compare(
     *,
     on_record: Callable[[Record, int, int], None] | None = None,
     kept: str | Path | None = None,
+    shared: Sequence[Path] = (),
 ) -> Comparison:
     """Run every arm at every budget with every seed, and compare them.
 
@@ -105,12 +108,14 @@ def compare(
         on_record: Called with each record, how many are done, and how many there are.
         kept: Folder that keeps finished records: what it holds is taken up without running it again, after a kill
             or in a later run. The caller names the folder after everything that decides a record.
+        shared: Folders with finished records of the same experiment, which are read only.
 
     Returns:
         A `Comparison` with a verdict of `transfer` against every other arm.
     """
     jobs = _jobs(experiment)
-    places = [Path(kept) / f"{arm.name}-{budget or 'all'}-{seed}.npz" if kept else None for arm, budget, seed in jobs]
+    names = [f"{arm.name}-{budget or 'all'}-{seed}.npz" for arm, budget, seed in jobs]
+    places = [Path(kept) / name if kept else None for name in names]
     records = []
 
     def run(i: int) -> Record:
@@ -121,6 +126,8 @@ def compare(
         return record
 
     found = [_taken_up(place) for place in places]
+    for folder in shared:
+        found = [record or _taken_up(folder / name) for record, name in zip(found, names)]
     missing = [i for i, (arm, _, _) in enumerate(jobs) if arm.plain and found[i] is None]
     beside = ThreadPoolExecutor(1)  # TensorFlow and SciPy let go of Python's lock while they work
     try:
@@ -218,11 +225,13 @@ def _keep(record: Record, place: Path) -> None:
 
 
 def _taken_up(place: Path | None) -> Record | None:
-    """Return a kept record, or None when there is none or its file is damaged (zip files carry checksums)."""
+    """Return a kept record, or None when there is none, or its file is damaged, which is said."""
     if place is None or not place.exists():
         return None
     try:
-        with np.load(place) as file:
-            return Record.of(json.loads(str(file["record"])), {name: file[name] for name in file.files})
-    except (ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        arrays = read_own_npz(place, "this arm is run again", needed=("record",))
+        with reading_own(place, "this arm is run again"):
+            return Record.of(json.loads(str(arrays["record"])), arrays)
+    except DamagedFile as error:
+        log.warning("%s", error)
         return None

@@ -5,6 +5,7 @@ Here one file holds every variable of model and optimizer and the place in the d
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -18,9 +19,11 @@ import tensorflow as tf
 
 from tfxfer.cache import atomic_file
 from tfxfer.config import TrainingConfig
-from tfxfer.errors import TfxferError, UserError
+from tfxfer.errors import DamagedFile, TfxferError, UserError
+from tfxfer.own_files import read_own_npz, reading_own
 from tfxfer.streams import prompt, shuffled
 
+log = logging.getLogger("tfxfer")
 TINY = 1e-7  # a probability below it counts as this much, as in Keras
 Batches = Callable[[int, int], tf.data.Dataset]  # (epoch, batches to skip) -> (inputs, targets) batches
 
@@ -230,17 +233,24 @@ class _State:
     def restore(self) -> None:
         if self.path is None or not self.path.exists():
             return
-        with np.load(self.path) as file:
-            place = json.loads(str(file["place"]))
-            variables = self.variables()
-            if any(file[f"v{i}"].shape != tuple(v.shape) for i, v in enumerate(variables)):
-                raise TfxferError(f"{self.path}: belongs to another model; delete it and start again")
-            for i, variable in enumerate(variables):
-                variable.assign(file[f"v{i}"])
-            self.best = [file[f"best{i}"] for i in range(len(self.good))] if "best0" in file else None
-            self.good = [file[f"good{i}"] for i in range(len(self.good))]
-        self.epoch, self.step = place["epoch"], place["step"]
-        self.history.rows = place["rows"]
+        variables, remedy = self.variables(), "the training begins anew"
+        try:
+            file = read_own_npz(self.path, remedy, needed=("place",))
+            with reading_own(self.path, remedy):
+                place = json.loads(str(file["place"]))
+                epoch, step, rows = int(place["epoch"]), int(place["step"]), list(place["rows"])
+                values = [file[f"v{i}"] for i in range(sum(name[:1] == "v" for name in file))]
+                good = [file[f"good{i}"] for i in range(len(self.good))]
+                best = [file[f"best{i}"] for i in range(len(self.good))] if "best0" in file else None
+        except DamagedFile as error:
+            log.warning("%s", error)
+            return
+        if [value.shape for value in values] != [tuple(v.shape) for v in variables]:
+            raise TfxferError(f"{self.path}: belongs to another model; delete it and start again")
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+        self.good, self.best = good, best
+        self.epoch, self.step, self.history.rows = epoch, step, rows
         self.history.resumed_at = (self.epoch, self.step)
 
     def check_weights(self, epoch: int) -> None:

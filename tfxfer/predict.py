@@ -4,7 +4,6 @@ A classifier gives its top classes, a captioner its best captions, a language mo
 of model is shown is a row of the recipes (`tfxfer.recipes.predictors`).
 """
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -16,6 +15,9 @@ from tfxfer.errors import UserError, suggest
 from tfxfer.models.saved_folder import describe_folder
 from tfxfer.recipes import predictors_by_class
 from tfxfer.recipes.predictors import Predictor, check_request
+from tfxfer.terminal import console, json_text, printable
+
+MOST_BEAMS = 1000
 
 
 def parser() -> cli.CommandParser:
@@ -40,6 +42,8 @@ def work(argv: Sequence[str]) -> None:
     if described["class"] not in known:
         raise UserError(f"{request.run}: there is no model class '{described['class']}'; {suggest('', known)}")
     predictor = known[described["class"]]
+    if predictor.takes is None:
+        describe_folder(request.run, ("input",))
     check(request, predictor, described)
     cli.start_tensorflow()
     from tfxfer.saved import from_run
@@ -47,7 +51,7 @@ def work(argv: Sequence[str]) -> None:
     rows = predictor.rows(from_run(folder), described | {"folder": folder}, request)
     if request.json:
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+            print(json_text(row))
     else:
         show(rows, predictor)
 
@@ -59,8 +63,8 @@ def check(request: Namespace, predictor: Predictor, described: dict[str, Any]) -
     check_request(request, predictor, described)
     if request.top < 1:
         raise UserError(f"--top {request.top}: must be above 0")
-    if request.num_beams is not None and request.num_beams < 1:
-        raise UserError(f"--num-beams {request.num_beams}: must be above 0")
+    if request.num_beams is not None and not 1 <= request.num_beams <= MOST_BEAMS:
+        raise UserError(f"--num-beams {request.num_beams}: must be above 0 and at most {MOST_BEAMS}")
     if request.max_length is not None and request.max_length < 3:
         raise UserError(
             f"--max-length {request.max_length}: leaves no room for a word between begin and end; give 3 or more"
@@ -80,7 +84,6 @@ def check(request: Namespace, predictor: Predictor, described: dict[str, Any]) -
 
 def show(rows: list[dict[str, Any]], predictor: Predictor) -> None:
     """Print the answers as a table."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -89,11 +92,12 @@ def show(rows: list[dict[str, Any]], predictor: Predictor) -> None:
     for row in rows:
         for place, (name, value) in enumerate(row["top"]):
             bar = f" {'█' * round(20 * value)}" if predictor.number == "probability" else ""
-            words = [Text("" if place else row["input"]), *([Text(name)] if predictor.column else [])]
+            cells = ("" if place else row["input"], *((name,) if predictor.column else ()))
+            words = [Text(printable(cell)) for cell in cells]
             table.add_row(*words, f"{value:.3f}{bar}")
         if "note" in row:
-            table.add_row(Text(f"({row['note']})"))
-    Console(highlight=False).print(table)
+            table.add_row(Text(printable(f"({row['note']})")))
+    console(highlight=False).print(table)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The results of an experiment: one `Record` for each arm, label budget and seed, and their `Comparison`."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,8 +9,20 @@ import numpy as np
 
 from tfxfer.cache import atomic_file
 from tfxfer.errors import UserError
+from tfxfer.own_files import check_kinds, read_own_json, read_own_npz, reading_own, write_own_json
 
 FORMAT = 3
+AGAIN = "run the experiment again with --config"
+KINDS: dict[str, type] = {  # keys of comparison.json -> the types of their values
+    "title": str,
+    "class_names": list,
+    "records": list,
+    "verdicts": list,
+    "examples": list,
+    "costs": dict,
+    "measures": list,
+    "unit": str,
+}
 ARRAYS = ("probabilities", "scores", "answers")  # attributes of a record that do not go into JSON
 
 
@@ -89,7 +100,8 @@ class Comparison:
         recipe: Name of the recipe, to show it and to run it again; "" when unknown.
         about: The recipe's description of itself, JSON-like; every key may be missing. "equation" and "explanation"
             (texts), "arms" (arm -> its description, a text or a dict as `tfxfer.evaluate.arms.describe` reads it),
-            "smoke" (whether it was a smoke run) and "command" (the command line).
+            "smoke" (whether it was a smoke run), "cautions" (sentences beside the verdict) and "command" (the command
+            line).
     """
 
     title: str
@@ -153,8 +165,7 @@ class Comparison:
         arrays = {f"{r.key}/{name}": values for r in self.records for name, values in r.arrays().items()}
         with atomic_file(folder / "probabilities.npz") as path, path.open("wb") as file:
             np.savez_compressed(file, labels=self.labels, **arrays)  # type: ignore[arg-type]
-        with atomic_file(folder / "comparison.json") as path:
-            path.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_own_json(folder / "comparison.json", plain)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Comparison":
@@ -162,20 +173,19 @@ class Comparison:
 
         Raises:
             UserError: The folder holds no comparison, or one of another version of tfxfer.
+            DamagedFile: One of the two files is damaged.
         """
         folder = Path(folder)
         try:
-            plain = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-            with np.load(folder / "probabilities.npz") as file:
-                arrays = dict(file)
+            plain = read_comparison(folder)
+            arrays = read_own_npz(folder / "probabilities.npz", AGAIN, needed=("labels",))
         except FileNotFoundError as error:
             raise UserError(f"{folder}: not a finished run ({error.filename} is missing)") from error
-        if plain["format"] != FORMAT:
-            raise UserError(f"{folder}: was written by another version of tfxfer; run it again with --config")
         records = []
-        for row in plain["records"]:
-            own = f"{Record(**row).key}/"
-            records.append(Record.of(row, {n.removeprefix(own): a for n, a in arrays.items() if n.startswith(own)}))
+        with reading_own(folder / "comparison.json", AGAIN):
+            for row in plain["records"]:
+                own = f"{Record(**row).key}/"
+                records.append(Record.of(row, {n.removeprefix(own): a for n, a in arrays.items() if n.startswith(own)}))
         return cls(
             title=plain["title"],
             class_names=tuple(plain["class_names"]),
@@ -189,3 +199,18 @@ class Comparison:
             recipe=plain.get("recipe", ""),
             about=plain.get("about", {}),
         )
+
+
+def read_comparison(folder: Path) -> dict[str, Any]:
+    """Return what `comparison.json` holds, as `Comparison.save` wrote it.
+
+    Raises:
+        FileNotFoundError: There is none.
+        DamagedFile: It is damaged.
+        UserError: It was written by another version of tfxfer.
+    """
+    plain = read_own_json(folder / "comparison.json", AGAIN, {"format": int})
+    if plain["format"] != FORMAT:
+        raise UserError(f"{folder}: was written by another version of tfxfer; run it again with --config")
+    check_kinds(folder / "comparison.json", plain, KINDS, AGAIN)
+    return plain

@@ -4,23 +4,27 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfxfer.cache import atomic_file
+from tfxfer import terminal
+from tfxfer.cache import atomic_file, sweep
 from tfxfer.config import options_in
-from tfxfer.errors import UserError
+from tfxfer.errors import DamagedFile, UserError
+from tfxfer.own_files import read_own_json, reading_own
+from tfxfer.run_folder import held, is_finished, is_run
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
 RUNS = Path("runs")  # where runs stand unless --run-dir says otherwise, in the working folder
+PLACES = {"data_dir", "download"}  # options that say where things are; the results are the same
 
 
 class Run:
-    """One run and its folder `runs/<recipe>-<time>/`.
+    """One run and its folder `runs/<recipe>-<time>/`, in which no other process works until it is closed.
 
     A folder that `--run-dir` names may hold a run that was killed: its log goes on, its metrics are written anew.
 
@@ -28,18 +32,20 @@ class Run:
         folder: The run's folder.
         console: Where a person reads along.
         costs: Seconds by phase, filled by `phase`.
+        cautions: Sentences that stand beside the verdict, filled by `caution`.
     """
 
     def __init__(self, recipe: str, config: Any, console: "Console | None" = None) -> None:
-        from rich.console import Console
-
         self.recipe = recipe
-        self.console = console or Console(highlight=False)
+        self.console = console or terminal.console(highlight=False)
         self.costs: dict[str, float] = {}
+        self.cautions: list[str] = []
         self.started = time.perf_counter()
-        self.folder = _new_folder(recipe, config.run_dir)
-        self._log = (self.folder / "log.txt").open("a", encoding="utf-8")
-        self._metrics = (self.folder / "metrics.jsonl").open("w", encoding="utf-8")
+        with ExitStack() as stack:
+            self.folder = _new_folder(recipe, config, stack)
+            self._held = stack.pop_all()  # closed when the run is
+        self._log = (self.folder / "log.txt").open("a", encoding="utf-8", errors="backslashreplace")
+        self._metrics = (self.folder / "metrics.jsonl").open("w", encoding="utf-8", errors="backslashreplace")
         write_config(self.folder / "config.yaml", config, recipe)
 
     def say(self, message: str, style: str = "") -> None:
@@ -47,6 +53,11 @@ class Run:
         self.console.print(message, style=style, markup=False, soft_wrap=True)
         self._log.write(f"{time.strftime('%H:%M:%S')} {message}\n")
         self._log.flush()
+
+    def caution(self, message: str) -> None:
+        """Say what makes the verdict weaker than it looks, now and again beside the verdict."""
+        self.cautions.append(message)
+        self.say(f"caution: {message}", style="yellow")
 
     def metric(self, phase: str, **values: Any) -> None:
         """Append one row to `metrics.jsonl`."""
@@ -81,6 +92,7 @@ class Run:
         """Close the run's files."""
         self._log.close()
         self._metrics.close()
+        self._held.close()
 
 
 def peak_memory_mib() -> float:
@@ -103,34 +115,86 @@ def write_config(path: Path, config: Any, recipe: str = "") -> None:
     """
     import yaml
 
+    with atomic_file(path) as temporary:
+        text = yaml.safe_dump(_plain(config, recipe), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _plain(config: Any, recipe: str) -> dict[str, Any]:
     plain: dict[str, Any] = {"recipe": recipe} if recipe else {}
     plain |= {name: list(value) if isinstance(value, tuple) else value for name, value in options_in(config).items()}
     plain.pop("run_dir", None)
-    with atomic_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return plain
 
 
-def _new_folder(recipe: str, wanted: str | None) -> Path:
-    if wanted:
-        folder = Path(wanted).expanduser()
-        if any((folder / name).exists() for name in ("comparison.json", "model.keras", "report.html")):
-            raise UserError(f"--run-dir {folder}: holds an earlier run, which is kept; name another folder")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"--run-dir {folder}: no folder can be made there ({error.strerror}); name another"
-            ) from error
+@contextmanager
+def run_dir_held(wanted: str | None) -> Iterator[None]:
+    """Check the folder that `--run-dir` names before long work starts, and hold it during the block.
+
+    Raises:
+        UserError: It holds an earlier run, another process works in it, or it cannot be made.
+    """
+    with ExitStack() as stack:
+        if wanted:
+            _named_folder(wanted, stack)
+        yield
+
+
+def _new_folder(recipe: str, config: Any, stack: ExitStack) -> Path:
+    """Return the folder of a run, held until `stack` is closed."""
+    if config.run_dir:
+        folder = _named_folder(config.run_dir, stack)
+        _refuse_another(folder, _plain(config, recipe))
         return folder
     stem = f"{recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in range(1000):
         folder = RUNS / (stem if not number else f"{stem}-{number}")
         try:
             folder.mkdir(parents=True)
-            return folder
         except FileExistsError:
             continue
+        stack.enter_context(held(folder))
+        return folder
     raise UserError(f"{RUNS / stem}: a thousand runs in one second; use --run-dir")
+
+
+def _named_folder(wanted: str, stack: ExitStack) -> Path:
+    folder = Path(wanted).expanduser()
+    _refuse_finished(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--run-dir {folder}: no folder can be made there ({error.strerror}); name another") from error
+    stack.enter_context(held(folder))
+    _refuse_finished(folder)  # by another process, just before it let go of the folder
+    sweep(folder)
+    return folder
+
+
+def _refuse_finished(folder: Path) -> None:
+    """Refuse a folder of a finished run, or of a saved model that belongs to no run."""
+    if is_finished(folder):
+        raise UserError(f"--run-dir {folder}: holds an earlier run, which is kept; name another folder")
+    if (folder / "model.keras").exists() and not is_run(folder):
+        raise UserError(f"--run-dir {folder}: holds a saved model, which is kept; name another folder")
+
+
+def _refuse_another(folder: Path, plain: dict[str, Any]) -> None:
+    """Refuse to go on in the folder of an unfinished run that has results already, if it was another command's."""
+    import yaml
+
+    if not any((folder / name).exists() for name in ("comparison.json", "model.keras")):
+        return
+    try:
+        before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        differing = sorted(name for name in {*before, *plain} - PLACES if before.get(name) != plain.get(name))
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
+        differing = ["config.yaml, which cannot be read"]
+    if differing:
+        raise UserError(
+            f"--run-dir {folder}: holds an unfinished run of another command (other: {', '.join(differing)}); give "
+            "that command again, or name another folder"
+        )
 
 
 def saved_runs(parent: Path = RUNS) -> list[dict[str, str]]:
@@ -139,27 +203,27 @@ def saved_runs(parent: Path = RUNS) -> list[dict[str, str]]:
     Returns:
         Dicts with "name" (the folder's), "recipe", "date" as "2026-11-23 09:15", and "verdict": the primary one in a
         few words, "no verdict" where a comparison has none or is of a smoke run, "unfinished" where there is no
-        readable comparison.
+        report yet, "damaged" where the comparison cannot be read.
     """
-    folders = [path for path in parent.iterdir() if _is_run(path)] if parent.is_dir() else []
+    folders = [path for path in parent.iterdir() if is_run(path)] if parent.is_dir() else []
     return sorted(map(_described, folders), key=lambda row: (row["date"], row["name"]), reverse=True)
-
-
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.yaml", "comparison.json"))
 
 
 def _described(folder: Path) -> dict[str, str]:
     recipe, date = _recipe_and_date(folder)
     row = {"name": folder.name, "recipe": recipe, "date": date, "verdict": "unfinished"}
+    if not is_finished(folder):
+        return row
+    file = folder / "comparison.json"
     try:
-        comparison = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-        verdicts = comparison["verdicts"]
-        primary = next((one for one in verdicts if one["role"] == "primary"), None)
-        smoke = comparison.get("about", {}).get("smoke")
-        words = "smoke run, no verdict" if smoke else _in_words(primary)
+        comparison = read_own_json(file, "", {"verdicts": list, "recipe": str})
+        with reading_own(file, ""):
+            primary = next((one for one in comparison["verdicts"] if one["role"] == "primary"), None)
+            words = "smoke run, no verdict" if comparison.get("about", {}).get("smoke") else _in_words(primary)
         return row | {"recipe": comparison["recipe"] or recipe, "verdict": words}
-    except (OSError, ValueError, KeyError, TypeError):  # killed while it wrote, or of another version
+    except DamagedFile:
+        return row | {"verdict": "damaged"}
+    except OSError:
         return row
 
 

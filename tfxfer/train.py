@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tfxfer import cli
-from tfxfer.cache import data_dir
+from tfxfer.cache import data_dirs
 from tfxfer.config import check_values
 from tfxfer.data.background import prepare_in_background, unprepared
 from tfxfer.errors import UserError, suggest
 from tfxfer.recipes import RECIPE_ALIASES, RECIPES
 from tfxfer.recipes.recipe import Recipe
+from tfxfer.runs import run_dir_held
 
 DEFAULT = "feature"
 
@@ -35,14 +36,16 @@ def work(argv: Sequence[str]) -> None:
     )
     check_values(config)
     recipe.check(config)
-    folder = data_dir(config.data_dir)
-    new = unprepared(recipe.data(config), folder)
-    if new:
-        print(f"preparing {', '.join(new)}, once, in {folder}", flush=True)
-    with prepare_in_background(
-        new[1:], folder
-    ):  # the first is needed first: it is prepared here, as soon as TensorFlow has started
-        run(recipe, config)
+    caches = data_dirs(config.data_dir)
+    if caches.shared_alone:
+        cli.note(f"{caches.searched[0]} cannot be written; what is missing there is made in {caches.own}")
+    with run_dir_held(config.run_dir):
+        new = unprepared(recipe.data(config), *caches.searched)
+        if new:
+            print(f"preparing {', '.join(new)}, once, in {caches.own}", flush=True)
+        # the first is needed first: it is prepared here, as soon as TensorFlow has started
+        with prepare_in_background(new[1:], caches.own):
+            run(recipe, config)
 
 
 def run(recipe: Recipe, config: Any) -> Path:

@@ -1,17 +1,20 @@
 """Image files of every kind: decoded right, or refused with file, reason and remedy."""
 
+import os
 import shutil
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import tfxfer
-from tfxfer.data import readable_errors
+from tfxfer.data import image_files, readable_errors
 from tfxfer.data.images import read_image
 from tfxfer.errors import UserError
+from tfxfer.transfer.feature import extract
 
 pytestmark = pytest.mark.tensorflow
 
@@ -192,6 +195,20 @@ def test_split_folders(folder, data_dir, tmp_path_factory):
         load(root, data_dir)
 
 
+def test_split_folders_of_an_archive(folder, data_dir):
+    (folder / "seg_train").mkdir()
+    (folder / "seg_train" / "seg_train").mkdir()
+    for name in ("cat", "dog"):
+        (folder / name).rename(folder / "seg_train" / "seg_train" / f"{name} ")
+    (folder / "seg_train" / "seg_train" / "cat " / ".ipynb_checkpoints").mkdir()
+    (folder / "seg_test").mkdir()
+    for place in ("seg_test", "seg_train/seg_train/cat /.ipynb_checkpoints"):
+        Image.fromarray(COLOUR).save(folder / place / "1.png")
+    dataset = load(folder, data_dir)
+    assert dataset.class_names == ("cat", "dog") and sum(dataset.sizes.values()) == 24
+    assert dataset.notes == ("'seg_test' has no class folders: its 1 images are left out; test is cut from train",)
+
+
 def test_copies_of_an_image_share_a_split(folder, data_dir):
     for file in list((folder / "cat").iterdir()):
         shutil.copy(file, folder / "cat" / f"copy-{file.name}")
@@ -203,14 +220,62 @@ def test_copies_of_an_image_share_a_split(folder, data_dir):
     assert {len(splits) for splits in splits_of.values()} == {1}
 
 
-def test_inspecting_again_reads_no_file_and_notices_a_change(folder, data_dir, tmp_path_factory):
+def other_pixels(path):
+    """Write another image of the same size and time over one, as an archive with fixed dates does."""
+    before, stat = path.read_bytes(), path.stat()
+    pixels = np.asarray(Image.open(path))
+    Image.fromarray(pixels[::-1].copy()).save(path, compress_level=0)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.read_bytes() != before and path.stat().st_size == len(before)
+    return before
+
+
+@pytest.fixture(params=["png", "bmp"])
+def bitmaps(tmp_path, request):
+    """Class folders of files without compression; TensorFlow decodes the first kind, Pillow the second."""
+    for number in range(12):
+        file = tmp_path / "bitmaps" / "ab"[number % 2] / f"{number}.{request.param}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.full((8, 8, 3), number * 20, np.uint8)
+        pixels[0] = 255 - pixels[0]
+        Image.fromarray(pixels).save(file, compress_level=0)
+    return tmp_path / "bitmaps"
+
+
+def test_other_pixels_of_the_same_size_and_time_are_another_data_set(bitmaps, tmp_path):
+    first = load(bitmaps, tmp_path)
+    other_pixels(next((bitmaps / "a").iterdir()))
+    assert load(bitmaps, tmp_path).fingerprint != first.fingerprint
+
+
+def test_what_is_made_of_images_replaced_after_loading_is_never_kept_as_made_of_the_first(bitmaps, tmp_path):
+    import keras
+
+    image = keras.Input((8, 8, 3), name="image")
+    phi = keras.Model(image, keras.layers.Flatten()(keras.layers.Rescaling(1.0)(image)))
+    data = load(bitmaps, tmp_path)
+    file = Path(data.splits["train"].files.paths[int(data.indices("train")[0])].numpy().decode())
+    before = other_pixels(file)
+    with pytest.raises(UserError, match=rf"{file.name}: was changed after the data was loaded; run the same command"):
+        extract(phi, data, folder=tmp_path / "features", shard_rows=2)
+    file.write_bytes(before)
+    found = extract(phi, data, folder=tmp_path / "features", shard_rows=2)
+    np.testing.assert_array_equal(found, data.arrays("train")["image"].reshape(len(found), -1).astype(np.float32))
+
+
+def test_inspecting_again_checks_no_header_and_notices_a_change(folder, data_dir, tmp_path_factory, monkeypatch):
     own = tmp_path_factory.mktemp("cache")
     first = load(folder, own).fingerprint
-    assert load(folder, own).fingerprint == first
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files, "check_image", None)
+        assert load(folder, own).fingerprint == first
     moved = tmp_path_factory.mktemp("moved") / "x"
     shutil.copytree(folder, moved)
     assert load(moved, own).fingerprint == first, "the path of the folder is not content"
-    next(own.rglob("*.json")).write_text("{")
+    cache = next(own.rglob("inspected/*.json"))
+    cache.write_text(cache.read_text().replace(" 16,", " 17,", 1))  # one bit of a height
+    assert load(folder, own).image_shape == load(folder, data_dir).image_shape
+    cache.write_text("{")
     assert load(folder, own).fingerprint == first, "a damaged cache is not needed"
     Image.fromarray(COLOUR).save(folder / "cat" / "00.jpg")
     assert load(folder, own).fingerprint != first
@@ -297,6 +362,40 @@ def test_a_missing_image_is_named(tmp_path, data_dir):
         tfxfer.load(f"csv:{tmp_path / 't.csv'}", data_dir=data_dir)
     with pytest.raises(UserError, match=r"none.png: cannot be read"):
         read_image(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("pipe.png", "is a pipe or socket, not a file; copy"),
+        ("/dev/zero", "is a device, not a file; copy"),
+        ("/proc/self/status", "is made by the kernel while it is read; copy"),
+        ("cat", "is a folder, not a file"),
+        ("huge.png", "2.0 GiB; save it smaller"),
+        ("x" * 300, "cannot be read .File name too long"),
+    ],
+)
+def test_only_regular_files_are_read(folder, data_dir, name, message):
+    os.mkfifo(folder / "pipe.png")
+    with (folder / "huge.png").open("wb") as file:
+        file.truncate(2**31)
+    (folder / "t.csv").write_text(f"image,label\ncat/00.jpg,a\n{name},b\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"t.csv row 3: image '{name}': {message}"):
+        tfxfer.load(f"csv:{folder / 't.csv'}", data_dir=data_dir)
+    with pytest.raises(UserError, match=message):
+        read_image(folder / name)
+    (folder / "pipe.png").rename(folder / "cat" / "pipe.png")
+    with pytest.raises(UserError, match=r"cat/pipe.png: is a pipe or socket"):
+        load(folder, data_dir)
+
+
+def test_names_that_are_not_utf8_are_refused(folder, data_dir):
+    odd = folder / os.fsdecode(b"d\xe9g")
+    (folder / "dog").rename(odd)
+    with pytest.raises(UserError, match=r"d.xe9g/00.jpg: its path is not UTF-8; rename it"):
+        load(folder, data_dir)
+    with pytest.raises(UserError, match=r"d.xe9g/00.jpg: its path is not UTF-8; rename it"):
+        read_image(odd / "00.jpg")
 
 
 def test_other_files_are_refused_by_name(folder, data_dir):

@@ -1,11 +1,16 @@
 """Sets that TensorFlow Datasets prepared: held in memory or streamed, the examples are the same."""
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfxfer
-from tfxfer.data import prepared
+from tfxfer.data import prepared, readable_errors
 from tfxfer.errors import UserError
 
 pytestmark = pytest.mark.tensorflow
@@ -131,3 +136,38 @@ def test_examples_without_a_label_are_named(tmp_path, monkeypatch):
 def test_what_is_not_prepared_is_not_downloaded(folder):
     with pytest.raises(UserError, match=r"'mnist' is not prepared in .*--download \(or download=True\)"):
         load(folder, "mnist")
+
+
+def test_prepared_images_replaced_after_loading_are_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "MAX_BYTES_IN_MEMORY", 0)
+    root = tmp_path / "data"
+    shutil.copytree(folder / "tfds" / "photos", root / "tfds" / "photos")
+    data = load(root)
+    records = sorted(root.rglob("*train.tfrecord*"))
+    swapped = b"".join(
+        reversed(list(map(framed, tf.data.TFRecordDataset(list(map(str, records))).as_numpy_iterator())))
+    )
+    records[0].write_bytes(swapped)
+    with pytest.raises(UserError, match="the prepared data were changed after they were loaded"), readable_errors(data):
+        list(data.batches("train", 8, image_size=(8, 8)))
+
+
+def framed(record):
+    """Return a record as a TFRecord file holds it, with its checksums."""
+    with tempfile.NamedTemporaryFile() as file:
+        with tf.io.TFRecordWriter(file.name) as writer:
+            writer.write(record)
+        return Path(file.name).read_bytes()
+
+
+@pytest.mark.parametrize("file", ["features.json", "*.tfrecord*"])
+def test_a_built_in_set_of_which_a_byte_changed_is_made_again_with_a_warning(file, data_dir, tmp_path):
+    spec = "languages/latin"
+    first = tfxfer.load(spec, data_dir=data_dir)  # writes the hashes of the files
+    shutil.copytree(data_dir / "tfds" / "languages" / "latin", tmp_path / "tfds" / "languages" / "latin")
+    damaged = next(tmp_path.rglob(file))
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    with pytest.warns(UserWarning, match="the prepared data are damaged; they are made again"):
+        assert tfxfer.load(spec, data_dir=tmp_path).fingerprint == first.fingerprint

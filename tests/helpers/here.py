@@ -74,6 +74,9 @@ class Quiet:
     def say(self, message, style=""):
         self.said.append(message)
 
+    def caution(self, message):
+        self.said.append(message)
+
     def metric(self, phase, **values):
         self.metrics.append({"phase": phase, **values})
 

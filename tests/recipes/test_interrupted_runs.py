@@ -29,6 +29,7 @@ MOMENTS = {  # when to kill: (run's folder, data folder) -> bool
     "while the source trains": lambda run, data: "source" in phases(run),
     "while features are extracted": lambda run, data: any(data.glob("features/*/shard-*")),
     "while the arms run": lambda run, data: phases(run).count("arm") > 6,
+    "between the model and the report": lambda run, data: (run / "model.keras").exists(),
 }
 
 
@@ -80,12 +81,13 @@ def undisturbed(prepared, tmp_path_factory):
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_kill_nine_then_the_same_command(moment, prepared, undisturbed, tmp_path):
     data = prepared("killed")
-    kill_when(moment, data, tmp_path / "killed")
-    again, printed = finish(data, tmp_path / "again")
+    kill_when(moment, data, tmp_path / "run")
+    again, printed = finish(data, tmp_path / "run")
     said = {
         "while the source trains": "source: ",
         "while features are extracted": "is taken from the cache",
         "while the arms run": "finished records of this experiment are at hand",
+        "between the model and the report": "finished records of this experiment are at hand",
     }
     assert said[moment] in printed
     for a, b in zip(again.records, undisturbed.records, strict=True):

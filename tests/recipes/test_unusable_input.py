@@ -199,7 +199,7 @@ def test_a_flipped_byte_in_the_features_is_logged(command, samples, tmp_path, ca
         (["--run-dir", "{file}"], "{file}: no folder can be made there"),
         (["--data-dir", "{file}/below"], "{file} is a file"),
         (["--config", "{file}"], "--config: the file is not UTF-8 text"),
-        (["--target", "jsonl:{lines}"], "lines.jsonl row 2: an escape from"),
+        (["--target", "jsonl:{lines}"], "lines.jsonl row 2: 'text' holds half of an escaped"),
     ],
     ids=["--run-dir", "--data-dir", "--config", "half a surrogate pair"],
 )

@@ -9,13 +9,16 @@ import re
 import shutil
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfxfer import cli
-from tfxfer.cache import CACHES, data_dir, lock_of, locked
+from tfxfer.cache import CACHES, lock_of, locked, named_dirs, sweep_caches
 from tfxfer.errors import TfxferError, UserError, suggest
+from tfxfer.in_use import unused
 
 KEYED = re.compile(r"([a-z_]+-)?[0-9a-f]{16}(\.(json|npz))?")  # names that `tfxfer.cache.key_of` gave
 REMOVED = ".removed-"  # begins the name of an entry while it is removed
@@ -49,7 +52,9 @@ def parser() -> cli.CommandParser:
     made.add_argument("caches", nargs="*", metavar="CACHE", help=f"what to remove: {', '.join(CACHES)}")
     made.add_argument("--older-than", metavar="AGE", help="remove only what did not change for so long: 12h, 30d, 8w")
     made.add_argument("--yes", action="store_true", help="remove without asking")
-    made.add_argument("--data-dir", metavar="DIR", help="the data folder (default: $TFXFER_DATA or the user cache)")
+    made.add_argument(
+        "--data-dir", metavar="DIR", help="the data folder, or several: A:B (default: $TFXFER_DATA or the user cache)"
+    )
     return made
 
 
@@ -58,11 +63,18 @@ def work(argv: Sequence[str]) -> None:
     asked = parser().parse_args(argv)
     check_names(asked.caches)
     latest = time.time() - (seconds_of(asked.older_than) if asked.older_than else 0)
-    folder = data_dir(asked.data_dir)
+    folders = named_dirs(asked.data_dir)
+    for folder in folders:
+        _clean(folder, asked, latest)
+
+
+def _clean(folder: Path, asked: Namespace, latest: float) -> None:
+    """Show one data folder, or remove what is asked for from it."""
     found = list(entries(folder))
     if not asked.caches and not asked.older_than:
         show(folder, found)
         return
+    sweep_caches(folder)
     chosen = [one for one in found if one.cache in (asked.caches or CACHES) and one.changed <= latest]
     if not chosen:
         print(f"nothing to remove in {folder}")
@@ -221,18 +233,18 @@ def remove_all(folder: Path, chosen: Sequence[Entry]) -> None:
 
 
 def remove(path: Path) -> bool:
-    """Remove a file or folder unless another process holds its lock; return whether it is removed.
+    """Remove a file or folder unless another process makes or uses it; return whether it is removed.
 
     An entry whose cache uses locks has had its lock file since it was made. It is renamed first, so that no process
     ever finds half of it, and a removal that was interrupted is taken up by the next.
     """
-    if lock_of(path).exists():
-        with locked(path, wait=False) as held:
-            if held:
-                _delete(path)
-            return held
-    _delete(path)
-    return True
+    with ExitStack() as stack:
+        free = stack.enter_context(unused(path))
+        if free and lock_of(path).exists():
+            free = stack.enter_context(locked(path, wait=False))
+        if free:
+            _delete(path)
+        return free
 
 
 def _delete(path: Path) -> None:

@@ -1,10 +1,10 @@
 """`tfxfer list datasets|models|recipes|runs`: what there is, one line each; TensorFlow is not started."""
 
-import json
 from collections.abc import Callable, Sequence
 
 from tfxfer import cli
 from tfxfer.errors import UserError, suggest
+from tfxfer.terminal import json_text
 
 Row = dict[str, str]
 ABOUT = {  # spec of a built-in data set -> what it holds
@@ -34,7 +34,7 @@ def work(argv: Sequence[str]) -> None:
         raise UserError(f"there is no list of '{asked.what}'; {suggest(asked.what, LISTS)}")
     rows = LISTS[asked.what]()
     if asked.json:
-        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        print(json_text(rows, indent=1))
     elif rows:
         print("\n".join(lined_up(rows)))
     else:

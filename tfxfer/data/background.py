@@ -13,14 +13,14 @@ from pathlib import Path
 from tfxfer.data.spec import BUILT_IN, parse
 
 
-def unprepared(specs: Iterable[str | None], folder: Path) -> list[str]:
-    """Return the specs of built-in sets that are not prepared in a folder; loads no TensorFlow."""
+def unprepared(specs: Iterable[str | None], *folders: Path) -> list[str]:
+    """Return the specs of built-in sets that are prepared in none of the data folders; loads no TensorFlow."""
     found = {}
     for spec in specs:
         if spec and spec.partition("/")[0] in BUILT_IN:
             parsed = parse(spec)
-            place = folder / "tfds" / parsed.name / (parsed.config or "")
-            if not any(place.glob("*/dataset_info.json")):
+            place = Path("tfds", parsed.name, parsed.config or "")
+            if not any(any((folder / place).glob("*/dataset_info.json")) for folder in folders):
                 found[place] = spec
     return list(found.values())
 
@@ -58,6 +58,6 @@ def prepare_in_background(specs: Iterable[str], folder: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    from tfxfer.data.prepared import built_in
+    from tfxfer.data.prepared import prepare_built_in
 
-    built_in(parse(sys.argv[1]), Path(sys.argv[2]) / "tfds").download_and_prepare()
+    prepare_built_in(parse(sys.argv[1]), Path(sys.argv[2]) / "tfds")

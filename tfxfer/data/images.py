@@ -4,6 +4,8 @@ Plain JPEG and PNG files are decoded by TensorFlow in parallel. All other files 
 transparency, CMYK, 16 bits, EXIF rotation) are decoded by Pillow.
 """
 
+import hashlib
+import io
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from tfxfer.data.image_files import GREY_MODES, UnusableImage, check_image
+from tfxfer.data.image_files import GREY_MODES, UnusableImage, check_image, read_bytes
+from tfxfer.data.regular_files import shown
 from tfxfer.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and libjpeg turn colour into grey
@@ -29,9 +32,9 @@ class HasSplits(Protocol):
         ...
 
 
-def decode_with_pillow(path: Path) -> np.ndarray:
+def decode_with_pillow(file: Path | io.BytesIO) -> np.ndarray:
     """Return uint8 [H, W, 1 or 3]: upright, transparency laid on white, 16 bits scaled to 8."""
-    with Image.open(path) as opened:
+    with Image.open(file) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I;16"):
             wide = np.asarray(image).astype(np.uint32)
@@ -44,35 +47,58 @@ def decode_with_pillow(path: Path) -> np.ndarray:
         return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def _decode_in_graph(path: bytes | np.ndarray) -> np.ndarray:
-    name = np.asarray(path, object).item().decode()  # bytes within a graph, an array [] outside
+def _bytes_of(value: bytes | np.ndarray) -> bytes:
+    return np.asarray(value, object).item()  # bytes within a graph, an array [] outside
+
+
+def _read_unchanged(path: bytes | np.ndarray, sha256: bytes | np.ndarray) -> bytes:
+    """Return the bytes of a file if they are the ones that were hashed when the data was loaded."""
+    name = _bytes_of(path).decode()
     try:
-        return decode_with_pillow(Path(name))
+        data = Path(name).read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"{name}: was removed after the data was loaded; put it back") from error
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror or error})") from error
+    if hashlib.sha256(data).hexdigest() != _bytes_of(sha256).decode():
+        raise UserError(f"{name}: was changed after the data was loaded; run the same command again")
+    return data
+
+
+def _decode_in_graph(data: bytes | np.ndarray, path: bytes | np.ndarray) -> np.ndarray:
+    name = _bytes_of(path).decode()
+    try:
+        return decode_with_pillow(io.BytesIO(_bytes_of(data)))
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise UserError(f"{name}: cannot be decoded ({error}); remove it or copy it again") from error
 
 
-def decode_image(path: tf.Tensor, plain: tf.Tensor | bool, channels: int) -> tf.Tensor:
+def decode_image(path: tf.Tensor, plain: tf.Tensor | bool, channels: int, sha256: tf.Tensor | None = None) -> tf.Tensor:
     """Decode an image file within a graph.
 
     Args:
         path: string [].
         plain: bool []: whether TensorFlow's decoder will do (`ImageInfo.plain`); a Python bool builds no branch.
         channels: 1 when every image of the data set is grey, else 3.
+        sha256: string [], the hash that the file's bytes must have; None takes any bytes.
 
     Returns:
         uint8 [H, W, channels].
+
+    Raises:
+        UserError: The bytes are other ones; inside a graph it comes as an `OpError`, see `readable_errors`.
     """
+    if sha256 is None:
+        data = tf.io.read_file(path)
+    else:
+        data = tf.ensure_shape(tf.numpy_function(_read_unchanged, [path, sha256], tf.string), [])
 
     def by_tensorflow() -> tf.Tensor:
-        data = tf.io.read_file(path)
         # reads PNG too; the default method is off by up to 4 of 255, this one agrees with Pillow to the bit
         return tf.io.decode_jpeg(data, channels=channels, dct_method="INTEGER_ACCURATE")
 
     def by_pillow() -> tf.Tensor:
-        image = tf.numpy_function(_decode_in_graph, [path], tf.uint8)
+        image = tf.numpy_function(_decode_in_graph, [data, path], tf.uint8)
         image.set_shape([None, None, None])
         return image if channels == 1 else tf.broadcast_to(image, tf.concat([tf.shape(image)[:2], [3]], 0))
 
@@ -126,10 +152,10 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None, channels: 
     """
     path = Path(path)
     try:
-        info = check_image(path.read_bytes())
+        info = check_image(read_bytes(path))
         image = decode_image(tf.constant(str(path)), info.plain, info.channels)
     except UnusableImage as reason:
-        raise UserError(f"{path}: {reason}") from reason
+        raise UserError(f"{shown(str(path))}: {reason}") from reason
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     except tf.errors.OpError as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from tfxfer.cache import data_dir as default_data_dir
+from tfxfer.cache import DataDirs, data_dirs
 from tfxfer.data.assembly import (
     assemble,
     check_classes,
@@ -13,13 +13,15 @@ from tfxfer.data.assembly import (
     image_digests,
     image_folder,
     named_splits,
-    subfolders,
 )
 from tfxfer.data.captions import from_captions, from_coco
+from tfxfer.data.cells import class_name
+from tfxfer.data.class_folders import SUFFIXES, files_under, find_class_folders
 from tfxfer.data.dataset import Dataset
-from tfxfer.data.image_files import SUFFIXES, inspect_images
+from tfxfer.data.image_files import inspect_images
+from tfxfer.data.regular_files import shown
 from tfxfer.data.rows import ImageFiles
-from tfxfer.data.spec import CONTENT_ROLES, SPLIT_NAMES, Spec, check, existing_file, find_columns
+from tfxfer.data.spec import CONTENT_ROLES, Spec, check, existing_file, find_columns, given_path
 from tfxfer.data.splits import same_text
 from tfxfer.data.tables import read_header, read_lines, read_table
 from tfxfer.errors import UserError
@@ -38,26 +40,32 @@ def load(
     data_dir: str | Path | None = None,
     download: bool = False,
     seed: int = 0,
+    draw_splits: bool = True,
 ) -> Dataset:
     """Load the data set that a spec names.
 
     Args:
         spec: "glyphs", "glyphs/by_face", "names", "languages", "languages/latin", "tfds:NAME[:SPLIT]",
-            "folder:PATH" (class folders of images, perhaps under train/validation/test), "csv:PATH" or
-            "jsonl:PATH" (images are paths beside the file, or in one folder beside it), "captions:PATH" (CSV or
-            JSON lines with image and caption; all rows of an image are one example), "coco:PATH" (captions in
-            COCO's JSON), "text:PATH" (one text a line).
+            "folder:PATH" (class folders of images, perhaps under train/validation/test, see
+            `tfxfer.data.class_folders`), "csv:PATH" or "jsonl:PATH" (images are paths beside the file, or in one folder
+            beside it), "captions:PATH" (CSV or JSON lines with image and caption; all rows of an image are one
+            example), "coco:PATH" (captions in COCO's JSON), "text:PATH" (one text a line).
         text: Column to use as text; several, as "title,description", are joined by a blank. Without it a
             column with one of the usual names is taken; the same holds for the following.
-        label: Column to use as label. For "glyphs" also "script", "case", "diacritic", "face", …
+        label: Column to use as label: names or, in JSON, whole numbers, true and false. Blanks at the ends do not
+            count, nor whether a letter with an accent is one character or two. For "glyphs" also "script", "case",
+            "diacritic", "face", …
         image: Column of images, as paths.
         question: Column of questions.
-        answer: Column of answers.
+        answer: Column of answers; of a JSON list the commonest is taken.
         caption: Column of captions.
         image_dir: Folder of the images that a file names, if it is not found beside the file.
-        data_dir: Folder for prepared data; default `$TFXFER_DATA` or the user's cache folder.
+        data_dir: Folder for prepared data, or several as in a PATH, see `tfxfer.cache.data_dirs`; default
+            `$TFXFER_DATA` or the user's cache folder.
         download: Whether a TFDS data set may be downloaded.
         seed: Another seed gives other splits, where the source names none.
+        draw_splits: Off: nothing is cut, and examples whose split the source does not name are all in "test". For data
+            that are only scored.
 
     Returns:
         A `Dataset`. Splits that the source does not name are cut 80/10/10 by a hash of the content (the image's bytes,
@@ -70,48 +78,44 @@ def load(
     columns = {"text": text, "label": label, "image": image}
     columns |= {"question": question, "answer": answer, "caption": caption}
     parsed = check(spec, data_dir=data_dir, download=download, image_dir=image_dir, **columns)
+    parsed = replace(parsed, image_dir=image_dir, draw_splits=draw_splits)
     given = {role: name for role, name in columns.items() if name}
-    folder = default_data_dir(data_dir)
+    caches = data_dirs(data_dir)
     if parsed.kind in LOADERS:
-        return LOADERS[parsed.kind](replace(parsed, image_dir=image_dir), given, folder, seed)
+        return LOADERS[parsed.kind](parsed, given, caches, seed)
     from tfxfer.data.prepared import from_tfds  # slow to import, and tables do not need it
 
-    return from_tfds(parsed, given, folder, seed, download)
+    return from_tfds(parsed, given, caches, seed, download)
 
 
-def from_folder(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dataset:
+def from_folder(spec: Spec, given: dict[str, str], caches: DataDirs, seed: int) -> Dataset:
     """Load class folders of images: PATH/CLASS/…, or PATH/train/CLASS/… and so on."""
-    root = Path(spec.name).expanduser()
-    tops = subfolders(root)
-    named = {top: SPLIT_NAMES.get(top.name.lower()) for top in tops}
-    has_splits = "train" in named.values() and all(named.values())
+    root = given_path(spec.name)
+    class_folders, notes = find_class_folders(root)
     refused: list[Path] = []
     paths, labels, splits = [], [], []
-    for top in tops:
-        for class_folder in subfolders(top) if has_splits else [top]:
-            images = list(_images_in(class_folder, refused))
-            if not images:
-                raise UserError(f"{class_folder}: there is no image in this class folder; add some or remove it")
-            paths += images
-            labels += [class_folder.name] * len(images)
-            splits += [(named[top] or "") if has_splits else ""] * len(images)
-    if not paths:
-        raise UserError(f"{root}: there are no class folders with images under {', '.join(t.name for t in tops)}")
+    for class_folder, split in class_folders:
+        images = list(_images_in(class_folder, refused))
+        name = class_name(class_folder.name)
+        if not images or not name:
+            what = "there is no image in this class folder; add some" if name else "its name is blank; rename it"
+            raise UserError(f"{shown(str(class_folder))}: {what} or remove it")
+        paths += images
+        labels += [name] * len(images)
+        splits += [split] * len(images)
     _warn_refused(refused, root)
     relative = [path.relative_to(root).as_posix() for path in paths]
-    infos = inspect_images(paths, relative, root, folder)
+    infos = inspect_images(paths, relative, root, caches)
     files = ImageFiles.of(map(str, paths), infos)
-    notes = [f"{len(refused)} files that are not images were left out"] if refused else []
-    index = complete_splits([info.sha256 for info in infos], labels, splits, str(root), seed)
+    notes += [f"{len(refused)} files that are not images were left out"] if refused else []
+    index = complete_splits([info.sha256 for info in infos], labels, splits, str(root), seed, spec.draw_splits)
     check_classes(labels, index, relative.__getitem__)
     return assemble(spec.source, {}, labels, files, image_digests(relative, infos), index, notes)
 
 
 def _images_in(folder: Path, refused: list[Path]) -> Iterable[Path]:
     """Yield the images under a class folder in order; other files, but for hidden ones, go into `refused`."""
-    for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") or path.name.lower() in ("thumbs.db", "desktop.ini") or path.is_dir():
-            continue
+    for path in sorted(files_under(folder)):
         if path.suffix.lower() in SUFFIXES:
             yield path
         else:
@@ -120,44 +124,41 @@ def _images_in(folder: Path, refused: list[Path]) -> Iterable[Path]:
 
 def _warn_refused(refused: list[Path], root: Path) -> None:
     if refused:
-        shown = ", ".join(path.relative_to(root).as_posix() for path in refused[:5])
+        names = ", ".join(shown(path.relative_to(root).as_posix()) for path in refused[:5])
         more = f" and {len(refused) - 5} more" if len(refused) > 5 else ""
         warnings.warn(
             f"{root}: {len(refused)} files are refused, as their endings are not those of images we read "
-            f"({' '.join(sorted(SUFFIXES))}): {shown}{more}",
+            f"({' '.join(sorted(SUFFIXES))}): {names}{more}",
             stacklevel=4,
         )
 
 
-def from_table(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dataset:
+def from_table(spec: Spec, given: dict[str, str], caches: DataDirs, seed: int) -> Dataset:
     """Load a CSV or JSON-lines file."""
     path = existing_file(spec)
     header = read_header(path, spec.kind)
     roles = find_columns(given, header, path.name)
     split_column = next((column for column in header if column.strip().lower() == "split"), None)
-    wanted = [*dict.fromkeys(c for columns in roles.values() for c in columns)]
-    table, lines = read_table(path, spec.kind, wanted + ([split_column] if split_column else []))
-    joined = {
-        role: [" ".join(values) for values in zip(*(table[column] for column in columns))]
-        for role, columns in roles.items()
-    }
+    roles |= {"split": (split_column,)} if split_column else {}
+    joined, lines, several = read_table(path, spec.kind, roles)
     labels = joined.pop("label", None)
     _refuse_missing(labels, roles.get("label", ("",))[0], path, lines)
     splits = [""] * len(lines)
     if split_column:
-        splits = named_splits(table[split_column], lambda row: f"{path.name} row {lines[row]}")
+        splits = named_splits(joined.pop("split"), lambda row: f"{path.name} row {lines[row]}")
     images = joined.pop("image", None)
     files, digests, keys = None, None, _content_keys(joined)
     if images is not None:
         places = [f"{path.name} row {line}: image '{name}'" for line, name in zip(lines, images)]
         root = image_folder(path, images, spec.image_dir)
-        infos = inspect_images([root / name for name in images], places, root, folder)
+        infos = inspect_images([root / name for name in images], places, root, caches)
         files = ImageFiles.of([str(root / name) for name in images], infos)
         digests, keys = image_digests(images, infos), [info.sha256 for info in infos]
     notes = [
         f"{count:,} rows have an empty {role}" for role in joined if (count := sum(not v.strip() for v in joined[role]))
     ]
-    index = complete_splits(keys, labels, splits, path.name, seed)
+    notes += [f"{several:,} rows have several answers; the commonest of each is taken"] if several else []
+    index = complete_splits(keys, labels, splits, path.name, seed, spec.draw_splits)
     check_classes(labels, index, lambda row: f"{path.name} row {lines[row]}")
     return assemble(spec.source, joined, labels, files, digests, index, notes)
 
@@ -174,7 +175,7 @@ def _content_keys(columns: dict[str, list[str]]) -> list[str]:
     return [same_text(value) for value in columns[role]] if role else []
 
 
-def from_text(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dataset:
+def from_text(spec: Spec, given: dict[str, str], caches: DataDirs, seed: int) -> Dataset:
     """Load a file with one text a line; blank lines are left out."""
     path = existing_file(spec)
     lines = read_lines(path)
@@ -183,11 +184,11 @@ def from_text(spec: Spec, given: dict[str, str], folder: Path, seed: int) -> Dat
         raise UserError(f"{path}: there is no text in it; check that it is the file you mean")
     blank = len(lines) - len(texts)
     notes = [f"{blank:,} blank lines are left out"] if blank else []
-    index = complete_splits(_content_keys({"text": texts}), None, [""] * len(texts), path.name, seed)
+    index = complete_splits(_content_keys({"text": texts}), None, [""] * len(texts), path.name, seed, spec.draw_splits)
     return assemble(spec.source, {"text": texts}, None, None, None, index, notes)
 
 
-LOADERS: dict[str, Callable[[Spec, dict[str, str], Path, int], Dataset]] = {
+LOADERS: dict[str, Callable[[Spec, dict[str, str], DataDirs, int], Dataset]] = {
     "folder": from_folder,
     "csv": from_table,
     "jsonl": from_table,

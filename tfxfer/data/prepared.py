@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import shutil
+import warnings
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -10,23 +12,33 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tfxfer.data.assembly import check_classes, complete_splits, fingerprint_of, numbered
+from tfxfer.cache import DataDirs, changed_files, locked
+from tfxfer.cache import digests_of as file_digests
+from tfxfer.data.assembly import check_classes, complete_splits, fingerprint_of, notes_on_classes, numbered
 from tfxfer.data.builders import BUILDERS
+from tfxfer.data.cells import class_name
+from tfxfer.data.class_folders import SPLIT_NAMES
 from tfxfer.data.columns import Columns, channels, decoder, encoded_images, read_columns
 from tfxfer.data.dataset import Dataset, Split
+from tfxfer.data.overlap import digests_of
 from tfxfer.data.records import Records
 from tfxfer.data.rows import Rows
-from tfxfer.data.spec import BUILT_IN, CONTENT_ROLES, SPLIT_NAMES, Spec, find_columns
+from tfxfer.data.spec import BUILT_IN, CONTENT_ROLES, Spec, find_columns
 from tfxfer.data.splits import SPLITS, class_order, same_text
-from tfxfer.errors import UserError
+from tfxfer.errors import DamagedFile, UserError
+from tfxfer.in_use import use
+from tfxfer.own_files import read_own_json, write_own_json
+from tfxfer.terminal import bars_of_libraries
 
 MAX_BYTES_IN_MEMORY = 256 * 2**20  # of decoded images
+MANIFEST = "files.json"  # in the folder of a built-in set: the SHA-256 of its files
 NO_LABEL = ("", "-1")  # values of a label column for examples without such a label
 
 
-def from_tfds(spec: Spec, given: dict[str, str], folder: Path, seed: int, download: bool) -> Dataset:
+def from_tfds(spec: Spec, given: dict[str, str], caches: DataDirs, seed: int, download: bool) -> Dataset:
     """Load a built-in set or `tfds:NAME[:SPLIT]`; makes or downloads it first when needed."""
-    builder = _prepared(spec, folder / "tfds", download)
+    builder = _prepared(spec, caches, download)
+    use(Path(builder.data_dir))
     features = dict(builder.info.features.items())
     roles = _roles(spec, given, features)
     stored = _stored_splits(spec, builder)
@@ -39,7 +51,7 @@ def from_tfds(spec: Spec, given: dict[str, str], folder: Path, seed: int, downlo
     given_splits = [ours for split, ours in stored.items() for _ in range(len(read[split]))]
     labels = _label_names(columns["label"], features[roles["label"]]) if "label" in roles else None
     keys = digests or [same_text(text.decode()) for text in columns[_content(roles)]]
-    index = complete_splits(keys, labels, given_splits, spec.source, seed)
+    index = complete_splits(keys, labels, given_splits, spec.source, seed, spec.draw_splits)
     index, notes = _with_known_classes(spec, given, labels, index)
     if labels is not None:
         kept = set(labels) if not notes else {labels[i] for rows in index.values() for i in rows}
@@ -50,7 +62,15 @@ def from_tfds(spec: Spec, given: dict[str, str], folder: Path, seed: int, downlo
     whole = _table(builder, features, roles, columns, read)
     parts: dict[str, Split] = {split: whole.take(index[split]) for split in SPLITS}
     name = spec.source
-    return Dataset(name, class_names, parts, fingerprint_of(parts, class_names, digests or None), notes)
+    fingerprint = fingerprint_of(parts, class_names, digests or None)
+    return Dataset(
+        name,
+        class_names,
+        parts,
+        fingerprint,
+        (*notes, *notes_on_classes(class_names)),
+        image_digests=digests_of(digests),
+    )
 
 
 def built_in(spec: Spec, folder: Path) -> Any:
@@ -59,27 +79,63 @@ def built_in(spec: Spec, folder: Path) -> Any:
     return BUILDERS[name](data_dir=folder, **({"config": c} if (c := spec.config or config) else {}))
 
 
-def _prepared(spec: Spec, folder: Path, download: bool) -> Any:
+def prepare_built_in(spec: Spec, folder: Path) -> Any:
+    """Prepare a built-in set in a folder of prepared data, unless it is there and whole; return its builder.
+
+    A set of which a file has changed is made again, with a warning.
+    """
+    for damaged in _damaged(spec, folder):
+        with locked(damaged):
+            if damaged in _damaged(spec, folder):  # no other process has made it again meanwhile
+                warnings.warn(f"{damaged}: the prepared data are damaged; they are made again", stacklevel=2)
+                shutil.rmtree(damaged)
+    builder = built_in(spec, folder)
+    if not builder.is_prepared():
+        tfds.disable_progress_bar()
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints "Downloading", but nothing is downloaded
+            builder.download_and_prepare()
+    place = Path(builder.data_dir)
+    if not (place / MANIFEST).exists():
+        names = sorted(path.name for path in place.iterdir() if path.is_file() and not path.name.startswith("."))
+        write_own_json(place / MANIFEST, {"sha256": file_digests(place, names)})
+    return builder
+
+
+def _damaged(spec: Spec, folder: Path) -> list[Path]:
+    """Return the folders of a built-in set's versions that have a manifest and other files than it says."""
+    found = []
+    for manifest in (folder / spec.kind / (spec.config or "")).glob(f"*/{MANIFEST}"):
+        try:
+            digests = read_own_json(manifest, "it is made again", {"sha256": dict})["sha256"]
+        except FileNotFoundError:
+            continue
+        except DamagedFile:
+            digests = {MANIFEST: ""}
+        found += [manifest.parent] if changed_files(manifest.parent, digests) else []
+    return found
+
+
+def _prepared(spec: Spec, caches: DataDirs, download: bool) -> Any:
     if spec.kind in BUILT_IN:
-        builder = built_in(spec, folder)
-        if not builder.is_prepared():
-            tfds.disable_progress_bar()
-            with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints "Downloading", but nothing is downloaded
-                builder.download_and_prepare()
-        return builder
+        for folder in caches.shared("tfds"):
+            if not _damaged(spec, folder) and built_in(spec, folder).is_prepared():
+                return built_in(spec, folder)
+        return prepare_built_in(spec, caches.own / "tfds")
+    folders = [folder / "tfds" for folder in caches.searched]
+    for folder in folders:
+        with contextlib.suppress(tfds.core.DatasetNotFoundError, FileNotFoundError, ValueError):
+            return tfds.core.read_only_builder.builder_from_files(spec.name, data_dir=str(folder))
+    if not download:
+        raise UserError(
+            f"data spec '{spec.source}': '{spec.name}' is not prepared in {' or '.join(map(str, folders))}, and "
+            "nothing is downloaded unless you ask for it: give --download (or download=True)"
+        )
     try:
-        return tfds.core.read_only_builder.builder_from_files(spec.name, data_dir=str(folder))
-    except (tfds.core.DatasetNotFoundError, FileNotFoundError, ValueError) as error:
-        if not download:
-            raise UserError(
-                f"data spec '{spec.source}': '{spec.name}' is not prepared in {folder}, and nothing is "
-                "downloaded unless you ask for it: give --download (or download=True)"
-            ) from error
-    try:
-        builder = tfds.builder(spec.name, data_dir=str(folder))
+        builder = tfds.builder(spec.name, data_dir=str(caches.own / "tfds"))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         raise UserError(f"data spec '{spec.source}': {str(error).splitlines()[0]}") from error
-    builder.download_and_prepare()
+    with bars_of_libraries():
+        builder.download_and_prepare()
     return builder
 
 
@@ -155,7 +211,8 @@ def _table(
     depth = channels(feature)
     shape = None if None in feature.shape else (*feature.shape[:2], depth)
     table = Rows.of(plain or {"number": np.arange(sum(map(len, read.values())))})
-    return Records(table, encoded, decode, shape, depth)
+    hashes = np.array([digest for c in read.values() for digest in c.digests], "S64")
+    return Records(table, encoded, decode, hashes, shape, depth)
 
 
 def _with_known_classes(
@@ -166,7 +223,7 @@ def _with_known_classes(
     The label of `glyphs/by_character`, if no other is chosen, is the character itself. Its test characters are unseen
     on purpose, so all examples stay.
     """
-    if labels is None or not _is_built_in(spec):
+    if labels is None or not _is_built_in(spec) or not len(index["train"]):
         check_classes(labels, index, lambda row: f"{spec.source} example {row}")
         return index, ()
     if spec.name.startswith("glyphs") and given.get("label", "label") in ("label", "codepoint") and _unseen(spec):
@@ -197,4 +254,4 @@ def _total(index: dict[str, np.ndarray]) -> int:
 def _label_names(values: np.ndarray, feature: Any) -> list[str]:
     if isinstance(feature, tfds.features.ClassLabel):
         return [feature.int2str(int(value)) if value >= 0 else f"no label ({value})" for value in values]
-    return [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
+    return [class_name(value.decode()) if isinstance(value, bytes) else str(value) for value in values.tolist()]

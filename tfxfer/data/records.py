@@ -1,5 +1,6 @@
 """Records: examples of a prepared TFDS data set too large for memory; their images are streamed."""
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.data.rows import Resize, Rows
+from tfxfer.errors import UserError
 from tfxfer.streams import prompt, shuffled
 
 SHUFFLE_BUFFER = 10_000  # encoded images held while shuffling a stream
@@ -21,6 +23,7 @@ class Records:
         encoded: From the positions of the first and last image wanted to a stream of encoded images, string [], that
             holds both, and the position of the stream's first image.
         decode: string [] -> uint8 [H, W, C].
+        hashes: bytes [M], the SHA-256 of each stored image when the data set was loaded; other images are refused.
         image_shape: (H, W, C), or None when sizes vary.
         channels: Channels of a decoded image.
     """
@@ -28,6 +31,7 @@ class Records:
     table: Rows
     encoded: Callable[[int, int], tuple[tf.data.Dataset, int]] = field(repr=False)
     decode: Callable[[tf.Tensor], tf.Tensor] = field(repr=False)
+    hashes: np.ndarray = field(repr=False)
     image_shape: tuple[int, int, int] | None
     channels: int
 
@@ -82,8 +86,11 @@ class Records:
         flags = tf.data.Dataset.from_tensor_slices(wanted)
         kept = tf.data.Dataset.zip(images, flags).filter(lambda image, flag: flag)
         rows = self.table.examples(self.table.keys)  # all of them: a stream of no column has no length
-        stream = tf.data.Dataset.zip(kept, rows)
-        return stream.map(lambda image, row: {k: image[0] if k == "image" else row[k] for k in keys})
+        hashes = tf.data.Dataset.from_tensor_slices(self.hashes[self.index])
+        stream = tf.data.Dataset.zip(kept.map(lambda image, flag: image), hashes).map(_unchanged)
+        return tf.data.Dataset.zip(stream, rows).map(
+            lambda image, row: {k: image if k == "image" else row[k] for k in keys}
+        )
 
     def _decoded(self, stream: tf.data.Dataset, resize: Resize | None) -> tf.data.Dataset:
         def decoded(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -93,3 +100,14 @@ class Records:
             return example | {"image": image if resize is None else resize(image)}
 
         return stream.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _unchanged(image: tf.Tensor, sha256: tf.Tensor) -> tf.Tensor:
+    """Return an encoded image, string [], if it has the hash of when the data set was loaded."""
+
+    def checked(image: bytes, sha256: bytes) -> bytes:
+        if hashlib.sha256(image).hexdigest().encode() != sha256:
+            raise UserError("the prepared data were changed after they were loaded; run the same command again")
+        return image
+
+    return tf.ensure_shape(tf.numpy_function(checked, [image, sha256], tf.string), [])

@@ -21,12 +21,15 @@ class ImageFiles:
     Attributes:
         paths: string [M].
         plain: bool [M], see `ImageInfo`.
+        sha256: string [M], hashes of the files' bytes. Other bytes are refused when they are read: what is made of them
+            would be kept under the fingerprint of these.
         channels: 1 when all are grey, else 3.
         image_shape: (H, W, C) when all have one size, else None.
     """
 
     paths: tf.Tensor
     plain: tf.Tensor
+    sha256: tf.Tensor
     channels: int
     image_shape: tuple[int, int, int] | None
 
@@ -37,13 +40,15 @@ class ImageFiles:
         sizes = {(info.height, info.width) for info in infos}
         shape = (*sizes.pop(), channels) if len(sizes) == 1 else None
         with tf.device("CPU"):
-            return cls(tf.constant(list(paths)), tf.constant([info.plain for info in infos]), channels, shape)
+            plain, hashes = (tf.constant([getattr(info, name) for info in infos]) for name in ("plain", "sha256"))
+            return cls(tf.constant(list(paths)), plain, hashes, channels, shape)
 
     def decode(self, row: tf.Tensor) -> tf.Tensor:
         """Return the image of one row, uint8 [H, W, C]."""
         flags = self.plain.numpy()
         plain = bool(flags[0]) if flags.all() or not flags.any() else self.plain[row]
-        return tf.ensure_shape(decode_image(self.paths[row], plain, self.channels), self.image_shape or [None] * 3)
+        image = decode_image(self.paths[row], plain, self.channels, self.sha256[row])
+        return tf.ensure_shape(image, self.image_shape or [None] * 3)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,11 +1,14 @@
 """Parse the spec of a data set, with the checks that need neither TensorFlow nor a pass over the data."""
 
+import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfxfer.cache import data_dir as default_data_dir
+from tfxfer.cache import DataDirs, data_dirs
+from tfxfer.data.class_folders import find_class_folders
+from tfxfer.data.regular_files import file_problem
 from tfxfer.data.tables import looks_like_json_lines, read_header
 from tfxfer.errors import UserError, suggest
 
@@ -51,16 +54,6 @@ CAPTION_NAMES = {  # as above, for a captions file, where a text is a caption
     "caption": ("caption", "captions", "comment", "sentence", "text", "description", "title"),
 }
 CONTENT_ROLES = ("text", "image", "question", "caption")
-SPLIT_NAMES = {  # column values and folder names -> split
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -74,6 +67,7 @@ class Spec:
         config: Configuration of a built-in set.
         split: TFDS split to use alone, e.g. "train[:10%]", or None.
         image_dir: Folder of the images that a file names, or None to look for it near the file.
+        draw_splits: Whether examples whose split the source does not name are cut into splits.
     """
 
     source: str
@@ -82,6 +76,7 @@ class Spec:
     config: str | None = None
     split: str | None = None
     image_dir: str | None = None
+    draw_splits: bool = field(default=True, repr=False)
 
 
 def parse(spec: str) -> Spec:
@@ -112,7 +107,7 @@ def parse(spec: str) -> Spec:
 def _parse_built_in(spec: str) -> Spec:
     name, slash, config = spec.partition("/")
     if name not in BUILT_IN:
-        if Path(spec).expanduser().exists():
+        if os.path.exists(given_path(spec)):  # noqa: PTH110 - see `existing_file`
             raise UserError(f"data spec '{spec}' is a path: say how to read it, as in folder:{spec} or csv:{spec}")
         raise UserError(f"data spec '{spec}': unknown data set; {suggest(name, BUILT_IN)} Or: {_known_forms()}")
     configs = BUILT_IN[name]
@@ -159,7 +154,7 @@ def check(
     if parsed.kind in BUILT_IN:
         _check_built_in(parsed, given)
     elif parsed.kind == "tfds":
-        _check_prepared(parsed, default_data_dir(data_dir) / "tfds", download)
+        _check_prepared(parsed, data_dirs(data_dir), download)
     else:
         _check_path(parsed, given)
     return parsed
@@ -190,35 +185,43 @@ def _check_built_in(spec: Spec, given: dict[str, str]) -> None:
             raise UserError(f"data spec '{spec.source}': no label column '{name}'; {suggest(name, labels)}")
 
 
-def _check_prepared(spec: Spec, folder: Path, download: bool) -> None:
+def _check_prepared(spec: Spec, caches: DataDirs, download: bool) -> None:
     base = spec.name.partition(":")[0].partition("/")[0]
-    if base not in BUILT_IN and not (folder / base).is_dir() and not download:
+    folders = [folder / "tfds" for folder in caches.searched]
+    if base not in BUILT_IN and not any((folder / base).is_dir() for folder in folders) and not download:
         raise UserError(
-            f"data spec '{spec.source}': '{base}' is not prepared in {folder}, and nothing is downloaded "
-            "unless you ask for it: give --download (or download=True)"
+            f"data spec '{spec.source}': '{base}' is not prepared in {' or '.join(map(str, folders))}, and nothing is "
+            "downloaded unless you ask for it: give --download (or download=True)"
         )
 
 
 def _check_folder(spec: Spec) -> None:
-    path = Path(spec.name).expanduser()
-    if not path.is_dir():
-        what = "is a file, not a folder" if path.exists() else "does not exist"
+    path = given_path(spec.name)
+    if not os.path.isdir(path):  # noqa: PTH112 - see `existing_file`
+        exists = os.path.exists(path)  # noqa: PTH110
+        what = "is a file, not a folder" if exists else "does not exist"
         raise UserError(f"data spec '{spec.source}': {path} {what}; {_nearest_beside(path)}")
-    if not any(p.is_dir() and not p.name.startswith(".") for p in path.iterdir()):
-        raise UserError(f"{path}: there are no class folders in it; put the images of each class into a sub-folder")
+    find_class_folders(path)
+
+
+def given_path(text: str) -> Path:
+    """Return a path that somebody typed; `~` is the home folder, and a `~user` whom nobody knows stays as it is."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser fails for an unknown user
 
 
 def existing_file(spec: Spec) -> Path:
-    """Return the path of a file spec; raises `UserError` when there is no such file."""
-    path = Path(spec.name).expanduser()
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise UserError(f"data spec '{spec.source}': {path} {what}; {_nearest_beside(path)}")
+    """Return the path of a file spec; raises `UserError` when there is no such file, or it is a pipe or a device."""
+    path = given_path(spec.name)
+    if not os.path.exists(path):  # noqa: PTH110 - also answers for a name that no file can have: too long, or with NUL
+        raise UserError(f"data spec '{spec.source}': {path} does not exist; {_nearest_beside(path)}")
+    problem = file_problem(path.stat())
+    if problem:
+        raise UserError(f"data spec '{spec.source}': {path} {problem}")
     return path
 
 
 def _nearest_beside(path: Path) -> str:
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # noqa: PTH112
         return f"the folder {path.parent} does not exist either"
     return suggest(path.name, sorted(p.name for p in path.parent.iterdir()))
 

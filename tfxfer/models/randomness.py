@@ -23,4 +23,4 @@ def reset_seed_generators(model: keras.Model, seed: int) -> None:
     """
     states = [v for v in model.variables if v.path.endswith("seed_generator_state")]
     for i, state in enumerate(states):
-        state.assign(np.array([1000 * seed + i, 0], state.dtype))
+        state.assign(np.array([(1000 * seed + i) % 2**32, 0], state.dtype))

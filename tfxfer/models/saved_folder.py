@@ -1,14 +1,34 @@
 """A model's folder: `model.keras` beside `model.json`, which says of which class it is and what it takes."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfxfer.cache import atomic_file, write_json
+from tfxfer.cache import atomic_file
 from tfxfer.errors import UserError, suggest
+from tfxfer.own_files import check_kinds, read_own_json, write_own_json
+from tfxfer.run_folder import is_finished, is_run
 
 if TYPE_CHECKING:
     import keras
+
+
+AGAIN = "save the model again, or run the experiment again"
+KINDS: dict[str, type | tuple[type, ...]] = {  # what model.json may hold -> the type of its value
+    "class": str,
+    "input": str,
+    "class_names": list,
+    "image_size": (list, type(None)),
+    "channels": int,
+    "num_beams": int,
+    "length_penalty": (int, float),
+    "vocabulary": list,
+    "lowercase": bool,
+    "max_length": int,
+    "tokenizer": str,
+    "text_encoder": str,
+    "image_encoder": str,
+}
 
 
 def save_folder(folder: str | Path, model: "keras.Model", described: dict[str, Any]) -> Path:
@@ -23,42 +43,56 @@ def save_folder(folder: str | Path, model: "keras.Model", described: dict[str, A
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / "model.keras") as path:
         model.save(path)
-    write_json(folder / "model.json", described)
+    write_own_json(folder / "model.json", described)
     return folder
 
 
-def describe_folder(path: str | Path) -> tuple[Path, dict[str, Any]]:
+def describe_folder(path: str | Path, needed: Sequence[str] = ()) -> tuple[Path, dict[str, Any]]:
     """Return the folder and the description of a saved model, by its folder or by the .keras file in it.
 
+    Args:
+        path: The folder, or the file.
+        needed: What the description must hold, besides the class.
+
     Raises:
-        UserError: There is no such folder, it holds no finished model, or its description cannot be read.
+        UserError: There is no such folder, or it holds no finished model.
+        DamagedFile: Its description is damaged.
     """
     folder = Path(path).expanduser()
     folder = folder.parent if folder.suffix == ".keras" else folder
     if not folder.is_dir():
         known = sorted(str(p) for p in folder.parent.glob("*")) if folder.parent.is_dir() else []
         raise UserError(f"{folder}: there is no such folder; {suggest(str(folder), known)}")
+    if is_run(folder) and not is_finished(folder):
+        raise UserError(
+            f"{folder}: an unfinished run; give the command that began it again, with --run-dir {folder}: it goes on"
+        )
     missing = [name for name in ("model.json", "model.keras") if not (folder / name).is_file()]
     if missing:
         raise UserError(f"{folder}: not a finished run or saved model ({', '.join(missing)} missing)")
-    try:
-        described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{folder / 'model.json'}: is no JSON ({error}); save the model again") from error
-    if not isinstance(described, dict) or not isinstance(described.get("class"), str):
+    described = read_own_json(folder / "model.json", AGAIN)
+    if not isinstance(described.get("class"), str):
         raise UserError(f"{folder / 'model.json'}: names no class; it was written by another version of tfxfer")
+    wanted = {*needed, *(("image_size", "channels") if described.get("input") == "image" else ())}
+    kinds = {name: kind for name, kind in KINDS.items() if name in described or name in wanted}
+    check_kinds(folder / "model.json", described, kinds, AGAIN)
     return folder, described
 
 
-def load_folder(path: str | Path, wanted: str) -> tuple["keras.Model", dict[str, Any]]:
+def load_folder(path: str | Path, wanted: str, needed: Sequence[str] = ()) -> tuple["keras.Model", dict[str, Any]]:
     """Return the model and the description of a folder of `save_folder`.
+
+    Args:
+        path: The folder, or the .keras file in it.
+        wanted: Name of the class that is loaded.
+        needed: What the description must hold, besides the class.
 
     Raises:
         UserError: It holds a model of another class, or is damaged.
     """
     from tfxfer.models.saved import load_model
 
-    folder, described = describe_folder(path)
+    folder, described = describe_folder(path, needed)
     if described["class"] != wanted:
         raise UserError(
             f"{folder}: holds a {described['class']}, not a {wanted}; tfxfer.from_run opens a folder of any class"

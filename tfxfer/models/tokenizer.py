@@ -1,6 +1,5 @@
 """WordPiece tokenization as BERT does it: texts to token ids and back."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.errors import UserError
+from tfxfer.given_files import read_given_json, read_given_text
 
 NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+LARGEST = 100_000_000  # bytes of a tokenizer's file
 
 
 class WordPieceTokenizer:
@@ -54,7 +55,8 @@ class WordPieceTokenizer:
             raise UserError(
                 f"{folder}: has no tokenizer ({names[0]}); copy the one that the model was trained with there"
             )
-        return cls(file.read_text(encoding="utf-8").split("\n")[: _lines(file)], _lowercase(Path(folder)))
+        text = read_given_text(file, "copy the model's own file there again", LARGEST)
+        return cls(text.removesuffix("\n").split("\n"), _lowercase(Path(folder)))
 
     def encode(self, texts: Sequence[str], length: int) -> tuple[np.ndarray, int]:
         """Return int32 [N, length], padded, and how many texts were longer and are cut before their end token."""
@@ -103,17 +105,9 @@ def _lowercase(folder: Path) -> bool:
     for name, keys in (("tokenizer_config.json", ("do_lower_case",)), ("tokenizer.json", ("config", "lowercase"))):
         if not (folder / name).is_file():
             continue
-        try:
-            value: Any = json.loads((folder / name).read_text(encoding="utf-8"))
-        except ValueError as error:  # not JSON, or not UTF-8
-            raise UserError(f"{folder / name}: is not JSON ({error}); copy the model's own file there again") from error
+        value: Any = read_given_json(folder / name, "copy the model's own file there again", LARGEST)
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, bool):
             return value
     return True
-
-
-def _lines(file: Path) -> int:
-    text = file.read_text(encoding="utf-8")
-    return text.count("\n") + (not text.endswith("\n"))

@@ -117,14 +117,15 @@ def build(config: CaptioningConfig, run: Run) -> Plan:
     from tfxfer.recipes.weight_maps import keep_ledger
     from tfxfer.sources.language_model import pretraining_texts
     from tfxfer.sources.load import load_language_model
-    from tfxfer.tasks.captioned_images import CaptionedImages, CaptionedMaps, count_long
+    from tfxfer.tasks.captioned_images import CaptionedImages, CaptionedMaps, count_long, load_target
     from tfxfer.transfer.graph import fingerprint
     from tfxfer.transfer.knowledge import Captioner
 
+    target = load_target(config.target, config, run)  # before anything is trained for it
     language_model, tokenizer = load_language_model(config.language_model, config, run)
     encoder = load_image_encoder(config, run)
     greatest = max(config.pairs)
-    task = CaptionedImages.load(config.target, config, encoder, greatest, run)
+    task = CaptionedImages.load(config.target, config, encoder, greatest, run, target)
     shape = task.images["train"].shape[1:]
     captioner = Captioner(encoder, language_model, tokenizer, shape, config.model, seed=config.seed)
     captioner.search = {"num_beams": config.num_beams, "length_penalty": config.length_penalty}

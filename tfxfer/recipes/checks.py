@@ -1,12 +1,12 @@
 """Checks that several recipes share: cheap, and without TensorFlow. Each raises `UserError` with the remedy."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tfxfer.config import RunConfig, SourceConfig, TargetConfig, flag
 from tfxfer.data import spec as data_spec
 from tfxfer.errors import UserError
+from tfxfer.given_files import read_given_json
 from tfxfer.models import spec as model_spec
 
 POSITIONS = 64  # of a BERT that is trained here, `tfxfer.models.bert.small_bert`
@@ -27,7 +27,9 @@ def check_source(source: SourceConfig, config: RunConfig, name: str) -> None:
                 f"{flag(name)}-{given}: {source.spec} is a trained model and learns no {given}s; leave it out"
             )
         model_spec.check(source.spec, config.download)
+        model_spec.rescaling(source.spec, source.rescale)
     else:
+        model_spec.rescaling(source.spec, source.rescale)
         given_columns: dict[str, Any] = {k: v for k, v in columns.items() if v}
         data_spec.check(source.spec, **folders(config), **given_columns)
     if source.architecture != "auto" and not model_spec.parse(source.architecture).fresh:
@@ -71,8 +73,8 @@ def check_language_model(source: SourceConfig, length: int, prefix: int = 0, nam
 def positions_of(folder: Path) -> int | None:
     """Return how many positions a model's config.json gives, in Hugging Face's form or KerasHub's; else None."""
     try:
-        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        told = read_given_json(folder / "config.json", "download it again")
         found = told.get("max_position_embeddings") or told["config"]["max_sequence_length"]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (UserError, LookupError, TypeError, AttributeError):
         return None  # whatever is wrong with it is said when it is loaded
     return found if isinstance(found, int) else None

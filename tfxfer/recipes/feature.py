@@ -109,11 +109,12 @@ def build(config: FeatureConfig, run: Run) -> Plan:
     """Load source and target, and lay out the arms."""
     from tfxfer.arms.feature import feature_arms
     from tfxfer.sources.load import load_source
-    from tfxfer.tasks.classification import load_task
+    from tfxfer.tasks.classification import load_target, load_task
     from tfxfer.transfer.graph import fingerprint
 
+    dataset = load_target(config.target, config, run)  # before anything is trained for it
     source = load_source(config.source, config, run, image_size=config.target.image_size)
-    task = load_task(config.target, config, source, run)
+    task = load_task(config.target, config, source, run, dataset=dataset)
     made = feature_arms(source, task, config, run)
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by {made.bridge}",
@@ -123,7 +124,7 @@ def build(config: FeatureConfig, run: Run) -> Plan:
         labels=task.labels("test"),
         class_names=task.class_names,
         examples=tuple(task.examples(made.render_images)),
-        save=lambda folder: made.classifier().save(folder),
+        save=lambda folder: task.save(made.classifier(), folder, max(config.labels_per_class), config.seed),
     )
 
 

@@ -31,6 +31,7 @@ from tfxfer.runs import Run
 from tfxfer.sources.load import load_language_model
 from tfxfer.tasks.captioned_images import CaptionedMaps, one_image_per_caption
 from tfxfer.tasks.examples import evenly_spaced, png
+from tfxfer.tasks.overlap import check_overlap
 from tfxfer.transfer.graph import fingerprint
 from tfxfer.transfer.knowledge import Captioner
 from tfxfer.transfer.knowledge.caption_model import caption_model
@@ -46,8 +47,8 @@ def build_decoder(config: Any, run: Run) -> Plan:
         config: A `StructureConfig`, "auto" resolved.
         run: The run.
     """
+    texts = Texts.load(config, run)  # before anything is trained for them
     language_model, tokenizer = load_language_model(config.source, config, run)
-    texts = Texts.load(config, run)
     model = CaptionModelConfig(positions=0, cross_attention=config.cross_attention, image_word_logits=False)
     captioner = Captioner(texts.encoder, language_model, tokenizer, texts.shape, model, seed=config.seed)
     shape = captioner.encoder.output.shape[1:]
@@ -144,11 +145,12 @@ class Texts:
         """Load the target, each text once; texts of a split are drawn in an order of their own.
 
         Raises:
-            UserError: There is no text, or fewer training texts than a budget asks for.
+            UserError: There is no text, the splits overlap, or there are fewer training texts than a budget asks for.
         """
         with run.phase("data"):
             columns = config.target.columns("text", "image", "label")
             dataset = tfxfer.load(config.target.spec, data_dir=config.data_dir, download=config.download, **columns)
+        check_overlap(dataset, config.target, config, run)
         most = max(config.training_texts)
         limits = {"train": 2 * most, "validation": config.target.max_validation, "test": config.target.max_test}
         if {"image", "caption"} <= set(dataset.keys):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfxfer.errors import UserError
+from tfxfer.own_files import read_own_npz
 
 LONGEST = 50  # tokens of a caption where the model has room for them
 Rows = list[dict[str, Any]]
@@ -106,12 +107,11 @@ def likelihood_rows(model: Any, described: dict[str, Any], request: Namespace) -
 
 def retrieval_rows(model: Any, described: dict[str, Any], request: Namespace) -> Rows:
     """Return for each image its best texts, or for each text its best test images, with softmax(K) over all."""
-    import numpy as np
     from scipy.special import softmax
 
-    with np.load(described["folder"] / "gallery.npz") as gallery:
-        side = ("texts", "text_vectors") if request.image else ("images", "image_vectors")
-        names, vectors = (gallery[name] for name in side)
+    side = ("texts", "text_vectors") if request.image else ("images", "image_vectors")
+    gallery = read_own_npz(described["folder"] / "gallery.npz", "run the experiment again", needed=side)
+    names, vectors = (gallery[name] for name in side)
     given = model.encode_images(images(request.image, described)) if request.image else model.encode_texts(request.text)
     probabilities = softmax(given @ vectors.T * float(model.matrix.scale()), axis=1)
     inputs = request.image or request.text

@@ -2,16 +2,18 @@
 
 import shutil
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tfxfer
 from tfxfer import report
-from tfxfer.cache import code_key, data_dir, key_of
+from tfxfer.cache import code_key, data_dirs, key_of, sweep_caches
 from tfxfer.config import RunConfig, deciding
 from tfxfer.errors import TfxferError
 from tfxfer.experiment import Experiment, compare
+from tfxfer.in_use import use
 from tfxfer.recipes.device import prepare
 from tfxfer.recipes.recipe import Plan, Recipe
 from tfxfer.records import Comparison, Record
@@ -30,20 +32,23 @@ def run(recipe: Recipe, config: Any) -> Path:
     config = recipe.resolve(config)
     this = Run(recipe.name, config)
     try:
+        sweep_caches(data_dirs(config.data_dir).own)
         this.say(f"tfxfer {tfxfer.__version__} · {recipe.title} · {prepare(config)} · {this.folder}")
         if config.smoke:
             this.say("smoke run: very little data, so its figures mean nothing")
         warnings.simplefilter("ignore", TruncationWarning)  # a recipe counts what is cut over whole data sets
         plan = recipe.build(config, this)
         with this.phase("arms"):
-            comparison = run_arms(experiment(recipe, plan, config), this, records_folder(config, *plan.keys))
+            kept = records_folder(config, *plan.keys)
+            shared = [] if config.fresh else data_dirs(config.data_dir).shared("records", kept.name)
+            comparison = run_arms(experiment(recipe, plan, config), this, kept, shared)
         with this.phase("saving and report"):
             panels = plan.panels
             if has_model(comparison, this):
                 plan.save(this.folder)
                 panels += plan.diagnose(comparison)
             write_panels(this.folder, panels)
-        conclude(replace(comparison, about=about(recipe, config)), this)
+        conclude(replace(comparison, about=about(recipe, config) | {"cautions": this.cautions}), this)
         return this.folder
     finally:
         this.close()
@@ -82,15 +87,16 @@ def records_folder(config: RunConfig, *keys: str) -> Path:
         config: Any recipe's; options that say only how much is run are no part of the name (`option(decides=False)`).
         keys: Fingerprints of data and models.
     """
-    folder = data_dir(config.data_dir) / "records" / key_of(deciding(config), *keys, code_key())
+    folder = data_dirs(config.data_dir).own / "records" / key_of(deciding(config), *keys, code_key())
     if config.fresh:
         shutil.rmtree(folder, ignore_errors=True)
+    use(folder)
     return folder
 
 
-def run_arms(experiment: Experiment, this: Run, kept: Path) -> Comparison:
-    """Run all arms with a progress bar; a line for each that failed."""
-    count = len([path for path in kept.glob("*.npz") if not path.name.startswith(".")])
+def run_arms(experiment: Experiment, this: Run, kept: Path, shared: Sequence[Path] = ()) -> Comparison:
+    """Run all arms with a progress bar; a line for each that failed. `kept` and `shared` as for `compare`."""
+    count = len({path.name for folder in (kept, *shared) for path in folder.glob("[!.]*.npz")})
     if count:
         this.say(f"{count} finished records of this experiment are at hand and not run again (--fresh runs them)")
     with this.progress() as bar:
@@ -105,7 +111,7 @@ def run_arms(experiment: Experiment, this: Run, kept: Path) -> Comparison:
             if record.status == "failed":
                 this.say(f"arm failed: {where}: {record.error}", style="red")
 
-        return compare(experiment, on_record=on_record, kept=kept)
+        return compare(experiment, on_record=on_record, kept=kept, shared=shared)
 
 
 def has_model(comparison: Comparison, this: Run) -> bool:

@@ -220,13 +220,14 @@ def build(config: StructureConfig, run: Run) -> Plan:
     from tfxfer.arms.structure_transfer import STRUCTURE_TRANSFERS, structure_arms
     from tfxfer.recipes.weight_maps import keep_ledger
     from tfxfer.sources.load import load_source
-    from tfxfer.tasks.classification import load_task
+    from tfxfer.tasks.classification import load_target, load_task
     from tfxfer.transfer.graph import fingerprint
 
     kind = STRUCTURE_TRANSFERS[config.transfer]
+    dataset = load_target(config.target, config, run)  # before anything is trained for it
     resizes = config.transfer == "resize_input"  # then the source learns images of their own size
     source = load_source(config.source, config, run, image_size=0 if resizes else config.target.image_size)
-    task = load_task(config.target, config, source, run, at_least=enough(config), key=kind.gives)
+    task = load_task(config.target, config, source, run, at_least=enough(config), key=kind.gives, dataset=dataset)
     if resizes:
         task = replace(task, reading=task.reading | {"image_size": (config.target.image_size,) * 2})
     transform = kind(source, task, config)
@@ -245,7 +246,9 @@ def build(config: StructureConfig, run: Run) -> Plan:
         class_names=task.class_names,
         examples=tuple(task.examples(None)),
         panels=(panel,),
-        save=lambda folder: task.classifier(transfer.final()).save(folder),
+        save=lambda folder: task.save(
+            task.classifier(transfer.final()), folder, max(config.labels_per_class), config.seed
+        ),
     )
 
 

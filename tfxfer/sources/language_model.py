@@ -5,20 +5,24 @@ from texts alone: teacher forcing beside a blank feature map. The new weights, c
 after.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
 import tfxfer
-from tfxfer.cache import atomic_file, data_dir, key_of
+from tfxfer.cache import atomic_file, data_dirs, key_of
 from tfxfer.config import CaptionTrainingConfig, RunConfig, SourceConfig, deciding
-from tfxfer.errors import UserError
+from tfxfer.errors import DamagedFile, UserError
 from tfxfer.models import spec as model_spec
+from tfxfer.own_files import read_own_npz
 from tfxfer.runs import Run
 from tfxfer.transfer.graph import fingerprint
 from tfxfer.transfer.knowledge.caption_model import new_weight_paths
 from tfxfer.transfer.knowledge.captioner import Captioner, FeatureMaps
+
+log = logging.getLogger("tfxfer")
 
 
 def pretraining_texts(source: SourceConfig, texts: str | None, config: RunConfig, run: Run) -> list[str]:
@@ -56,11 +60,17 @@ def pretrain_decoder(
     shape = captioner.encoder.output.shape[1:]
     run_key = deciding(config, RunConfig)
     key = key_of("pretrained decoder", deciding(training), run_key, shape, fingerprint(captioner.model), list(texts))
-    file = data_dir(config.data_dir) / "sources" / f"decoder-{key}.npz"
-    if file.is_file():
-        run.say(f"source: the decoder's text-only pre-training is taken from the cache ({key})")
-        with np.load(file) as kept:
-            return {path: kept[path] for path in kept.files}
+    caches, names = data_dirs(config.data_dir), ("sources", f"decoder-{key}.npz")
+    file = caches.own.joinpath(*names)
+    for cached in (*caches.shared(*names), file):
+        try:
+            kept = read_own_npz(cached, "the decoder is trained again")
+            run.say(f"source: the decoder's text-only pre-training is taken from the cache ({key})")
+            return kept
+        except FileNotFoundError:
+            continue
+        except DamagedFile as error:
+            log.warning("%s", error)
     started = time.perf_counter()
     blank = FeatureMaps(np.zeros((1, *shape), np.float32))
     history = captioner.fit(blank, [list(texts)], training=training, seed=config.seed)

@@ -4,7 +4,7 @@ Its cache key is made of every field of the `SourceConfig`, every field of the `
 size of its images and the fingerprint of its data.
 """
 
-import json
+import logging
 import time
 import warnings
 from collections.abc import Callable
@@ -16,25 +16,30 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxfer.cache import atomic_file, data_dir, key_of, locked, sha256_file, write_json
+from tfxfer.cache import atomic_file, changed_files, data_dirs, digests_of, key_of, locked
 from tfxfer.config import RunConfig, SourceConfig, deciding
 from tfxfer.data.dataset import Dataset
 from tfxfer.data.images import readable_errors
-from tfxfer.errors import UserError
+from tfxfer.errors import DamagedFile, UserError
 from tfxfer.fit import cosine, train
+from tfxfer.in_use import use
 from tfxfer.models.bert import learn_word_pieces, masked_lm, small_bert
 from tfxfer.models.randomness import set_initializer_seed
 from tfxfer.models.saved import load_model
 from tfxfer.models.sources import source
 from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.own_files import read_own_json, read_own_npz, write_own_json
 from tfxfer.runs import Run
+
+log = logging.getLogger("tfxfer")
 
 BATCH = 128
 LEARNING_RATES = {"fresh:cnn": 1e-2}  # the largest of half a cosine, with Adam; see benchmarks/default.py
 USUAL_RATE = 1e-3  # of every other model
 PIECES = 2000  # word pieces of a fresh BERT
-FORMAT = 3  # of a cached source
+FORMAT = 4  # of a cached source
 HEAD = "masked_lm.npz"  # a fresh BERT with its head
+VOCABULARY = "vocabulary.txt"  # of a fresh BERT
 TOKENS = 24  # length of a text while a fresh BERT is trained
 
 
@@ -73,44 +78,66 @@ class Pretraining:
 
     @property
     def folder(self) -> Path:
-        """Where the trained source is cached."""
-        return data_dir(self.config.data_dir) / "sources" / self.key
+        """Where the source is trained, and then cached."""
+        return data_dirs(self.config.data_dir).own / "sources" / self.key
+
+    @property
+    def shared(self) -> list[Path]:
+        """Folders of other data folders that may hold this source, trained."""
+        return data_dirs(self.config.data_dir).shared("sources", self.key)
 
 
 def trained_source(training: Pretraining, run: Run) -> keras.Model:
     """Return a model trained on the source data set: from the cache when the same was trained before.
 
-    An interrupted training goes on from its last checkpoint. A model file whose bytes changed is trained again.
+    An interrupted training goes on from its last checkpoint. A source of which a file has changed is trained again.
     """
-    folder, source = training.folder, training.source
-    with locked(folder):
+    return _found_or_trained(training, run)[0]
+
+
+def _found_or_trained(training: Pretraining, run: Run) -> tuple[keras.Model, Path]:
+    """Return a trained source and the folder that holds its files."""
+    for folder in training.shared:
         kept = _kept(folder)
         if kept:
-            run.say(f"source: {source.architecture} trained on {source.spec} is taken from the cache ({folder.name})")
-            for row in kept["history"]:
-                run.metric("source", **row)
-            return load_model(folder / "model.keras")
-        return _train(training, run)
+            return _opened(folder, kept, training.source, run), folder
+    folder = training.folder
+    use(folder)
+    with locked(folder):
+        kept = _kept(folder)
+        return _opened(folder, kept, training.source, run) if kept else _train(training, run), folder
+
+
+def _opened(folder: Path, kept: dict[str, Any], source: SourceConfig, run: Run) -> keras.Model:
+    run.say(f"source: {source.architecture} trained on {source.spec} is taken from the cache ({folder.name})")
+    for row in kept["history"]:
+        run.metric("source", **row)
+    return load_model(folder / "model.keras")
 
 
 def trained_language_model(training: Pretraining, run: Run) -> tuple[keras.Model, WordPieceTokenizer]:
     """Return a `BertMaskedLM` trained on the source's text, with its head, and its tokenizer; cached as above."""
-    backbone = trained_source(training, run)
-    tokenizer = WordPieceTokenizer.from_folder(training.folder)
+    backbone, folder = _found_or_trained(training, run)
+    tokenizer = WordPieceTokenizer.from_folder(folder)
     model, _ = masked_lm(backbone, tokenizer.vocabulary, TOKENS)
-    with np.load(training.folder / HEAD) as file:
-        model.set_weights(list(file.values()))
+    head = read_own_npz(folder / HEAD, "delete its folder and run the same command again")
+    model.set_weights(list(head.values()))
     return model, tokenizer
 
 
 def _kept(folder: Path) -> dict[str, Any] | None:
-    """Return the record of a trained source when its model file is whole."""
+    """Return the record of a trained source when all its files are whole."""
     try:
-        record = json.loads((folder / "source.json").read_text(encoding="utf-8"))
-        whole = sha256_file(folder / "model.keras") == record["sha256"]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        record = read_own_json(folder / "source.json", "the source is trained again", {"history": list, "sha256": dict})
+    except FileNotFoundError:
         return None
-    return record if whole else None
+    except DamagedFile as error:
+        log.warning("%s", error)
+        return None
+    changed = changed_files(folder, record["sha256"])
+    if changed:
+        log.warning("%s: %s changed or missing; the source is trained again", folder, ", ".join(changed))
+    return None if changed else record
 
 
 def _train(training: Pretraining, run: Run) -> keras.Model:
@@ -151,8 +178,9 @@ def _train(training: Pretraining, run: Run) -> keras.Model:
             np.savez(path, *model.get_weights())
     with atomic_file(folder / "model.keras") as path:
         keep.save(path)
-    record = {"spec": source.architecture, "data": source.spec, "sha256": sha256_file(folder / "model.keras")}
-    write_json(folder / "source.json", record | {"history": history.rows})
+    files = ["model.keras", *([HEAD, VOCABULARY] if source.architecture == "fresh:bert" else [])]
+    record = {"spec": source.architecture, "data": source.spec, "sha256": digests_of(folder, files)}
+    write_own_json(folder / "source.json", record | {"history": history.rows})
     (folder / "unfinished.npz").unlink(missing_ok=True)
     return keep
 
@@ -206,7 +234,7 @@ def _text_training(training: Pretraining) -> Training:
     texts = dataset.texts("train")
     if own.max_examples:
         texts = texts[: own.max_examples]
-    pieces = learn_word_pieces(texts, PIECES, training.folder / "vocabulary.txt")
+    pieces = learn_word_pieces(texts, PIECES, training.folder / VOCABULARY)
     set_initializer_seed(config.seed)
     backbone = small_bert(vocabulary_size=len(pieces))
     model, mask = masked_lm(backbone, pieces, TOKENS)

@@ -81,7 +81,7 @@ class Classifier:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Return the classifier that `save` wrote, by its folder or the .keras file in it."""
-        model, described = load_folder(path, cls.__name__)
+        model, described = load_folder(path, cls.__name__, ("class_names",))
         size = described.get("image_size")
         return cls._restored(model, described["class_names"], tuple(size) if size else None)
 

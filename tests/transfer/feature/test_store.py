@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from tiny import TinyDataset, tiny_cnn
 
+from tfxfer.cache import TEMPORARY
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.transfer.feature import Features, extract, extractor
 
@@ -131,7 +134,9 @@ def test_kill_9_in_the_middle_then_again(tmp_path, phi):
     (folder,) = (p for p in (tmp_path / "a").iterdir() if p.is_dir())
     finished = json.loads((folder / "manifest.json").read_text())["sha256"]
     assert 2 <= len(finished) <= 4
-    (folder / ".shard-000004-left.npy").write_bytes(b"half a shard")
+    left = folder / f"{TEMPORARY}left"
+    left.mkdir()
+    (left / "shard-000004.npy").write_bytes(b"half a shard")
     ages = {name: (folder / name).stat().st_mtime_ns for name in finished}
 
     data = TinyDataset()
@@ -142,6 +147,28 @@ def test_kill_9_in_the_middle_then_again(tmp_path, phi):
     whole = extract(phi, TinyDataset(), folder=tmp_path / "b", batch_size=7, shard_rows=16)
     np.testing.assert_array_equal(np.asarray(resumed), np.asarray(whole))
     assert not list(folder.glob(".*"))
+
+
+def test_finished_features_of_a_shared_folder_are_opened_and_nothing_is_written_there(tmp_path, phi, monkeypatch):
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    made = extract(phi, TinyDataset(), data_dir=tmp_path / "made").folder
+    shutil.copytree(made, shared / "features" / made.name)
+    before = sorted(shared.rglob("*"))
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode, **how: Path(path) != shared and real(path, mode, **how))
+    data = TinyDataset()
+    again = extract(phi, data, data_dir=f"{shared}{os.pathsep}{own}")
+    assert again.folder == shared / "features" / made.name and data.served == []
+    assert sorted(shared.rglob("*")) == before
+    np.testing.assert_array_equal(again, Features.open(made))
+    np.testing.assert_array_equal(again.labels, data.labels("train"))
+
+    content = bytearray((again.folder / "labels.npy").read_bytes())
+    content[-1] ^= 1
+    (again.folder / "labels.npy").write_bytes(content)
+    healed = extract(phi, TinyDataset(), data_dir=f"{shared}{os.pathsep}{own}")
+    assert healed.folder.parent.parent == own, "a damaged copy is no copy"
+    np.testing.assert_array_equal(healed.labels, TinyDataset().labels("train"))
 
 
 def test_of_two_at_once_one_waits(tmp_path, phi):

@@ -260,7 +260,8 @@ def broken_description(folder):
 
 def short_description(folder):
     described = json.loads((folder / "model.json").read_text("utf-8"))
-    (folder / "model.json").write_text(json.dumps({"class": described["class"]}))
+    kept = {name: described[name] for name in ("class", "input", "image_size", "channels") if name in described}
+    (folder / "model.json").write_text(json.dumps(kept))
 
 
 def truncated_model(folder):
@@ -277,7 +278,7 @@ def other_model(folder):
     [
         (no_folder, "there is no such folder"),
         (no_description, "model.json missing"),
-        (broken_description, "is no JSON"),
+        (broken_description, "model.json: is damaged"),
         (short_description, "do not belong together"),
         (truncated_model, "not a readable .keras model"),
         (other_model, "do not belong together"),

@@ -10,7 +10,6 @@ never looked at. A shard counts once the manifest names its hash; whatever was c
 
 import hashlib
 import io
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,12 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from tfxfer.cache import atomic_file, key_of, sha256_file, write_json
-from tfxfer.errors import TfxferError
+from tfxfer.cache import atomic_file, changed_files, key_of, sha256_file, sweep
+from tfxfer.errors import DamagedFile, TfxferError
+from tfxfer.own_files import read_own_json, write_own_json
 from tfxfer.version import __version__
 
 FORMAT = 1
 LABELS = "labels.npy"
+KINDS: dict[str, type] = {"identity": dict, "shape": list, "shard_rows": int, "complete": bool, "sha256": dict}
 log = logging.getLogger("tfxfer")
 
 
@@ -98,12 +99,7 @@ class Features:
         Raises:
             TfxferError: A file is missing or changed; the message names it.
         """
-        for file, digest in self.manifest["sha256"].items():
-            if not _intact(self.folder / file, digest):
-                raise TfxferError(
-                    f"{self.folder / file}: its bytes are not the ones that were written. Delete it and run "
-                    "the same command again: only this part is computed anew."
-                )
+        _verify(self.folder, self.manifest)
 
     @classmethod
     def open(cls, folder: str | Path) -> "Features":
@@ -121,10 +117,9 @@ class Features:
         missing = [path for path in shards if not path.exists()]
         if missing:
             raise TfxferError(f"{missing[0]}: the file is missing; run `extract` again to compute it anew")
+        _verify(folder, manifest)  # before NumPy reads a header
         array = ShardedArray(shards, tuple(manifest["shape"]), manifest["shard_rows"])
-        features = cls(array, np.load(labels) if labels.exists() else None, folder, manifest)
-        features.verify()
-        return features
+        return cls(array, np.load(labels) if labels.exists() else None, folder, manifest)
 
 
 class Store:
@@ -143,14 +138,32 @@ class Store:
         self.shape, self.shard_rows = shape, shard_rows
         self.sha256: dict[str, str] = {}
 
+    def finished(self, folder: Path, labels: np.ndarray | None) -> Features | None:
+        """Return these features when a folder, in which nothing is written, holds all of them; every byte is verified.
+
+        Args:
+            folder: This store's own, or one that is shared.
+            labels: int [N], or None.
+        """
+        names = [_shard_name(shard) for shard in range(-(-self.shape[0] // self.shard_rows))]
+        manifest = _read_manifest(folder)
+        digests = manifest.get("sha256")
+        if not isinstance(digests, dict) or set(digests) != {*names, *([] if labels is None else [LABELS])}:
+            return None
+        if manifest != self._manifest(digests, complete=True):
+            return None
+        changed = changed_files(folder, digests)
+        for name in changed:
+            if folder != self.folder or name == LABELS:  # `recover` names the shards
+                log.warning("%s changed since it was written, or is gone; computing it again", folder / name)
+        if changed:
+            return None
+        array = ShardedArray([folder / name for name in names], self.shape, self.shard_rows)
+        return Features(array, None if labels is None else np.asarray(labels, np.int32), folder, manifest)
+
     def recover(self) -> list[tuple[int, int]]:
         """Keep what is intact from an earlier run, and return the rows [start, stop) still to compute."""
-        for leftover in [
-            *self.folder.glob(".shard-*"),
-            *self.folder.glob(".manifest-*"),
-            *self.folder.glob(".labels-*"),
-        ]:
-            leftover.unlink()  # of a process that was killed: the lock says that no other one is writing
+        sweep(self.folder)
         manifest = _read_manifest(self.folder)
         known = manifest.get("sha256", {}) if manifest.get("identity") == self.identity else {}
         shards = range(-(-self.shape[0] // self.shard_rows))
@@ -230,15 +243,17 @@ class Store:
         self.sha256[name] = digest.hexdigest()
 
     def _write_manifest(self, *, complete: bool) -> None:
-        manifest = {
+        write_own_json(self.folder / "manifest.json", self._manifest(self.sha256, complete=complete))
+
+    def _manifest(self, digests: dict[str, str], *, complete: bool) -> dict[str, Any]:
+        return {
             "identity": self.identity,
             "shape": list(self.shape),
             "dtype": "float32",
             "shard_rows": self.shard_rows,
             "complete": complete,
-            "sha256": self.sha256,
+            "sha256": digests,
         }
-        write_json(self.folder / "manifest.json", manifest)
 
 
 def _shard_name(shard: int) -> str:
@@ -252,7 +267,18 @@ def _intact(path: Path, digest: str) -> bool:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest, or {} when there is none that can be read."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_own_json(folder / "manifest.json", "the features are computed anew", KINDS)
+    except FileNotFoundError:
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+    except DamagedFile as error:
+        log.warning("%s", error)
+        return {}
+
+
+def _verify(folder: Path, manifest: dict[str, Any]) -> None:
+    for file, digest in manifest["sha256"].items():
+        if not _intact(folder / file, digest):
+            raise TfxferError(
+                f"{folder / file}: its bytes are not the ones that were written. Delete it and run "
+                "the same command again: only this part is computed anew."
+            )

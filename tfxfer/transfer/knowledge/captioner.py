@@ -26,6 +26,7 @@ from tfxfer.models.randomness import reset_seed_generators
 from tfxfer.models.saved_folder import load_folder, save_folder
 from tfxfer.models.standardize import mean_and_deviation
 from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.own_files import read_own_npz, reading_own
 from tfxfer.transfer.graph import clone, unfreeze
 from tfxfer.transfer.knowledge.callbacks import PretrainedScale, WarmupCosine
 from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator, Captions
@@ -381,7 +382,8 @@ class Captioner:
         folder = Path(path).expanduser()
         ranking = (folder.parent if folder.suffix == ".keras" else folder) / "ranking.npz"
         if ranking.is_file():
-            with np.load(ranking) as kept:
+            kept = read_own_npz(ranking, "save the model again, or run the experiment again", needed=("weight",))
+            with reading_own(ranking, "save the model again, or run the experiment again"):
                 own.scorer, own.weight = RidgeCaptionScorer.from_state(kept), float(kept["weight"])
         return own
 

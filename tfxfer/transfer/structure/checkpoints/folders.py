@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from tfxfer.errors import UserError, suggest
-from tfxfer.transfer.structure.checkpoints.paths import inside, read_json
+from tfxfer.given_files import read_given_json
+from tfxfer.transfer.structure.checkpoints.paths import inside
 from tfxfer.transfer.structure.checkpoints.safetensors_file import Safetensors, ShardedSafetensors
 from tfxfer.transfer.structure.weight_map.tensors import Shape
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
-LARGEST_CONFIG = 10_000_000  # bytes
+AGAIN = "download it again"
 
 
 class ModelFolder:
@@ -44,7 +45,7 @@ class ModelFolder:
                 f"hf:{path}: {self.path} has no config.json, which states the architecture; without it, name the file "
                 "with the weights and write rules"
             )
-        self.config: dict[str, Any] = read_json(inside(self.path, "config.json"), LARGEST_CONFIG)
+        self.config: dict[str, Any] = read_given_json(inside(self.path, "config.json"), AGAIN)
         stated = self.config.get("model_type") or self.config.get("architecture") or ""
         self.architecture = stated if isinstance(stated, str) else ""
 

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 
 from tfxfer.errors import TfxferError, UserError, suggest
+from tfxfer.given_files import reading_given, reason, regular_file
+from tfxfer.transfer.structure.checkpoints.h5_heaps import check_heaps
 from tfxfer.transfer.structure.checkpoints.h5_names import names_of, path_of
 from tfxfer.transfer.structure.checkpoints.paths import beside, stamp_of
 from tfxfer.transfer.structure.weight_map.tensors import SEED_STATE, Shape
 
+AGAIN = "save or download it again"
+MOST_COMPRESSED = 1032  # how many times its size zlib can pack, at most
 DEEPEST = 64  # levels of nested groups
 BFLOAT16 = np.dtype("V2")  # as Keras writes it, with the attribute dtype="bfloat16"
 NOT_WEIGHTS = ("optimizer", "optimizer_weights", "metrics", "loss")
@@ -50,7 +54,7 @@ class WeightsH5:
     def __init__(self, path: str | Path, names: Mapping[str, str] | None = None):
         self.path = Path(path).expanduser()
         self.title = self.path.name
-        with self._open() as file:
+        with self._open() as file, reading_given(self.path, AGAIN):
             self._stamp = stamp_of(self.path.stat())
             found = dict(_legacy(file, self.path) if _is_legacy(file) else _weights_only(file, self.path))
         if not found:
@@ -91,7 +95,7 @@ class WeightsH5:
                 raise TfxferError(f"{self.path}: the file has changed since it was opened; make the plan again")
             try:
                 array = file[place.path][()]
-            except (OSError, KeyError, RuntimeError) as error:
+            except Exception as error:  # h5py raises many types for changed bytes
                 raise TfxferError(f"{self.path}: '{name}' cannot be read ({error}); the file is damaged") from error
         return array.view(place.dtype) if array.dtype == BFLOAT16 else np.asarray(array)
 
@@ -103,13 +107,15 @@ class WeightsH5:
     def _open(self) -> Any:
         import h5py
 
+        if not self.path.exists():
+            raise UserError(f"{self.path}: does not exist{beside(self.path)}")
         try:
+            check_heaps(regular_file(self.path))
             return h5py.File(self.path, "r")
-        except FileNotFoundError as error:
-            raise UserError(f"{self.path}: does not exist{beside(self.path)}") from error
-        except (OSError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise UserError(f"{self.path}: is not a complete h5 file ({reason}); save or download it again") from error
+        except UserError:
+            raise
+        except Exception as error:  # h5py raises many types for changed bytes
+            raise UserError(f"{self.path}: is not a complete h5 file ({reason(error)}); {AGAIN}") from error
 
 
 def _is_legacy(file: Any) -> bool:
@@ -210,6 +216,11 @@ def _place(dataset: Any, name: str, path: Path) -> _Place:
         )
     if dataset.chunks is None and dataset.id.get_storage_size() < dataset.nbytes:
         raise UserError(f"{path}: tensor '{name}' should have shape {list(dataset.shape)}, but its values are missing")
+    if dataset.nbytes > path.stat().st_size * (MOST_COMPRESSED if dataset.chunks else 1):
+        raise UserError(
+            f"{path}: tensor '{name}' of shape {list(dataset.shape)} would have {dataset.nbytes:,} bytes, more than "
+            f"the file can hold; {AGAIN}"
+        )
     dtype = "bfloat16" if is_bfloat16 else dataset.dtype.newbyteorder("=").name
     return _Place(dataset.name, tuple(int(n) for n in dataset.shape), dtype)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfxfer.errors import UserError, suggest
-from tfxfer.transfer.structure.weight_map.json_object import unique_keys
+from tfxfer.given_files import unique_keys
 from tfxfer.transfer.structure.weight_map.tensors import Shape
 
 LARGEST = 100_000_000  # bytes of JSON; the limit of the format's own library

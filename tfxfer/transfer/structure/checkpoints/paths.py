@@ -1,12 +1,9 @@
-"""Files of a model folder: the check that names and links stay inside the folder, and the reading of JSON."""
+"""Files of a model folder: the check that names and links stay inside the folder."""
 
-import json
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 from tfxfer.errors import UserError, suggest
-from tfxfer.transfer.structure.weight_map.json_object import unique_keys
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -39,27 +36,6 @@ def inside(folder: Path, name: str) -> Path:
             f"{found}: is a link to {real}, outside of the folder; copy the file into the folder, or give that folder"
         )
     return found
-
-
-def read_json(path: Path, largest: int) -> dict[str, Any]:
-    """Return the dictionary in a JSON file.
-
-    Raises:
-        UserError: It cannot be read, is larger than `largest` bytes, has a duplicate key, or contains something else.
-    """
-    try:
-        if path.stat().st_size > largest:
-            raise UserError(f"has more than {largest:,} bytes, too many for such a file")
-        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except UserError as error:
-        raise UserError(f"{path}: {error}; download it again") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not JSON ({error}); download it again") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: contains a {type(data).__name__} and not a dictionary; download it again")
-    return data
 
 
 def stamp_of(stat: os.stat_result) -> tuple[int, ...]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from tfxfer.errors import TfxferError, UserError, suggest
+from tfxfer.given_files import read_given_json, regular_file
 from tfxfer.transfer.structure.checkpoints.header import Entry, read_header
-from tfxfer.transfer.structure.checkpoints.paths import beside, inside, read_json, stamp_of
+from tfxfer.transfer.structure.checkpoints.paths import beside, inside, stamp_of
 from tfxfer.transfer.structure.weight_map.tensors import Shape
 
 LARGEST_INDEX = 100_000_000  # bytes
@@ -32,7 +33,7 @@ class Safetensors:
         self.path = Path(path).expanduser()
         self.title = self.path.name
         try:
-            with self.path.open("rb") as file:
+            with (regular_file(self.path) if self.path.exists() else self.path).open("rb") as file:
                 self._stamp = stamp_of(os.fstat(file.fileno()))
                 self.entries: dict[str, Entry] = read_header(file, self.path)
         except OSError as error:
@@ -128,7 +129,7 @@ class ShardedSafetensors:
 
 def _index(path: Path) -> dict[str, str]:
     """Return tensor → file from an index, checked."""
-    data = read_json(path, LARGEST_INDEX)
+    data = read_given_json(path, "download it again", LARGEST_INDEX)
     listed = data.get("weight_map")
     if not isinstance(listed, dict) or not listed or not all(isinstance(file, str) for file in listed.values()):
         raise UserError(f"{path}: has no 'weight_map' from tensors to files; it is not an index of safetensors files")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tfxfer.terminal import console as printable_console
 from tfxfer.transfer.structure.weight_map.operation import NO, YES, Operation
 from tfxfer.transfer.structure.weight_map.plan_rows import PlanRows
 from tfxfer.transfer.structure.weight_map.rows import Row
@@ -71,11 +72,10 @@ def flows(weight_map: PlanRows) -> dict[str, Any]:
 def show_layers(weight_map: PlanRows, console: "Console | None" = None) -> None:
     """Print the ledger with one line per layer, for models of many tensors, and its totals."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = console or Console()
+    console = console or printable_console()
     total = sum(row.target.size for row in weight_map.rows) or 1
     table = Table(title=Text(_title(weight_map)), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("layer of the target", "operation", "layer of the source"):
@@ -109,11 +109,10 @@ def _layers(paths: Sequence[str]) -> dict[str, str]:
 def show(weight_map: PlanRows, console: "Console | None" = None, group: bool = True) -> None:
     """Print the ledger and its totals."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = console or Console()
+    console = console or printable_console()
     table = Table(title=Text(_title(weight_map)), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in HEADINGS[:4]:
         table.add_column(name, overflow="fold")
@@ -167,10 +166,9 @@ def broken(path: str, width: int) -> str:
 
 def text(weight_map: PlanRows, width: int = 160) -> str:
     """Return the ledger as plain text, with one line per row."""
-    from rich.console import Console
 
     file = io.StringIO()
-    show(weight_map, Console(file=file, width=width, color_system=None), group=False)
+    show(weight_map, printable_console(file=file, width=width, color_system=None), group=False)
     return file.getvalue()
 
 

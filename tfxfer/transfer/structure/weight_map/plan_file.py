@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tfxfer.cache import atomic_file
 from tfxfer.errors import UserError, suggest
-from tfxfer.transfer.structure.weight_map.json_object import unique_keys
+from tfxfer.given_files import unique_keys
 from tfxfer.transfer.structure.weight_map.operations import make
 from tfxfer.transfer.structure.weight_map.plan_rows import PlanRows
 from tfxfer.transfer.structure.weight_map.rows import Origin, Row
@@ -76,7 +76,7 @@ def read(plan: str | Path, kind: type[Plan]) -> Plan:
         raise UserError(f"{place}: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{place}: cannot be read ({error})") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: is not JSON ({error}); write a plan with to_json()") from error
 
 
