@@ -87,6 +87,15 @@ def test_all_weights_are_trained_and_the_statistics_move():
     assert {"norm/moving_mean", "conv1/kernel", "conv2/kernel"} <= moved
 
 
+def test_a_source_that_was_just_trained_is_a_body_too():
+    """It is compiled, with metrics that the new model never computes: a run whose source is trained in it has such."""
+    source = keras.Sequential([image_body(), keras.layers.Dense(4)])
+    source = keras.Model(source.inputs, source.outputs)
+    source.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    model = text_to_image_body(source, 3, unit="bytes")
+    assert fit(model, TEXTS, LABELS)
+
+
 def test_a_frozen_body_gives_the_same_in_training_and_inference():
     model = text_to_image_body(image_body(), 3, unit="bytes")
     np.testing.assert_array_equal(model(TEXTS, training=True), model(TEXTS, training=False))

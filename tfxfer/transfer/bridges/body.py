@@ -42,6 +42,11 @@ class Body(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Do nothing: the model is already built."""
 
+    @property
+    def metrics(self) -> list[keras.Metric]:
+        """None: those of a model that was compiled for its own training are not those of the model around it."""
+        return []
+
     def get_config(self) -> dict[str, Any]:
         """Return the config of the model and its trainable set."""
         model = keras.saving.serialize_keras_object(self.model)
