@@ -226,11 +226,12 @@ def command(module, *words):
     return done.stdout.replace(str(work), "…").rstrip()
 
 
-source = ("--source", "folder:digits", "--source-epochs", "6")
+source_epochs, epochs = str(teach.size(6, 1)), str(teach.size(4, 1))
+source = ("--source", "folder:digits", "--source-epochs", source_epochs)
 target = ("--target", "csv:sentences.csv")
 columns = ("--target-text", "sentence", "--target-label", "subject")
 budgets = ("--labels-per-class", "5", "20")
-training = ("--epochs", "4", "--learning-rates", "1e-3", "1e-2")
+training = ("--epochs", epochs, "--learning-rates", "1e-3", "1e-2")
 drawing = [f"--{name.replace('_', '-')}={value}" for name, value in DRAWING.items()]
 smoke = ["--smoke"] * teach.smoke()
 options = (*source, *target, *columns, *budgets, *training, *drawing)

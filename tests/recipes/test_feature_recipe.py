@@ -113,7 +113,7 @@ def test_requests_that_a_saved_run_cannot_answer_are_named(run, samples, argv, m
 
 def test_a_run_is_replayed_from_its_config_and_says_the_same(run, data_dir, tmp_path):
     again = tmp_path / "again"
-    done = here.process("--config", run[0] / "config.yaml", "--run-dir", again, data_dir=data_dir)
+    done = here.command("--config", run[0] / "config.yaml", "--run-dir", again, data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     assert "is taken from the cache" in done.stdout
     first, second = Comparison.load(run[0]), Comparison.load(again)
@@ -154,7 +154,7 @@ def test_every_crossing_runs(crossing, data_dir, samples, tmp_path):
     words = [word.format(samples=samples) for word in CROSSINGS[crossing]]
     smoke = ["--source-epochs", "1", "--source-max-examples", "512", *TINY]
     words += smoke if "--source" not in words else [*smoke[:2], *TINY]
-    done = here.process(*words, "--run-dir", tmp_path / "run", data_dir=data_dir)
+    done = here.command(*words, "--run-dir", tmp_path / "run", data_dir=data_dir)
     assert done.returncode == 0, done.stderr + done.stdout
     comparison = Comparison.load(tmp_path / "run")
     assert {r.arm: r.error for r in comparison.records if r.status == "failed"} == {}

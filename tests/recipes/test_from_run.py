@@ -73,32 +73,30 @@ CASES = {  # name -> (a model, what it is asked, from what it predicts to what h
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request, tmp_path_factory):
-    """A model, its class, the folder it is saved in, and what it answers."""
+    """A model, the folder it is saved in, a function from a model to its answers, and this model's answers."""
     keras.utils.set_random_seed(0)
     make, asked, array = CASES[request.param]
     model = make()
     folder = model.save(tmp_path_factory.mktemp("saved"))
-    return model, folder, lambda model: array(model.predict(*asked))
+
+    def answers(model):
+        return np.asarray(array(model.predict(*asked)))
+
+    return model, folder, answers, answers(model)
 
 
 def test_every_class_is_tried():
     assert {name.split()[0] for name in CASES} == set(CLASSES)
 
 
-def test_a_folder_is_opened_as_what_was_saved(case):
-    model, folder, answers = case
-    wanted = np.asarray(answers(model))
+def test_a_folder_is_opened_as_what_was_saved(case, tmp_path):
+    """What is opened is saved and opened once more: nothing is lost on the way."""
+    model, folder, answers, wanted = case
     assert np.isfinite(wanted).all()
-    for path in (folder, str(folder), folder / "model.keras"):
-        opened = tfxfer.from_run(path)
-        assert type(opened) is type(model)
-        np.testing.assert_array_equal(answers(opened), wanted)
-
-
-def test_it_can_be_saved_and_opened_again(case, tmp_path):
-    model, folder, answers = case
+    for path in (str(folder), folder / "model.keras"):
+        assert type(tfxfer.from_run(path)) is type(model)
     again = tfxfer.from_run(tfxfer.from_run(folder).save(tmp_path))
-    np.testing.assert_array_equal(answers(again), answers(model))
+    np.testing.assert_array_equal(answers(again), wanted)
     assert json.loads((tmp_path / "model.json").read_text()) == json.loads((folder / "model.json").read_text())
 
 
@@ -144,13 +142,18 @@ def test_a_folder_that_cannot_be_opened_is_named(case, tmp_path, damage, message
     assert str(folder) in str(error.value)
 
 
-def test_a_text_that_is_empty_is_named_as_a_text():
+@pytest.fixture(scope="module")
+def texts_model():
+    return language_model()
+
+
+def test_a_text_that_is_empty_is_named_as_a_text(texts_model):
     with pytest.raises(UserError, match="text 1 .*empty"):
-        language_model().predict(["red square", " "])
+        texts_model.predict(["red square", " "])
 
 
-def test_a_perplexity_is_the_exponential_of_the_mean_likelihood():
-    model = language_model()
+def test_a_perplexity_is_the_exponential_of_the_mean_likelihood(texts_model):
+    model = texts_model
     likelihoods = model.predict(TEXTS)
     assert likelihoods.shape == (4,) and (likelihoods < 0).all()
     score = model.score(TEXTS)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.tensorflow
 @pytest.fixture(scope="module")
 def run(data_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "structure"
-    done = here.process("structure", "--smoke", "--run-dir", folder, data_dir=data_dir)
+    done = here.command("structure", "--smoke", "--run-dir", folder, data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 

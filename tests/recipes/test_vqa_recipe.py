@@ -65,7 +65,7 @@ def written(path, rows, suffix=".png"):
 def default(data_dir, tmp_path_factory):
     """The default experiment, shrunk; (folder, what was printed)."""
     folder = tmp_path_factory.mktemp("runs") / "default"
-    done = here.process("vqa", "--smoke", "--seeds", 1, "--run-dir", folder, data_dir=data_dir)
+    done = here.command("vqa", "--smoke", "--seeds", 1, "--run-dir", folder, data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 

@@ -142,7 +142,7 @@ def test_the_terms_of_a_token_add_up_to_its_logit(words, with_f_g):
     assert fg.shape == (20, 7) and np.any(h) and np.any(fg) == with_f_g
 
 
-def test_half_precision_trains_and_generates_too(words):
+def test_half_precision_trains_generates_and_is_loaded_too(words, tmp_path):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -153,11 +153,17 @@ def test_half_precision_trains_and_generates_too(words):
         texts = [each[0] for each in captions]
         found = captioner.log_likelihood(images, texts, 8)
         assert found.dtype == np.float32 and np.isfinite(found).all()
-        assert np.shape(captioner.predict(images[:3], num_beams=2, max_length=8).texts) == (3, 1)
+        generated = captioner.predict(images[:3], num_beams=2, max_length=8)
+        assert np.shape(generated.texts) == (3, 1)
         np.testing.assert_allclose(captioner.attention_maps(images[0], texts[0], 8).sum((1, 2)), 1, rtol=2e-2)
         assert all(np.isfinite(term).all() for term in captioner.terms(images, texts, 8))
+        captioner.save(tmp_path)
     finally:
         keras.config.set_dtype_policy(before)
+    loaded = Captioner.load(tmp_path).predict(images[:3], num_beams=2, max_length=8)
+    assert loaded.texts == generated.texts
+    np.testing.assert_allclose(loaded.scores, generated.scores, rtol=1e-6)  # single precision would differ by 1e-3
+    assert keras.config.dtype_policy().name == before.name
 
 
 @pytest.mark.parametrize(
@@ -256,13 +262,6 @@ def test_an_unfrozen_encoder_trains_in_the_last_steps_and_the_given_one_stays(wo
     assert np.abs(captioner.encode(images[0][:3]).maps - locked(images[0][:3])).max() > 1e-4
 
 
-def test_a_frozen_encoder_is_what_it_was(words):
-    captioner, images = tiny(words), pictures(20)
-    kernel = captioner.encoder.get_weights()[0].copy()
-    captioner.fit(*images, **how())
-    np.testing.assert_array_equal(kernel, captioner.encoder.get_weights()[0])
-
-
 def test_all_steps_may_train_the_encoder_and_a_second_training_freezes_it_again(words):
     captioner, images = tiny(words), pictures(20)
     assert len(captioner.fit(*images, **how(unfreeze_encoder_fraction=1.0)).history["loss"]) == 1
@@ -271,11 +270,11 @@ def test_all_steps_may_train_the_encoder_and_a_second_training_freezes_it_again(
     np.testing.assert_array_equal(kernel, captioner.encoder.get_weights()[0])
 
 
-@pytest.mark.parametrize("some", [slice(0, 1), slice(0, 3), slice(100, 101)])  # the last is in a second batch
-def test_few_images_get_the_captions_of_many(words, some):
+def test_few_images_get_the_captions_of_many(words):
     captioner, images = tiny(words), pictures(101)
     captioner.fit(*images, **how(60))
     all_at_once = captioner.predict(images[0], max_length=6)
-    few = captioner.predict(images[0][some], max_length=6)
-    assert few.texts == all_at_once.texts[some]
-    np.testing.assert_allclose(few.scores, all_at_once.scores[some], atol=1e-5)
+    for some in (slice(0, 1), slice(0, 3), slice(100, 101)):  # the last is in a second batch
+        few = captioner.predict(images[0][some], max_length=6)
+        assert few.texts == all_at_once.texts[some]
+        np.testing.assert_allclose(few.scores, all_at_once.scores[some], atol=1e-5)

@@ -3,6 +3,7 @@
 A model is a row in `CASES`: a function that returns a `Case`.
 """
 
+import functools
 import inspect
 import json
 import pickle
@@ -141,15 +142,26 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """A function from a case's name to the case, its model trained, and the folder that it is saved in."""
+
+    @functools.cache
+    def trained(name):
+        keras.utils.set_random_seed(0)
+        made = CASES[name]()
+        made.fitted()
+        folder = tmp_path_factory.mktemp("saved") / "deep" / "folder"
+        assert made.model.save(folder) == folder
+        return made, folder
+
+    return trained
+
+
 @pytest.fixture(params=CASES, scope="module")
-def case(request, tmp_path_factory):
-    """A case whose model is trained, and the folder that it is saved in."""
-    keras.utils.set_random_seed(0)
-    made = CASES[request.param]()
-    made.fitted()
-    folder = tmp_path_factory.mktemp("saved") / "deep" / "folder"
-    assert made.model.save(folder) == folder
-    return made, folder
+def case(request, cases):
+    """A trained case and its folder."""
+    return cases(request.param)
 
 
 def same(given, wanted):
@@ -166,43 +178,47 @@ def test_it_predicts_the_same_when_it_is_loaded(case):
 
 LOAD_AND_PREDICT = """
 import importlib, pickle, sys
-module, name, folder, file = sys.argv[1:]
-with open(file, "rb") as inputs:
-    inputs = pickle.load(inputs)
-found = getattr(importlib.import_module(module), name).load(folder).predict(*inputs)
-with open(file, "wb") as answers:
-    pickle.dump(found, answers)
+for module, name, folder, file in pickle.load(open(sys.argv[1], "rb")):
+    with open(file, "rb") as inputs:
+        inputs = pickle.load(inputs)
+    found = getattr(importlib.import_module(module), name).load(folder).predict(*inputs)
+    with open(file, "wb") as answers:
+        pickle.dump(found, answers)
 """
 
 
-def test_it_predicts_the_same_in_another_process(case, tmp_path):
+def test_they_predict_the_same_in_another_process(cases, tmp_path):
     """There Keras counts the names of layers from 0: those of the file must not meet those that are made anew."""
-    made, folder = case
-    file = tmp_path / "inputs.pickle"
-    file.write_bytes(pickle.dumps(made.predict))
-    words = [made.kind.__module__, made.kind.__name__, str(folder), str(file)]
-    done = subprocess.run([sys.executable, "-c", LOAD_AND_PREDICT, *words], capture_output=True, text=True)
+    rows = []
+    for number, name in enumerate(CASES):
+        made, folder = cases(name)
+        file = tmp_path / f"{number}.pickle"
+        file.write_bytes(pickle.dumps(made.predict))
+        rows.append((made.kind.__module__, made.kind.__name__, str(folder), str(file)))
+    (tmp_path / "rows.pickle").write_bytes(pickle.dumps(rows))
+    words = [sys.executable, "-c", LOAD_AND_PREDICT, str(tmp_path / "rows.pickle")]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert not done.returncode, done.stderr[-2000:]
-    found = made.arrays(pickle.loads(file.read_bytes()))
-    np.testing.assert_allclose(found[-1], made.predicted(made.model)[-1], rtol=1e-5, atol=1e-6)
+    for name, row in zip(CASES, rows):
+        made, _ = cases(name)
+        with open(row[-1], "rb") as file:
+            found = made.arrays(pickle.load(file))
+        np.testing.assert_allclose(
+            found[-1], made.predicted(made.model)[-1], rtol=1e-5, atol=1e-6, err_msg=f"{name} in another process"
+        )
 
 
-def test_it_can_be_trained_further_when_it_is_loaded(case, tmp_path):
-    made, folder = case
-    loaded = made.kind.load(folder)
-    before = made.predicted(loaded)
-    made.fitted(loaded, seed=1)
-    assert not np.array_equal(made.predicted(loaded)[-1], before[-1])
-    same(made.predicted(made.kind.load(loaded.save(tmp_path))), made.predicted(loaded))
-
-
-def test_it_trains_the_same_when_it_is_loaded(case, tmp_path):
+def test_it_trains_further_when_it_is_loaded_as_the_one_that_was_saved(case, tmp_path):
     made, folder = case
     own = made.kind.load(folder)
+    before = made.predicted(own)
     own.save(tmp_path)
     made.fitted(own, seed=2)
+    after = made.predicted(own)
+    assert not np.array_equal(after[-1], before[-1])
     loaded = made.fitted(made.kind.load(tmp_path), seed=2)
-    np.testing.assert_allclose(made.predicted(loaded)[-1], made.predicted(own)[-1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(made.predicted(loaded)[-1], after[-1], rtol=1e-5, atol=1e-6)
+    same(made.predicted(made.kind.load(loaded.save(tmp_path / "again"))), made.predicted(loaded))
 
 
 def test_its_score_is_that_of_what_it_predicts(case):
@@ -229,12 +245,12 @@ def test_its_options_are_few_and_named_alike(case):
     assert len(inspect.signature(made.kind.__init__).parameters) - 1 <= 8
 
 
-def test_it_is_loaded_in_its_own_precision(case, tmp_path):
-    made, _ = case
+@pytest.mark.parametrize("name", ["VisualQA", "DualEncoder"])  # the Captioner: test_captioner.py
+def test_it_is_loaded_in_its_own_precision(name, tmp_path):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        half = CASES[next(name for name, make in CASES.items() if made.kind.__name__ == name)]()
+        half = CASES[name]()
         half.fitted().save(tmp_path)
     finally:
         keras.config.set_dtype_policy(before)
