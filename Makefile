@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: setup train test quick slow lint lab notebooks bench oracle clean
+.PHONY: setup train test quick slow torture lint lab notebooks bench oracle clean
 
 setup: $(VENV)/.installed
 
@@ -30,6 +30,10 @@ quick: setup
 
 slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# An hour of kills, full disks, damaged files and fuzzed readers; the table goes to docs/torture.md.
+torture: setup
+	PYTHONPATH=tests $(BIN)/python -m torture $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

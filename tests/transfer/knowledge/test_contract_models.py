@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -201,7 +202,7 @@ def test_they_predict_the_same_in_another_process(cases, tmp_path):
     assert not done.returncode, done.stderr[-2000:]
     for name, row in zip(CASES, rows):
         made, _ = cases(name)
-        with open(row[-1], "rb") as file:
+        with Path(row[-1]).open("rb") as file:
             found = made.arrays(pickle.load(file))
         np.testing.assert_allclose(
             found[-1], made.predicted(made.model)[-1], rtol=1e-5, atol=1e-6, err_msg=f"{name} in another process"

@@ -1,0 +1,152 @@
+"""`make torture`: interrupt, fill, damage and deceive tfxfer for an hour, and write what came out into a table.
+
+The table is docs/torture.md. A part is chosen by its name: `make torture ARGS="kills damage"`.
+"""
+
+import argparse
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+from torture import damage, disks, fuzz, kills
+from torture.disks import NotHere
+from torture.runs import ROOT, call
+
+from tfxfer.cache import data_dir
+from tfxfer.recipes import RECIPES
+
+TABLE = ROOT / "docs" / "torture.md"
+SIZES = (64, 256, 512, 1024, 2048, 3072, 4096, 6144, 8192, 16384)  # KiB of a small disk
+
+
+class Trials:
+    """The trials so far: they are printed as they end, and written as one table.
+
+    Attributes:
+        rows: (part, what was tried, trials, result).
+        failures: What went wrong, in words.
+    """
+
+    def __init__(self, prepared, work):
+        self.prepared, self.work = prepared, work
+        self.rows, self.failures = [], []
+
+    def folder(self):
+        """Return a new empty folder."""
+        return Path(tempfile.mkdtemp(dir=self.work))
+
+    def add(self, part, what, count, wrong, note=""):
+        """Keep a row and print it."""
+        result = "as promised" if not wrong else f"**{len(wrong)} wrong**"
+        self.rows.append((part, what, str(count), result + (f"; {note}" if note else "")))
+        self.failures += [f"{part}, {what}: {each}" for each in wrong]
+        print(f"{time.strftime('%H:%M:%S')} {part}: {what}: {count}: {result} {note}", *wrong, sep="\n  ", flush=True)
+
+
+def run_kills(trials, scale):
+    """Interrupt each recipe at random moments."""
+    for recipe in RECIPES:
+        for how, times in (("kill −9", 20), ("SIGTERM", 3), ("Ctrl-C", 3)):
+            work = trials.folder()
+            wrong, met = kills.interrupted(recipe, how, max(1, times // scale), trials.prepared, work, seed=0)
+            trials.add("interrupted", f"`{recipe}`, {how}, then the same command", met, wrong)
+            shutil.rmtree(work)
+
+
+def run_together(trials, scale):
+    """Start several processes on one cold cache."""
+    for processes in (2, 4)[: 2 if scale == 1 else 1]:
+        work = trials.folder()
+        wrong = kills.together("feature", processes, processes, trials.prepared, work, seed=1)
+        trials.add("one cold cache", f"{processes} processes, {processes} kills", processes, wrong)
+        shutil.rmtree(work)
+    work = trials.folder()
+    trials.add("one run folder", "2 processes", 2, kills.one_folder("feature", trials.prepared, work))
+    shutil.rmtree(work)
+
+
+def run_disks(trials, scale):
+    """Fill a disk, and lock one."""
+    work = trials.folder()
+    whole = work / "whole"
+    try:
+        outcome = call("train", "feature", "--smoke", *disks.TINY, "--run-dir", whole, "--data-dir", work / "data")
+        assert outcome.code == 0, outcome.printed
+        for kib in SIZES[::scale]:
+            wrong, code = disks.full(kib, trials.prepared, trials.folder(), whole)
+            trials.add("full disk", f"{kib} KiB", 1, wrong, f"exit code {code}")
+        people = 30 // scale
+        wrong = disks.read_only(trials.prepared, trials.folder(), people)
+        trials.add("read-only shared folder", f"{people} people, one after another", people, wrong)
+    except NotHere as error:
+        trials.add("full and read-only disks", f"left out: {error}", 0, [])
+
+
+def run_damage(trials, scale):
+    """Flip bytes in results and caches."""
+    flips = damage.FLIPS // scale
+    for name, (alike, wrong) in damage.caches(trials.prepared, trials.folder(), flips).items():
+        trials.add("flipped byte in a cache", f"`{name}`", alike + len(wrong), wrong, f"{alike} ended alike")
+    work = trials.folder()
+    outcome = call(*damage.WORDS, "--run-dir", work / "run", "--data-dir", trials.prepared)
+    assert outcome.code == 0, outcome.printed
+    for name, (well, named, wrong) in damage.results(work / "run", flips=flips).items():
+        note = f"{well} answered as before, {named} named"
+        trials.add("flipped byte in a result", f"`{name}`", well + named + len(wrong), wrong, note)
+
+
+def run_fuzz(trials, scale):
+    """Feed the readers of people's files."""
+    for name in fuzz.READERS:
+        read, refused, wrong = fuzz.fuzz(name, trials.folder(), 120 / scale)
+        trials.add("fuzzed reader", name, read + refused + len(wrong), wrong, f"{read:,} read, {refused:,} refused")
+
+
+PARTS = {"kills": run_kills, "together": run_together, "disks": run_disks, "damage": run_damage, "fuzz": run_fuzz}
+
+
+def table(trials, seconds):
+    """Return the table in Markdown."""
+    lines = [
+        "# What was tried to break tfxfer",
+        "",
+        f"`make torture` on {date.today()}, {platform.system()}, Python {platform.python_version()}, "
+        f"{seconds / 60:.0f} minutes. What is promised is in [security.md](security.md).",
+        "",
+        "| part | what was tried | trials | result |",
+        "|---|---|---:|---|",
+        *(f"| {' | '.join(row)} |" for row in trials.rows),
+        "",
+    ]
+    if trials.failures:
+        lines += ["## What went wrong", "", *(f"- {' '.join(each.split())}" for each in trials.failures), ""]
+    return "\n".join(lines)
+
+
+def main():
+    """Run the parts that are named, all by default; return 1 when a promise is broken."""
+    parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--scale", type=int, default=1, help="divide the trials and the times by this")
+    asked = parser.parse_args()
+    unknown = sorted(set(asked.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="torture-") as work:
+        trials = Trials(data_dir(), Path(work))
+        for name in asked.parts or PARTS:
+            PARTS[name](trials, asked.scale)
+    text = table(trials, time.monotonic() - began)
+    if not asked.parts and asked.scale == 1:
+        TABLE.write_text(text, encoding="utf-8")
+    print(text)
+    return 1 if trials.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
