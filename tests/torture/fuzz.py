@@ -31,6 +31,31 @@ def tables(separator):
     )  # fmt: skip
 
 
+def nearly(content):
+    """Return a strategy of a good file with up to four places of its bytes changed."""
+    change = st.tuples(st.integers(0, len(content) - 1), st.integers(0, 6), st.binary(max_size=6) | ODD)
+
+    def changed(changes):
+        made = content
+        for at, length, other in changes:
+            made = made[:at] + other + made[at + length :]
+        return made
+
+    return st.lists(change, max_size=4).map(changed)
+
+
+ODD = st.sampled_from(
+    [b'"', b"\r", b"\n", b",", b"\t", b"\x00", b"\xff", b"{", b"]", b"null", b"1e999", b"\xef\xbb\xbf"]
+)
+ROWS = [(f"phrase {i} of {label}", label) for i in range(30) for label in ("a", "b")]
+GOOD = {
+    "csv": "\n".join(["text,label", *map(",".join, ROWS)]).encode(),
+    "tsv": "\n".join(["text\tlabel", *map("\t".join, ROWS)]).encode(),
+    "jsonl": "\n".join(json.dumps({"text": text, "label": label}) for text, label in ROWS).encode(),
+    "text": "\n".join(text for text, _ in ROWS).encode(),
+}
+
+
 def lines_of_text():
     return LINES.map(lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass"))
 
@@ -79,9 +104,9 @@ def loaded(spec):
 
 
 def weights(file):
-    from tfxfer.transfer.structure.checkpoints.safetensors_file import SafetensorsFile
+    from tfxfer.transfer.structure.checkpoints.safetensors_file import Safetensors
 
-    SafetensorsFile(file)
+    Safetensors(file)
 
 
 def config(file):
@@ -91,9 +116,9 @@ def config(file):
 
 
 READERS = {  # what is read -> (strategy of bytes, suffix, reader)
-    "CSV tables": (tables(","), ".csv", loaded("csv")),
-    "TSV tables": (tables("\t"), ".tsv", loaded("csv")),
-    "JSON Lines": (json_lines(), ".jsonl", loaded("jsonl")),
+    "CSV tables": (tables(",") | nearly(GOOD["csv"]), ".csv", loaded("csv")),
+    "TSV tables": (tables("\t") | nearly(GOOD["tsv"]), ".tsv", loaded("csv")),
+    "JSON Lines": (json_lines() | nearly(GOOD["jsonl"]), ".jsonl", loaded("jsonl")),
     "COCO captions": (coco(), ".json", loaded("captions")),
     "lines of text": (
         LINES.map(lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass")),
