@@ -1,5 +1,6 @@
 """Fixtures that many test folders share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -10,6 +11,18 @@ from tfxfer.cache import key_of
 ROOT = Path(__file__).parent.parent
 BUILDERS = ROOT / "tfxfer" / "data" / "builders"
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do: a test and its child round alike
+
+gc.set_threshold(
+    50_000, 20, 50
+)  # graphs of TensorFlow are many small objects; collecting them took a tenth of the time
+
+
+@pytest.fixture(autouse=True, scope="module")
+def settled_objects():
+    """What a file of tests leaves, such as imported packages and traced functions, is not looked through again."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

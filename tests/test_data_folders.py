@@ -223,7 +223,14 @@ def test_a_run_killed_before_its_report_goes_on_and_every_command_calls_it_unfin
     Run("toy", ToyConfig(run_dir=str(folder))).close()  # the refused one holds nothing
 
 
-@pytest.mark.parametrize(("files", "what"), [(["report.html"], "an earlier run"), (["model.keras"], "a saved model")])
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [
+        (["report.html"], "an earlier run"),
+        (["model.keras"], "a saved model"),
+        (["config.yaml", "model.json", "model.keras"], "a saved model"),  # copied from a run's folder
+    ],
+)
 def test_what_is_finished_is_kept(files, what, tmp_path, monkeypatch, capsys):
     for name in files:
         (tmp_path / name).write_text("precious")

@@ -11,6 +11,7 @@ from pathlib import Path
 from tfxfer.cache import unwritable_named, write_json
 from tfxfer.errors import UserError
 
+LOG = "log.txt"  # a run writes it first
 LAST_FILE = "report.html"  # a run writes it last
 LOCK = ".lock"  # stays, because all processes must lock the same file
 HOLDER = ".running.json"  # who holds the lock
@@ -19,6 +20,11 @@ HOLDER = ".running.json"  # who holds the lock
 def is_run(folder: Path) -> bool:
     """Return whether a folder is that of a run, finished or not; the folder of a saved model alone is none."""
     return any((folder / name).is_file() for name in ("config.yaml", "comparison.json"))
+
+
+def is_begun(folder: Path) -> bool:
+    """Return whether a run began in a folder: it has a log. Files that were copied from a run's folder are no run."""
+    return (folder / LOG).is_file()
 
 
 def is_finished(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from tfxfer.cache import atomic_file, sweep
 from tfxfer.config import options_in
 from tfxfer.errors import DamagedFile, UserError
 from tfxfer.own_files import read_own_json, reading_own
-from tfxfer.run_folder import held, is_finished, is_run
+from tfxfer.run_folder import LOG, held, is_begun, is_finished, is_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +44,7 @@ class Run:
         with ExitStack() as stack:
             self.folder = _new_folder(recipe, config, stack)
             self._held = stack.pop_all()  # closed when the run is
-        self._log = (self.folder / "log.txt").open("a", encoding="utf-8", errors="backslashreplace")
+        self._log = (self.folder / LOG).open("a", encoding="utf-8", errors="backslashreplace")
         self._metrics = (self.folder / "metrics.jsonl").open("w", encoding="utf-8", errors="backslashreplace")
         write_config(self.folder / "config.yaml", config, recipe)
 
@@ -175,7 +175,7 @@ def _refuse_finished(folder: Path) -> None:
     """Refuse a folder of a finished run, or of a saved model that belongs to no run."""
     if is_finished(folder):
         raise UserError(f"--run-dir {folder}: holds an earlier run, which is kept; name another folder")
-    if (folder / "model.keras").exists() and not is_run(folder):
+    if (folder / "model.keras").exists() and not is_begun(folder):
         raise UserError(f"--run-dir {folder}: holds a saved model, which is kept; name another folder")
 
 

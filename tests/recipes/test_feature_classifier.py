@@ -126,6 +126,7 @@ def test_its_folder_says_what_it_is(fitted):
     described = json.loads((folder / "model.json").read_text("utf-8"))
     wanted = {"class": "FeatureClassifier", "input": "text" if kind.text else "image", "class_names": list(NAMES)}
     wanted |= {} if kind.text else {"image_size": [8, 8], "channels": 1}
+    assert len(described.pop("digest")) == 64
     assert described == {**wanted, "task": "classification"}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tfxfer.cache import atomic_file
 from tfxfer.errors import UserError, suggest
 from tfxfer.own_files import check_kinds, read_own_json, write_own_json
-from tfxfer.run_folder import is_finished, is_run
+from tfxfer.run_folder import is_begun, is_finished
 
 if TYPE_CHECKING:
     import keras
@@ -63,7 +63,7 @@ def describe_folder(path: str | Path, needed: Sequence[str] = ()) -> tuple[Path,
     if not folder.is_dir():
         known = sorted(str(p) for p in folder.parent.glob("*")) if folder.parent.is_dir() else []
         raise UserError(f"{folder}: there is no such folder; {suggest(str(folder), known)}")
-    if is_run(folder) and not is_finished(folder):
+    if is_begun(folder) and not is_finished(folder):
         raise UserError(
             f"{folder}: an unfinished run; give the command that began it again, with --run-dir {folder}: it goes on"
         )

@@ -209,8 +209,9 @@ def test_they_predict_the_same_in_another_process(cases, tmp_path):
         )
 
 
-def test_it_trains_further_when_it_is_loaded_as_the_one_that_was_saved(case, tmp_path):
-    made, folder = case
+@pytest.mark.parametrize("name", ["VisualQA", "VisualQA that trains its encoder, FiLM", "DualEncoder", "Captioner"])
+def test_it_trains_further_when_it_is_loaded_as_the_one_that_was_saved(name, cases, tmp_path):
+    made, folder = cases(name)
     own = made.kind.load(folder)
     before = made.predicted(own)
     own.save(tmp_path)
