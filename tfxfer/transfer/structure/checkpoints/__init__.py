@@ -1,4 +1,4 @@
-"""Weights in files, opened lazily: safetensors, Keras' h5, model folders of Hugging Face and timm.
+"""Weight conversion from checkpoints, opened lazily: safetensors, Keras' h5, model folders of Hugging Face and timm.
 
     plan("hf:DIR", keras_hub.models.BertBackbone(…))        the rules come with the folder's architecture
     plan("resnet18.safetensors", model)                     torchvision's names are recognised
