@@ -31,7 +31,7 @@ quick: setup
 slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-# An hour of kills, full disks, damaged files and fuzzed readers; the table goes to docs/torture.md.
+# Kills, full disks, damaged files and fuzzed readers; the table goes to docs/torture.md.
 torture: setup
 	PYTHONPATH=tests $(BIN)/python -m torture $(ARGS)
 

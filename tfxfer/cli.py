@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tfxfer.config import GROUPS, Option, flag, options_of, with_options
-from tfxfer.errors import TfxferError, UserError, suggest
-from tfxfer.given_files import reason, regular_file
+from tfxfer.errors import TfxferError, UserError, reason, suggest
+from tfxfer.given_files import regular_file
 from tfxfer.terminal import printable_streams
 
 LARGEST_CONFIG = 2**20  # bytes of a config file

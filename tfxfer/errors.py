@@ -20,6 +20,24 @@ class DamagedFile(UserError):
     """A file that tfxfer wrote is not as it was written; a cache is made again, a result has to be."""
 
 
+def reason(error: Exception) -> str:
+    """Return what an error of another library says, in one short line.
+
+    >>> reason(RecursionError("maximum recursion depth exceeded")), reason(KeyError("epoch"))
+    ('nested too deeply', "'epoch' is missing")
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, MemoryError):
+        return "asks for more memory than there is"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8"
+    first = " ".join(str(error).split())[:200] or type(error).__name__
+    return f"{first} is missing" if isinstance(error, KeyError) else first
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return a sentence that offers the nearest known name, or lists what there is.
 

@@ -8,10 +8,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tfxfer.errors import TfxferError, UserError, suggest
+from tfxfer.errors import TfxferError, UserError, reason, suggest
 
 LARGEST_TEXT = 10_000_000  # bytes of a configuration
 
@@ -35,19 +36,38 @@ def reading_given(path: str | os.PathLike, remedy: str) -> Iterator[None]:
         raise UserError(f"{path}: cannot be read ({reason(error)}); {remedy}") from error
 
 
-def reason(error: Exception) -> str:
-    """Return what an error says, in one short line.
+def file_problem(found: os.stat_result) -> str | None:
+    """Return what is wrong with a path as a file to read, and the remedy; None for a regular file.
 
-    >>> reason(RecursionError("maximum recursion depth exceeded"))
-    'nested too deeply'
+    Args:
+        found: What `os.stat` returns for the path; links are followed.
+
+    >>> file_problem(os.stat(os.devnull))
+    'is a device, not a file; copy its content into a regular file'
     """
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is not UTF-8"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    if stat.S_ISDIR(found.st_mode):
+        return "is a folder, not a file; name a file in it"
+    if not stat.S_ISREG(found.st_mode):
+        device = stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)
+        return f"is {'a device' if device else 'a pipe or socket'}, not a file; copy its content into a regular file"
+    if found.st_dev in _kernel_devices():
+        return "is made by the kernel while it is read; copy its content into a regular file"
+    return None
+
+
+@cache
+def _kernel_devices() -> frozenset[int]:
+    """Return the device numbers of /proc and /sys, whose files look regular and may wait or never end."""
+    return frozenset(path.stat().st_dev for path in (Path("/proc"), Path("/sys")) if path.is_mount())
+
+
+def shown(name: str) -> str:
+    """Return a file name that can be written as UTF-8: bytes that are not UTF-8 are escaped.
+
+    >>> print(shown(os.fsdecode(bytes([0x63, 0xE9]))))
+    c\\xe9
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def regular_file(path: str | os.PathLike, largest: int | None = None) -> Path:
@@ -68,9 +88,9 @@ def regular_file(path: str | os.PathLike, largest: int | None = None) -> Path:
         raise UserError(f"{path}: there is no such file; {suggest(path.name, beside)}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UserError(f"{path}: cannot be read ({reason(error)}); look at its name and its permissions") from error
-    if not stat.S_ISREG(facts.st_mode):
-        kind = "a folder" if stat.S_ISDIR(facts.st_mode) else "a pipe or a device"
-        raise UserError(f"{path}: is {kind}, not a file; name a file")
+    problem = file_problem(facts)
+    if problem:
+        raise UserError(f"{path}: {problem}")
     if largest is not None and facts.st_size > largest:
         raise UserError(f"{path}: has more than {largest:,} bytes, too many for such a file")
     return path

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfxfer.cache import write_json
-from tfxfer.errors import DamagedFile, TfxferError
+from tfxfer.errors import DamagedFile, TfxferError, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,21 +44,12 @@ def reading_own(path: str | os.PathLike, remedy: str) -> Iterator[None]:
     except Exception as error:  # zipfile, zlib, NumPy, h5py and json raise many types for changed bytes
         if isinstance(error, OSError) and error.errno in NOT_DAMAGE:
             raise
-        raise damaged(path, _reason(error), remedy) from error
+        raise damaged(path, reason(error), remedy) from error
 
 
-def damaged(path: str | os.PathLike, reason: str, remedy: str) -> DamagedFile:
+def damaged(path: str | os.PathLike, why: str, remedy: str) -> DamagedFile:
     """Return the error for a damaged file: which, why, and what to do."""
-    return DamagedFile(f"{path}: is damaged ({reason}); {remedy}")
-
-
-def _reason(error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [""])[0][:200]
-    return {
-        "KeyError": f"{first} is missing",
-        "RecursionError": "nested too deeply",
-        "MemoryError": "asks for more memory than there is",
-    }.get(type(error).__name__, first or type(error).__name__)
+    return DamagedFile(f"{path}: is damaged ({why}); {remedy}")
 
 
 # === JSON ===

@@ -1,4 +1,4 @@
-"""`make torture`: interrupt, fill, damage and deceive tfxfer for an hour, and write what came out into a table.
+"""`make torture`: interrupt runs, fill disks, damage files, fuzz readers, and write what came out into a table.
 
 The table is docs/torture.md. A part is chosen by its name: `make torture ARGS="kills damage"`.
 """

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tfxfer.data.regular_files import shown
 from tfxfer.errors import UserError
+from tfxfer.given_files import shown
 
 SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"])
 SPLIT_NAMES = {  # column values -> split

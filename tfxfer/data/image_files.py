@@ -14,10 +14,11 @@ from typing import NamedTuple
 from PIL import Image, UnidentifiedImageError
 
 from tfxfer.cache import DataDirs, key_of
-from tfxfer.data.regular_files import MAX_IMAGE_BYTES, file_problem, shown
 from tfxfer.errors import DamagedFile, UserError
+from tfxfer.given_files import file_problem, shown
 from tfxfer.own_files import read_own_json, write_own_json
 
+MAX_IMAGE_BYTES = 2**30  # more than the largest image that is read has without compression
 MAX_PIXELS = 89_478_485  # beyond it Pillow warns of a decompression bomb
 GREY_MODES = frozenset(["1", "L", "LA", "La", "I;16", "I;16L", "I;16B"])
 _LISTED = 5  # files named in one message

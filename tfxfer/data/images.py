@@ -17,8 +17,8 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from tfxfer.data.image_files import GREY_MODES, UnusableImage, check_image, read_bytes
-from tfxfer.data.regular_files import shown
 from tfxfer.errors import UserError
+from tfxfer.given_files import shown
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and libjpeg turn colour into grey
 

@@ -19,12 +19,12 @@ from tfxfer.data.cells import class_name
 from tfxfer.data.class_folders import SUFFIXES, files_under, find_class_folders
 from tfxfer.data.dataset import Dataset
 from tfxfer.data.image_files import inspect_images
-from tfxfer.data.regular_files import shown
 from tfxfer.data.rows import ImageFiles
 from tfxfer.data.spec import CONTENT_ROLES, Spec, check, existing_file, find_columns, given_path
 from tfxfer.data.splits import same_text
 from tfxfer.data.tables import read_header, read_lines, read_table
 from tfxfer.errors import UserError
+from tfxfer.given_files import shown
 
 
 def load(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tfxfer.cache import DataDirs, data_dirs
 from tfxfer.data.class_folders import find_class_folders
-from tfxfer.data.regular_files import file_problem
 from tfxfer.data.tables import looks_like_json_lines, read_header
 from tfxfer.errors import UserError, suggest
+from tfxfer.given_files import file_problem
 
 BUILT_IN: dict[str, tuple[str, ...]] = {  # name -> configurations, the default first
     "glyphs": ("by_character", "by_face"),

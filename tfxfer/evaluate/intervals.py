@@ -65,14 +65,12 @@ def wilson(right: int, count: int, level: float = 0.95) -> Pair | None:
     >>> [round(end, 3) for end in wilson(10, 10)]
     [0.722, 1.0]
     """
-    from scipy.stats import norm
+    from scipy.stats import binomtest
 
     if not count:
         return None
-    z, share = float(norm.ppf((1 + level) / 2)), right / count
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
+    found = binomtest(right, count).proportion_ci(level, "wilson")
+    return float(found.low), float(found.high)
 
 
 def _by_class(confusion: np.ndarray, level: float) -> list[dict[str, Pair | None]]:

@@ -42,14 +42,13 @@ SUPPORTED: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 
 
-@keras.saving.register_keras_serializable("tfxfer")
-class BertBackbone(keras_hub.models.BertBackbone):
-    """KerasHub's BERT with two more options.
+class _Settings:
+    """Two more options of an encoder of KerasHub, before which it stands among the bases.
 
     Args:
         hidden_act: The activation of the feed-forward layers, by Hugging Face's name.
         layer_norm_eps: ε of every layer norm.
-        config: The options of KerasHub's `BertBackbone`.
+        config: The options of KerasHub's class.
     """
 
     def __init__(self, *, hidden_act: str = "gelu", layer_norm_eps: float = 1e-12, **config: Any) -> None:
@@ -59,27 +58,18 @@ class BertBackbone(keras_hub.models.BertBackbone):
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the model."""
-        return super().get_config() | {"hidden_act": self.hidden_act, "layer_norm_eps": self.layer_norm_eps}
+        config: dict[str, Any] = super().get_config()  # type: ignore[misc]  # of KerasHub's class
+        return config | {"hidden_act": self.hidden_act, "layer_norm_eps": self.layer_norm_eps}
 
 
 @keras.saving.register_keras_serializable("tfxfer")
-class RobertaBackbone(keras_hub.models.RobertaBackbone):
-    """KerasHub's RoBERTa with two more options.
+class BertBackbone(_Settings, keras_hub.models.BertBackbone):
+    """KerasHub's BERT with Hugging Face's `hidden_act` and `layer_norm_eps`."""
 
-    Args:
-        hidden_act: The activation of the feed-forward layers, by Hugging Face's name.
-        layer_norm_eps: ε of every layer norm.
-        config: The options of KerasHub's `RobertaBackbone`.
-    """
 
-    def __init__(self, *, hidden_act: str = "gelu", layer_norm_eps: float = 1e-12, **config: Any) -> None:
-        super().__init__(**config)
-        self.hidden_act, self.layer_norm_eps = hidden_act, layer_norm_eps
-        _set_blocks(self, hidden_act, layer_norm_eps)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what rebuilds the model."""
-        return super().get_config() | {"hidden_act": self.hidden_act, "layer_norm_eps": self.layer_norm_eps}
+@keras.saving.register_keras_serializable("tfxfer")
+class RobertaBackbone(_Settings, keras_hub.models.RobertaBackbone):
+    """KerasHub's RoBERTa with Hugging Face's `hidden_act` and `layer_norm_eps`."""
 
 
 def check_settings(config: Mapping[str, Any], spec: str) -> None:

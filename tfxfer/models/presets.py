@@ -84,17 +84,17 @@ def _backbone(loader: Any, spec: str) -> keras.Model:
 
 def _of_hugging_face(preset: str) -> Values | None:
     """Read an image processor of Hugging Face: (0..255 · rescale_factor - image_mean) / image_std."""
-    told = _json(preset, "preprocessor_config.json") or (_json(preset, "processor_config.json") or {}).get(
+    settings = _json(preset, "preprocessor_config.json") or (_json(preset, "processor_config.json") or {}).get(
         "image_processor"
     )
-    if told is None:
+    if settings is None:
         return None
-    scale = told.get("rescale_factor", 1 / 255) if told.get("do_rescale", True) else 1.0
-    if not told.get("do_normalize", True):
+    scale = settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0
+    if not settings.get("do_normalize", True):
         return scale, 0.0
-    if "image_mean" not in told or "image_std" not in told:
+    if "image_mean" not in settings or "image_std" not in settings:
         return None
-    mean, deviation = _listed(told["image_mean"]), _listed(told["image_std"])
+    mean, deviation = _listed(settings["image_mean"]), _listed(settings["image_std"])
     return [scale / one for one in deviation], [-m / one for m, one in zip(mean, deviation, strict=True)]
 
 
@@ -106,8 +106,8 @@ def _of_converter(loader: Any) -> Values | None:
         converter = loader.load_image_converter(keras_hub.layers.ImageConverter)
     else:
         inside = (_json(loader.preset, "preprocessor.json") or {}).get("config", {}).get("image_converter")
-        told = _json(loader.preset, "image_converter.json") or inside
-        converter = keras.saving.deserialize_keras_object(told) if told else None
+        settings = _json(loader.preset, "image_converter.json") or inside
+        converter = keras.saving.deserialize_keras_object(settings) if settings else None
     if converter is None:
         return None
     return (1.0 if converter.scale is None else converter.scale), (converter.offset or 0.0)

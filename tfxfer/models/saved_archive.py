@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from tfxfer.errors import UserError
-from tfxfer.given_files import reason, regular_file
+from tfxfer.errors import UserError, reason
+from tfxfer.given_files import regular_file
 
 LARGEST_CONFIG = 32 * 2**20  # bytes of config.json and metadata.json; that of BERT with its vocabulary has 0.6 MB
 MOST_COMPRESSED = 20  # how many times its size a file may unpack to, and the bytes below; weights shrink by a tenth

@@ -73,8 +73,8 @@ def check_language_model(source: SourceConfig, length: int, prefix: int = 0, nam
 def positions_of(folder: Path) -> int | None:
     """Return how many positions a model's config.json gives, in Hugging Face's form or KerasHub's; else None."""
     try:
-        told = read_given_json(folder / "config.json", "download it again")
-        found = told.get("max_position_embeddings") or told["config"]["max_sequence_length"]
+        settings = read_given_json(folder / "config.json", "download it again")
+        found = settings.get("max_position_embeddings") or settings["config"]["max_sequence_length"]
     except (UserError, LookupError, TypeError, AttributeError):
         return None  # whatever is wrong with it is said when it is loaded
     return found if isinstance(found, int) else None

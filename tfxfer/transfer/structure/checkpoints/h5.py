@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tfxfer.errors import TfxferError, UserError, suggest
-from tfxfer.given_files import reading_given, reason, regular_file
+from tfxfer.errors import TfxferError, UserError, reason, suggest
+from tfxfer.given_files import reading_given, regular_file
 from tfxfer.transfer.structure.checkpoints.h5_heaps import check_heaps
 from tfxfer.transfer.structure.checkpoints.h5_names import names_of, path_of
 from tfxfer.transfer.structure.checkpoints.paths import beside, stamp_of
