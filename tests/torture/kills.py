@@ -7,6 +7,8 @@ import time
 
 from torture.runs import MADE_BY_RUNS, call, data_folder, differences, finish, start, stop
 
+from tfxfer.run_folder import is_finished
+
 SIGNALS = {"kill −9": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
 
 
@@ -43,16 +45,17 @@ def interrupted(recipe, how, times, prepared, work, seed):
         if not ended:
             stop(started[0], SIGNALS[how])
         outcome = finish(started, 60)
-        if ended and outcome.code == 0:  # it was done before its time: begin again from nothing
+        refused = ended and outcome.code != 0
+        unlike_ctrl_c = how == "Ctrl-C" and not ended and outcome.code not in (0, 130, -signal.SIGINT)
+        if refused or unlike_ctrl_c or outcome.raw:
+            wrong.append(f"exit code {outcome.code}: {outcome.printed[-300:]}")
+            if len(wrong) > 20:
+                return wrong, met
+        met += not ended
+        if is_finished(run):  # before its time, or by the end of the process: begin again from nothing
             wrong += differences(run, whole)
             shutil.rmtree(run)
             run, data = fresh()
-            continue
-        met += not ended
-        if outcome.code == 0 and not ended:
-            run, data = fresh()
-        elif ended or (how == "Ctrl-C" and outcome.code not in (130, -signal.SIGINT)) or outcome.raw:
-            wrong.append(f"exit code {outcome.code}: {outcome.printed[-300:]}")
     outcome = call("train", recipe, "--smoke", "--run-dir", run, "--data-dir", data)
     if outcome.code:
         return [*wrong, f"the last run ended with {outcome.code}: {outcome.printed[-300:]}"], met
