@@ -52,6 +52,8 @@ class Arm:
         one_seed: One seed is enough: the answer is the same for every seed, or the arm is a control that costs much.
         recall: Told of each record that is taken up instead of run, in the order of the seeds.
         plain: It trains no network, and runs in a thread beside those that do.
+        probe: It fits a linear model, or none, on features that are fixed: it costs little, and runs with all
+            `Experiment.probe_seeds`.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Arm:
     one_seed: bool = False
     recall: Callable[[Record], None] | None = None
     plain: bool = False
+    probe: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Experiment:
         arms: The arms, the one under study ("transfer") first.
         budgets: Label budgets; None stands for all labels.
         seeds: Random seeds.
+        probe_seeds: Random seeds of the arms that cost little (`Arm.probe`); `seeds` where there are none. More seeds
+            make an interval narrower.
         examples: Test examples to show, dicts with "index" and "text" or "png".
         measures: What the arms are compared by; the first decides the primary verdict.
         unit: What a budget counts.
@@ -89,6 +94,7 @@ class Experiment:
     measures: tuple[str, ...] = ("accuracy",)
     unit: str = "labels a class"
     recipe: str = ""
+    probe_seeds: tuple[int, ...] = ()
 
 
 def compare(
@@ -166,7 +172,8 @@ def _jobs(experiment: Experiment) -> list[tuple[Arm, int | None, int]]:
     for budget in experiment.budgets:
         for arm in experiment.arms:
             if arm.budgets is None or budget in arm.budgets:
-                seeds = experiment.seeds[:1] if arm.one_seed else experiment.seeds
+                seeds = (experiment.probe_seeds or experiment.seeds) if arm.probe else experiment.seeds
+                seeds = seeds[:1] if arm.one_seed else seeds
                 jobs += [(arm, budget, seed) for seed in seeds]
     return jobs
 
