@@ -78,6 +78,7 @@ class Experiment:
         seeds: Random seeds.
         probe_seeds: Random seeds of the arms that cost little (`Arm.probe`); `seeds` where there are none. More seeds
             make an interval narrower.
+        source_seeds: Number of trained sources that the seeds take in turn (`Comparison.source_seeds`).
         examples: Test examples to show, dicts with "index" and "text" or "png".
         measures: What the arms are compared by; the first decides the primary verdict.
         unit: What a budget counts.
@@ -95,6 +96,7 @@ class Experiment:
     unit: str = "labels a class"
     recipe: str = ""
     probe_seeds: tuple[int, ...] = ()
+    source_seeds: int = 1
 
 
 def compare(
@@ -157,6 +159,7 @@ def compare(
         measures=experiment.measures,
         unit=experiment.unit,
         recipe=experiment.recipe,
+        source_seeds=experiment.source_seeds,
     )
     return with_verdicts(comparison)
 

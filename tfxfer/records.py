@@ -98,6 +98,8 @@ class Comparison:
         measures: The metrics by which arms are compared; the first decides the primary verdict.
         unit: The unit of a budget: "labels a class", "pairs".
         recipe: Name of the recipe, to show it and to run it again; "" when unknown.
+        source_seeds: Number of sources that were trained, each with a seed of its own: the i-th seed of an arm used the
+            source i modulo this number. Intervals then hold the luck of the source's training too.
         about: The recipe's description of itself, JSON-like; every key may be missing. "equation" and "explanation"
             (texts), "arms" (arm -> its description, a text or a dict as `tfxfer.evaluate.arms.describe` reads it),
             "smoke" (whether it was a smoke run), "cautions" (sentences beside the verdict) and "command" (the command
@@ -114,6 +116,7 @@ class Comparison:
     measures: tuple[str, ...] = ("accuracy",)
     unit: str = "labels a class"
     recipe: str = ""
+    source_seeds: int = 1
     about: dict[str, Any] = field(default_factory=dict)
 
     def select(self, arm: str, budget: int | None) -> list[Record]:
@@ -160,6 +163,7 @@ class Comparison:
             "measures": list(self.measures),
             "unit": self.unit,
             "recipe": self.recipe,
+            "source_seeds": self.source_seeds,
             "about": self.about,
         }
         arrays = {f"{r.key}/{name}": values for r in self.records for name, values in r.arrays().items()}
@@ -197,6 +201,7 @@ class Comparison:
             measures=tuple(plain["measures"]),
             unit=plain["unit"],
             recipe=plain.get("recipe", ""),
+            source_seeds=int(plain.get("source_seeds", 1)),
             about=plain.get("about", {}),
         )
 

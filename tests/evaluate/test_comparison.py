@@ -224,8 +224,26 @@ def test_one_budget_of_all_labels():
     c = compare(record("transfer", None, 0, 0.7), record("random", None, 0, 0.4))
     (sentence,) = evaluate.story(c)
     assert "over random weights, at all labels (95 %" in sentence
-    assert "1 seed, so the interval excludes variation between seeds" in sentence
+    assert sentence.startswith("No evidence that transfer helped or hurt: +0.300")
+    assert "1 seed, so no verdict: seeds may differ by more" in sentence
 
 
 def test_budget_words():
     assert budget_words([5, 1000, None]) == "5 and 1,000 labels a class and all labels"
+
+
+def test_seeds_that_share_a_source_are_one_row_of_the_interval():
+    """Nine seeds over three sources of which one is lucky: the interval is that of three means, with t(2)."""
+    luck = (0.0, 0.02, 0.1)
+    rows = [record("transfer", 5, seed, 0.5 + luck[seed % 3]) for seed in range(9)]
+    rows += [record("random", 5, seed, 0.42) for seed in range(9)]
+    one, several = (replace(compare(*rows), source_seeds=n) for n in (1, 3))
+    (alone,), (spread,) = evaluate.verdicts(one), evaluate.verdicts(several)
+    assert alone["difference"] == pytest.approx(spread["difference"])
+    assert alone["word"] == "helped" and spread["word"] == "no evidence"
+    half = 4.303 * np.std(luck, ddof=1) / np.sqrt(3)
+    assert spread["high"] - spread["low"] > 1.95 * half
+    assert "9 seeds over 3 trained sources" in evaluate.headline(several)
+    assert "9 seeds," in evaluate.headline(one)
+    narrow, wide = (evaluate.summary(c)[0] for c in (one, several))
+    assert wide["high"] - wide["low"] > narrow["high"] - narrow["low"]

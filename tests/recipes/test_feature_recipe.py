@@ -8,6 +8,7 @@ import pytest
 
 from tfxfer import predict, train
 from tfxfer.cli import main
+from tfxfer.errors import UserError
 from tfxfer.evaluate import __main__ as evaluate
 from tfxfer.records import Comparison
 
@@ -200,3 +201,30 @@ def test_old_option_names_are_accepted_with_a_note(data_dir, samples, tmp_path):
     ]
     (scratch,) = Comparison.load(tmp_path / "run").select("scratch", 2)
     assert scratch.settings["steps"] == 3
+
+
+def test_several_trained_sources_and_more_seeds_for_what_costs_little(data_dir, tmp_path):
+    arms = ["--arms", "transfer", "random", "native", "scratch"]
+    counts = ["--source-seeds", "2", "--probe-seeds", "3", "--seeds", "2"]
+    done = here.command("--smoke", *arms, *counts, "--labels-per-class", "2", "--run-dir", tmp_path, data_dir=data_dir)
+    assert done.returncode == 0, done.stderr
+    comparison = Comparison.load(tmp_path)
+    seeds = {arm: [record.seed for record in comparison.select(arm, 2)] for arm in comparison.arms}
+    assert seeds == {"transfer": [0, 1, 2], "random": [0, 1, 2], "native": [0, 1, 2], "scratch": [0, 1]}
+    assert comparison.source_seeds == 2 and "3 seeds over 2 trained sources" in " ".join(done.stdout.split())
+    assert done.stdout.count("source: training") + done.stdout.count("is taken from the cache") == 2
+    first, second = (comparison.select("transfer", 2)[i].probabilities for i in (0, 1))
+    assert not (first == second).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"source_seeds": 3, "seeds": 2}, "--source-seeds 3: each source needs a run of its own; add --seeds 3"),
+        ({"source_seeds": 2, "source": "fresh:cnn"}, "--source fresh:cnn is a given model. It is not trained here"),
+        ({"seed": 2**32 - 5}, "the last of 10 seeds must be at most"),
+    ],
+)
+def test_seeds_that_cannot_be(options, message):
+    with pytest.raises(UserError, match=message):
+        here.check("feature", **options)

@@ -5,7 +5,7 @@ finetune   all from the source, trained       scratch   all fresh, trained
 native     the target's own plain baseline    majority  no input at all
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -23,6 +23,8 @@ from tfxfer.models.fresh import fresh_copy
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import Task, takes
 from tfxfer.transfer.classifier import Classifier
+
+SMALL = 2_000_000  # parameters of a frozen model that runs with all probe seeds: its random copies are each run anew
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,23 @@ class FeatureArms:
     classifier: Callable[[], Classifier]
 
 
-def feature_arms(source: keras.Model, task: Task, config: Any, run: Run) -> FeatureArms:
-    """Choose the bridge between what the source takes and what the task gives; return the arms over it."""
+def feature_arms(sources: Sequence[keras.Model], task: Task, config: Any, run: Run) -> FeatureArms:
+    """Choose the bridge between what the source takes and what the task gives; return the arms over it.
+
+    Args:
+        sources: One source, or several of the same architecture that the seeds take in turn.
+        task: The target task.
+        config: A `FeatureConfig`.
+        run: Where phases are timed and trainings logged.
+    """
+    source = sources[0]
     bridge = choose_bridge(takes(source), task.key, config)
     over = (FrozenTransformer if bridge == "tokens" else FrozenFeatures)(source, task, config, run)
     if isinstance(over, FrozenFeatures):
         over.count_losses()
 
     def pretrained(seed: int) -> keras.Model:
-        return source
+        return sources[(seed - config.seed) % len(sources)]
 
     @lru_cache(maxsize=1)
     def fresh(seed: int) -> keras.Model:
@@ -58,12 +68,13 @@ def feature_arms(source: keras.Model, task: Task, config: Any, run: Run) -> Feat
 
     at = config.controls_at or nearest_to_20(config.labels_per_class)
     transfer = over.frozen("transfer", pretrained)
+    probe = bridge != "tokens" and (config.probe_seeds is not None or source.count_params() <= SMALL)
     arms = (
-        trained("transfer", transfer, task),
-        trained("random", over.frozen("random", fresh), task),
+        trained("transfer", transfer, task, probe=probe),
+        trained("random", over.frozen("random", fresh), task, probe=probe),
         trained("scratch", over.whole("scratch", fresh), task, at),
         trained("finetune", over.whole("finetune", pretrained), task, at),
-        *plain_arms(task),
+        *plain_arms(task, probe=probe),
     )
 
     def classifier() -> Classifier:
@@ -78,17 +89,17 @@ def nearest_to_20(budgets: tuple[int, ...]) -> tuple[int, ...]:
     return (min(budgets, key=lambda n: abs(n - 20)),)
 
 
-def plain_arms(task: Task) -> tuple[Arm, ...]:
-    """Return the baselines of a classification task, which train no network."""
+def plain_arms(task: Task, *, probe: bool = False) -> tuple[Arm, ...]:
+    """Return the baselines of a classification task, which train no network; `probe` as for `Arm`."""
     return (
-        Arm("native", named_errors(partial(native, task), task), plain=True),
+        Arm("native", named_errors(partial(native, task), task), plain=True, probe=probe),
         Arm("majority", partial(most_frequent, task), one_seed=True, plain=True),
     )
 
 
-def trained(name: str, run: Any, task: Task, budgets: tuple[int, ...] | None = None) -> Arm:
+def trained(name: str, run: Any, task: Task, budgets: tuple[int, ...] | None = None, *, probe: bool = False) -> Arm:
     """Return an arm that trains; it names the image file when one cannot be decoded."""
-    return Arm(name, named_errors(run, task), budgets, recall=run.recall)
+    return Arm(name, named_errors(run, task), budgets, recall=run.recall, probe=probe)
 
 
 def named_errors(run: Callable[[int | None, int], Outcome], task: Task) -> Callable[[int | None, int], Outcome]:

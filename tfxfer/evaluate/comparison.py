@@ -6,6 +6,7 @@ misses the true difference by chance.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,7 @@ def _row(
 ) -> dict[str, Any]:
     records = [r for r in comparison.records if (r.arm, r.budget) == (arm, budget)]
     good = [r for r in records if r.status == "ok"]
-    scores = comparison.scores(arm, budget, measure)  # [S, N]
+    scores = by_source(_by_seed(comparison, arm, [budget], measure), comparison)  # [S, N]
     mean, low, high = interval(scores, level=level, seed=seed) if scores.size else (None, None, None)
     if (measure or comparison.measures[0]) in RATIOS and low is not None and high is not None:
         low, high = max(low, 0.0), min(high, 1.0)
@@ -209,6 +210,26 @@ def _by_seed(
     return {seed: np.mean(all_, axis=0) for seed, all_ in found.items() if len(all_) == len(budgets)}
 
 
+def by_source(scores: dict[int, np.ndarray], comparison: Comparison) -> np.ndarray:
+    """Return the scores of an arm as rows that are independent of each other.
+
+    Seeds that share a trained source share its luck, so they are one row: the mean of their scores.
+
+    Args:
+        scores: seed -> scores [N].
+        comparison: Says how many sources were trained, and the first seed.
+
+    Returns:
+        float [S, N], or [sources, N] where several were trained.
+    """
+    count = comparison.source_seeds
+    if count == 1 or not scores:
+        return np.stack([scores[seed] for seed in sorted(scores)]) if scores else np.zeros((0, len(comparison.labels)))
+    first = min(record.seed for record in comparison.records)
+    groups = sorted({(seed - first) % count for seed in scores})
+    return np.stack([np.mean([row for s, row in scores.items() if (s - first) % count == g], axis=0) for g in groups])
+
+
 def _compare(
     comparison: Comparison, a: str, b: str, budgets: Sequence[int | None], measure: str, level: float, seed: int
 ) -> Verdict | None:
@@ -218,9 +239,11 @@ def _compare(
     common = sorted(first.keys() & second.keys())
     if len(common) > 1:
         first, second = ({s: arm[s] for s in common} for arm in (first, second))
-    scores = [np.stack([arm[s] for s in sorted(arm)]) for arm in (first, second)]
+    scores = [by_source(arm, comparison) for arm in (first, second)]
     trained = all(any(r.trainable for r in comparison.records if r.arm == arm) for arm in (a, b))
-    return verdict(scores[0], scores[1], level=level, seed=seed, names=(a, b), alike=trained)
+    found = verdict(scores[0], scores[1], level=level, seed=seed, names=(a, b), alike=trained)
+    sources = len(scores[0]) if comparison.source_seeds > 1 else 1
+    return replace(found, seeds_a=len(first), seeds_b=len(second), sources=sources)
 
 
 def _where(budgets: Sequence[int | None], unit: str) -> str:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, option, section
-from tfxfer.recipes.checks import check_arms, check_source, check_target
+from tfxfer.recipes.checks import check_arms, check_source, check_source_seeds, check_target
 from tfxfer.recipes.predictors import CLASSES
+from tfxfer.recipes.reading import build_read, check_read
 from tfxfer.recipes.recipe import Plan, Recipe
+from tfxfer.recipes.sections import source_seeds_option
 from tfxfer.runs import Run
 
 ARMS = {
@@ -27,6 +29,24 @@ ARMS = {
     "finetune": "Everything is trained, starting from the source's weights.",
     "native": "The usual method of the target's own field, without any transfer.",
     "majority": "Always answers with the most frequent class. Anything useful must beat it.",
+}
+READ_ARMS = {  # with `--bridge read` beside transfer, random, native and majority
+    "with_ngrams": {
+        "text": "One linear model on the features of transfer and on character n-grams of the same read text.",
+        "phrase": "transfer beside n-grams",
+        "role": "combination",
+    },
+    "read_ngrams": {
+        "text": "N-grams of the text that was read: what the reader alone is worth.",
+        "phrase": "n-grams of the read text",
+        "role": "baseline",
+    },
+    "true_text": {
+        "text": "The same network on the true text, as if the reader made no error. An upper bound, not a competitor: "
+        "it sees what the others do not.",
+        "phrase": "the same network on the true text",
+        "role": "upper bound",
+    },
 }
 
 
@@ -57,7 +77,14 @@ class FeatureConfig(RunConfig):
     labels_per_class: tuple[int, ...] = option(
         (5, 20, 80), "budgets: labels a class in training", group="arms", common=True, decides=False, at_least=1
     )
-    arms: tuple[str, ...] = option(tuple(ARMS), "what runs side by side", tuple(ARMS), group="arms", decides=False)
+    source_seeds: int = source_seeds_option()
+    arms: tuple[str, ...] = option(
+        (*ARMS, *READ_ARMS),
+        f"what runs side by side; {', '.join(READ_ARMS)} only with --bridge read",
+        (*ARMS, *READ_ARMS),
+        group="arms",
+        decides=False,
+    )
     controls_at: tuple[int, ...] = option(
         (),
         "budgets at which scratch and finetune run (default: the one nearest to 20)",
@@ -68,8 +95,9 @@ class FeatureConfig(RunConfig):
     bridge: str = option(
         "auto",
         "how the target's examples enter the source: render (text as pixels), tokens (a grid of token embeddings, or "
-        "image patches), none (same modality), auto",
-        ("auto", "render", "tokens", "none"),
+        "image patches), read (pictures of text, or drawn text, are read into a language model), none (same modality), "
+        "auto",
+        ("auto", "render", "tokens", "read", "none"),
         group="bridge",
         common=True,
     )
@@ -102,25 +130,31 @@ def check(config: FeatureConfig) -> None:
     """Check what can be checked without TensorFlow; raises `UserError`."""
     check_target(config.target, config, "text", "image", "label")
     check_source(config.source, config, "source")
+    check_source_seeds(config, config.source, "source")
     check_arms(config, "labels_per_class")
+    if config.bridge == "read":
+        check_read(config)
 
 
 def build(config: FeatureConfig, run: Run) -> Plan:
     """Load source and target, and lay out the arms."""
+    if config.bridge == "read":
+        return build_read(config, run)
     from tfxfer.arms.feature import feature_arms
-    from tfxfer.sources.load import load_source
+    from tfxfer.sources.load import load_sources
     from tfxfer.tasks.classification import load_target, load_task
     from tfxfer.transfer.graph import fingerprint
 
     dataset = load_target(config.target, config, run)  # before anything is trained for it
-    source = load_source(config.source, config, run, image_size=config.target.image_size)
-    task = load_task(config.target, config, source, run, dataset=dataset)
-    made = feature_arms(source, task, config, run)
+    size = config.target.image_size
+    sources = load_sources(config.source, config, run, config.source_seeds, image_size=size)
+    task = load_task(config.target, config, sources[0], run, dataset=dataset)
+    made = feature_arms(sources, task, config, run)
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by {made.bridge}",
         arms=made.arms,
         budgets=tuple(sorted(config.labels_per_class)),
-        keys=(task.fingerprint, fingerprint(source)),
+        keys=(task.fingerprint, *(fingerprint(source) for source in sources)),
         labels=task.labels("test"),
         class_names=task.class_names,
         examples=tuple(task.examples(made.render_images)),
@@ -150,7 +184,7 @@ RECIPE = Recipe(
         "enough."
     ),
     config=FeatureConfig,
-    arms=ARMS,
+    arms=ARMS | READ_ARMS,
     check=check,
     data=lambda config: (config.source.spec, config.target.spec),
     build=build,

@@ -10,7 +10,7 @@ from typing import Any
 import tfxfer
 from tfxfer import report
 from tfxfer.cache import code_key, data_dirs, key_of, sweep_caches
-from tfxfer.config import RunConfig, deciding
+from tfxfer.config import RunConfig, deciding, probe_seeds
 from tfxfer.errors import TfxferError
 from tfxfer.experiment import Experiment, compare
 from tfxfer.in_use import use
@@ -63,6 +63,8 @@ def experiment(recipe: Recipe, plan: Plan, config: Any) -> Experiment:
         arms=tuple(arm for arm in plan.arms if arm.name in config.arms),
         budgets=plan.budgets,
         seeds=tuple(range(config.seed, config.seed + config.seeds)),
+        source_seeds=getattr(config, "source_seeds", 1),
+        probe_seeds=tuple(range(config.seed, config.seed + probe_seeds(config))),
         examples=plan.examples,
         measures=plan.measures,
         unit=plan.unit,

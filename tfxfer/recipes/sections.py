@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from tfxfer.config import SourceConfig, section
+from tfxfer.config import SourceConfig, option, section
 
 SMOKE_SOURCES = {  # what --smoke gives to both sections
     "image_encoder_epochs": 1,
@@ -13,10 +13,25 @@ SMOKE_SOURCES = {  # what --smoke gives to both sections
 }
 
 
-def image_encoder_section() -> Any:
-    """Return the section `--image-encoder`: a CNN that learned characters, none of those in the test."""
+def source_seeds_option(default: int = 1) -> Any:
+    """Return the option `--source-seeds`: how many sources are trained."""
+    return option(
+        default,
+        "how many times the source is trained, each with a seed of its own; the runs take them in turn, and intervals "
+        "then hold the luck of that training too",
+        group="source",
+        at_least=1,
+    )
+
+
+def image_encoder_section(**defaults: Any) -> Any:
+    """Return the section `--image-encoder`: a CNN that learned characters, none of those in the test.
+
+    Args:
+        defaults: Fields of its `SourceConfig`.
+    """
     return section(
-        SourceConfig("glyphs/by_character"),
+        SourceConfig("glyphs/by_character", **defaults),
         "image_encoder",
         group="source",
         help={"spec": "the image encoder: a data set that it learns, or a model's spec"},
