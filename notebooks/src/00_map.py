@@ -139,8 +139,9 @@ for one in verdicts.values():
 # %%
 import inspect
 
-lines = inspect.getsource(verdict).splitlines()
-print(*[line.strip() for line in lines if "word=" in line])
+from tfxfer.evaluate.verdict import word_of
+
+print(inspect.getsource(word_of))
 
 # %% [markdown]
 # ## The lessons

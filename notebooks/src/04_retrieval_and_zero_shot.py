@@ -192,6 +192,7 @@ ranks = verdict(
     by_character(1 / by_text["pairs"]["ranks"]),
     by_character(1 / by_text["shuffled"]["ranks"]),
     names=pairs_against_shuffled,
+    one_model=True,
 )
 recall = {arm: row["recall_at_5"] for arm, row in by_text.items()}
 median = {arm: row["median_rank"] for arm, row in by_text.items()}
@@ -270,13 +271,16 @@ answers = [
     np.stack([by_arm[arm] == truth for arm in arms]) for by_arm in tasks.values()
 ]
 gains = [
-    verdict(by_character(a), by_character(b), names=pairs_against_shuffled)
+    verdict(
+        by_character(a), by_character(b), names=pairs_against_shuffled, one_model=True
+    )
     for a, b in answers
 ]
 over_majority = verdict(
     by_character(zero_shot["pairs"] == truth),
     by_character(truth == np.bincount(truth).argmax()),
     names=("zero-shot classification", "majority"),
+    one_model=True,
 )
 prompts = [one.format(name) for name in class_names for one in templates]
 new = [one for one in prompts if not any(t.startswith(one) for t in names["train"])]

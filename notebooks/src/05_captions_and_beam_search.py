@@ -291,7 +291,10 @@ figures.captions(
 # %%
 f1 = {arm: each["per_caption"]["token_f1"] for arm, each in scores.items()}
 gain = verdict(
-    f1["captioner"], f1["blind"], names=("the correct image", "the mean image")
+    f1["captioner"],
+    f1["blind"],
+    names=("the correct image", "the mean image"),
+    one_model=True,
 )
 cider = {arm: each["cider_d"] for arm, each in scores.items()}
 most, times = Counter(texts["blind"]).most_common(1)[0]

@@ -1,10 +1,13 @@
 """`make torture`: interrupt runs, fill disks, damage files, fuzz readers, and write what came out into a table.
 
-The table is docs/torture.md. A part is chosen by its name: `make torture ARGS="kills damage"`.
+The table is docs/torture.md. A part is chosen by its name: `make torture ARGS="kills damage"` makes the rows of these
+parts anew and leaves the others.
 """
 
 import argparse
+import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +23,9 @@ from tfxfer.cache import data_dir
 from tfxfer.recipes import RECIPES
 
 TABLE = ROOT / "docs" / "torture.md"
+ROW = re.compile(
+    r"^\| (?P<part>[^|]+) \| (?P<what>[^|]+) \| (?P<count>[^|]+) \| (?P<result>[^|]+) \| (?P<day>[^|]+) \|$"
+)
 SIZES = (64, 256, 512, 1024, 2048, 3072, 4096, 6144, 8192, 16384)  # KiB of a small disk
 
 
@@ -27,7 +33,7 @@ class Trials:
     """The trials so far: they are printed as they end, and written as one table.
 
     Attributes:
-        rows: (part, what was tried, trials, result).
+        rows: (part, what was tried, trials, result, day).
         failures: What went wrong, in words.
     """
 
@@ -42,7 +48,7 @@ class Trials:
     def add(self, part, what, count, wrong, note=""):
         """Keep a row and print it."""
         result = "as promised" if not wrong else f"**{len(wrong)} wrong**"
-        self.rows.append((part, what, str(count), result + (f"; {note}" if note else "")))
+        self.rows.append((part, what, f"{count:,}", result + (f"; {note}" if note else ""), str(date.today())))
         self.failures += [f"{part}, {what}: {each}" for each in wrong]
         print(f"{time.strftime('%H:%M:%S')} {part}: {what}: {count}: {result} {note}", *wrong, sep="\n  ", flush=True)
 
@@ -106,20 +112,35 @@ def run_fuzz(trials, scale):
         trials.add("fuzzed reader", name, read + refused + len(wrong), wrong, f"{read:,} read, {refused:,} refused")
 
 
+NAMES = (
+    "interrupted",
+    "one cold cache",
+    "one run folder",
+    "full disk",
+    "read-only shared folder",
+    "flipped byte in a cache",
+    "flipped byte in a result",
+    "fuzzed reader",
+    "full and read-only disks",
+)
 PARTS = {"kills": run_kills, "together": run_together, "disks": run_disks, "damage": run_damage, "fuzz": run_fuzz}
 
 
-def table(trials, seconds):
-    """Return the table in Markdown."""
+def table(trials):
+    """Return the table in Markdown; rows of parts that were not run are those that it has."""
+    ran = {row[0] for row in trials.rows}
+    kept = TABLE.read_text(encoding="utf-8").splitlines() if TABLE.exists() else []
+    older = [found.groups() for found in map(ROW.match, kept) if found and found["day"][:2] == "20"]
+    rows = sorted([row for row in older if row[0] not in ran] + trials.rows, key=lambda row: NAMES.index(row[0]))
     lines = [
         "# What was tried to break tfxfer",
         "",
-        f"`make torture` on {date.today()}, {platform.system()}, Python {platform.python_version()}, "
-        f"{seconds / 60:.0f} minutes. What is promised is in [security.md](security.md).",
+        f"`make torture` on {platform.system()}, Python {platform.python_version()}, {os.cpu_count()} CPU cores. What is "
+        "promised is in [security.md](security.md). A smaller form runs in `make test`.",
         "",
-        "| part | what was tried | trials | result |",
-        "|---|---|---:|---|",
-        *(f"| {' | '.join(row)} |" for row in trials.rows),
+        "| part | what was tried | trials | result | date |",
+        "|---|---|---:|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
         "",
     ]
     if trials.failures:
@@ -136,13 +157,12 @@ def main():
     unknown = sorted(set(asked.parts) - set(PARTS))
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="torture-") as work:
         trials = Trials(data_dir(), Path(work))
         for name in asked.parts or PARTS:
             PARTS[name](trials, asked.scale)
-    text = table(trials, time.monotonic() - began)
-    if not asked.parts and asked.scale == 1:
+    text = table(trials)
+    if asked.scale == 1:
         TABLE.write_text(text, encoding="utf-8")
     print(text)
     return 1 if trials.failures else 0

@@ -175,7 +175,7 @@ def verdict(
         difference=float(by_example.mean()),
         low=low,
         high=high,
-        word=_word(low, high) if one_model or max(len(first), len(second)) > 1 else "no evidence",
+        word=word_of(low, high) if one_model or max(len(first), len(second)) > 1 else "no evidence",
         level=level,
         seeds_a=len(first),
         seeds_b=len(second),
@@ -185,7 +185,8 @@ def verdict(
     )
 
 
-def _word(low: float, high: float) -> str:
+def word_of(low: float, high: float) -> str:
+    """Return the word for an interval of the difference of two arms."""
     return "helped" if low > 0 else "hurt" if high < 0 else "no evidence"
 
 
