@@ -33,12 +33,16 @@ class Trials:
     """The trials so far: they are printed as they end, and written as one table.
 
     Attributes:
+        prepared: Folder of prepared data sets.
+        work: Folder for runs.
+        recipes: Recipes that are interrupted.
+        kept: Whether each row is written into the table at once.
         rows: (part, what was tried, trials, result, day).
         failures: What went wrong, in words.
     """
 
-    def __init__(self, prepared, work):
-        self.prepared, self.work = prepared, work
+    def __init__(self, prepared, work, recipes, kept):
+        self.prepared, self.work, self.recipes, self.kept = prepared, work, recipes, kept
         self.rows, self.failures = [], []
 
     def folder(self):
@@ -51,11 +55,13 @@ class Trials:
         self.rows.append((part, what, f"{count:,}", result + (f"; {note}" if note else ""), str(date.today())))
         self.failures += [f"{part}, {what}: {each}" for each in wrong]
         print(f"{time.strftime('%H:%M:%S')} {part}: {what}: {count}: {result} {note}", *wrong, sep="\n  ", flush=True)
+        if self.kept:
+            TABLE.write_text(table(self), encoding="utf-8")
 
 
 def run_kills(trials, scale):
     """Interrupt each recipe at random moments."""
-    for recipe in RECIPES:
+    for recipe in trials.recipes:
         for how, times in (("kill −9", 20), ("SIGTERM", 3), ("Ctrl-C", 3)):
             work = trials.folder()
             wrong, met = kills.interrupted(recipe, how, max(1, times // scale), trials.prepared, work, seed=0)
@@ -127,16 +133,16 @@ PARTS = {"kills": run_kills, "together": run_together, "disks": run_disks, "dama
 
 
 def table(trials):
-    """Return the table in Markdown; rows of parts that were not run are those that it has."""
-    ran = {row[0] for row in trials.rows}
+    """Return the table in Markdown; what was not tried now keeps its row."""
+    ran = {row[:2] for row in trials.rows}
     kept = TABLE.read_text(encoding="utf-8").splitlines() if TABLE.exists() else []
     older = [found.groups() for found in map(ROW.match, kept) if found and found["day"][:2] == "20"]
-    rows = sorted([row for row in older if row[0] not in ran] + trials.rows, key=lambda row: NAMES.index(row[0]))
+    rows = sorted([row for row in older if row[:2] not in ran] + trials.rows, key=lambda row: NAMES.index(row[0]))
     lines = [
         "# What was tried to break tfxfer",
         "",
-        f"`make torture` on {platform.system()}, Python {platform.python_version()}, {os.cpu_count()} CPU cores. What is "
-        "promised is in [security.md](security.md). A smaller form runs in `make test`.",
+        f"`make torture` on {platform.system()}, Python {platform.python_version()}, {os.cpu_count()} CPU cores. What "
+        "is promised is in [security.md](security.md). A smaller form runs in `make test`.",
         "",
         "| part | what was tried | trials | result | date |",
         "|---|---|---:|---|---|",
@@ -153,18 +159,16 @@ def main():
     parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--scale", type=int, default=1, help="divide the trials and the times by this")
+    parser.add_argument("--recipe", nargs="*", default=list(RECIPES), help="what is interrupted; all by default")
     asked = parser.parse_args()
     unknown = sorted(set(asked.parts) - set(PARTS))
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory(prefix="torture-") as work:
-        trials = Trials(data_dir(), Path(work))
+        trials = Trials(data_dir(), Path(work), asked.recipe, asked.scale == 1)
         for name in asked.parts or PARTS:
             PARTS[name](trials, asked.scale)
-    text = table(trials)
-    if asked.scale == 1:
-        TABLE.write_text(text, encoding="utf-8")
-    print(text)
+    print(table(trials))
     return 1 if trials.failures else 0
 
 
