@@ -144,9 +144,9 @@ class Comparison:
     def scores(self, arm: str, budget: int | None, measure: str | None = None) -> np.ndarray:
         """Return float [S, N]: each seed's score on each test example, by the first measure unless another is named."""
         measure = measure or self.measures[0]
-        if measure == "accuracy":
-            return self.correct(arm, budget)
         rows = [r.scores[measure] for r in self.select(arm, budget) if measure in r.scores]
+        if measure == "accuracy" and not rows:
+            return self.correct(arm, budget)
         return np.stack(rows) if rows else np.zeros((0, len(self.labels)))
 
     def save(self, folder: str | Path) -> None:
