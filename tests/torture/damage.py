@@ -56,10 +56,8 @@ def results(run, text="mare", flips=FLIPS, seed=0):
         well, named, wrong = 0, 0, []
         for _ in range(flips):
             with flipped(file, chance) as at:
-                for outcome in (here(predict.work, run, "--text", text, "--json"), here(list_work, "runs")):
-                    if outcome.raw:
-                        wrong.append(f"byte {at}: {outcome.printed[-200:]}")
                 answer = here(predict.work, run, "--text", text, "--json")
+                wrong += [f"byte {at}: {each.printed[-200:]}" for each in (answer, here(list_work, "runs")) if each.raw]
                 if answer.code == 0 and answer.printed == right:
                     well += 1
                 elif answer.code in (1, 2) and run.name in answer.printed:

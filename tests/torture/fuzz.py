@@ -131,7 +131,7 @@ READERS = {  # what is read -> (strategy of bytes, suffix, reader)
 
 
 def fuzz(name, folder, seconds=120.0):
-    """Feed one reader for some time.
+    """Feed one reader for some time, with 50 files or more.
 
     Returns:
         (files read, files refused, what went wrong in words: one line for each kind of exception).
@@ -153,7 +153,7 @@ def fuzz(name, folder, seconds=120.0):
             wrong.setdefault(type(error).__name__, f"{type(error).__name__}: {str(error)[:200]} from {content[:200]!r}")
 
     rounds = 0
-    while time.monotonic() < until:
+    while not rounds or time.monotonic() < until:
         seed(rounds)(feed)()
         rounds += 1
     return counts["read"], counts["refused"], list(wrong.values())
