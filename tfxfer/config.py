@@ -207,6 +207,15 @@ class RunConfig:
         at_least=1,
         at_most=1000,
     )
+    source_seeds: int = option(
+        1,
+        "how many times the source is trained, each with a seed of its own; the runs take them in turn, and intervals "
+        "then hold the luck of that training too",
+        group="source",
+        decides=False,
+        at_least=1,
+        at_most=1000,
+    )
     device: str = option("auto", "auto, cpu, gpu or gpu:N", group="training")
     precision: str = option(
         "float32",
@@ -254,7 +263,9 @@ class SourceConfig:
     spec: str = option("glyphs/by_face", "a data set to learn, or a trained model's spec")
     label: str | None = option(None, "label column of that data set")
     text: str | None = option(None, "text column of that data set")
-    architecture: str = option("auto", "what is trained on it: fresh:cnn, fresh:vit, fresh:bert or auto")
+    architecture: str = option(
+        "auto", "what is trained on it: fresh:cnn, fresh:vit, fresh:bert, fresh:text_cnn or auto"
+    )
     epochs: int = option(2, "epochs of that training", at_least=1)
     max_examples: int = option(24000, "at most this many examples an epoch (0: all)")
     learning_rate: float = option(0.0, "largest learning rate (0: 1e-2 for fresh:cnn, else 1e-3)")

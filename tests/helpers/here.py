@@ -12,6 +12,7 @@ from tfxfer import train
 from tfxfer.cli import main
 from tfxfer.config import check_values, with_options
 from tfxfer.recipes import RECIPES
+from tfxfer.recipes.source_seeds import check_source_seeds
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def check(recipe, **options):
     config = config_of(recipe, **options)
     check_values(config)
     RECIPES[recipe].check(config)
+    check_source_seeds(config)
     return config
 
 
@@ -82,3 +84,8 @@ class Quiet:
 
     def phase(self, name):
         return contextlib.nullcontext()
+
+    def progress(self):
+        from rich.progress import Progress
+
+        return Progress(disable=True)

@@ -221,7 +221,7 @@ def test_several_trained_sources_and_more_seeds_for_what_costs_little(data_dir, 
     ("options", "message"),
     [
         ({"source_seeds": 3, "seeds": 2}, "--source-seeds 3: each source needs a run of its own; add --seeds 3"),
-        ({"source_seeds": 2, "source": "fresh:cnn"}, "--source fresh:cnn is a given model. It is not trained here"),
+        ({"source_seeds": 2, "source": "fresh:cnn"}, "--source fresh:cnn is not trained here, so no seed changes it"),
         ({"seed": 2**32 - 5}, "the last of 10 seeds must be at most"),
     ],
 )

@@ -5,7 +5,7 @@ finetune   all from the source, trained       scratch   all fresh, trained
 native     the target's own plain baseline    majority  no input at all
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -44,23 +44,15 @@ class FeatureArms:
     classifier: Callable[[], Classifier]
 
 
-def feature_arms(sources: Sequence[keras.Model], task: Task, config: Any, run: Run) -> FeatureArms:
-    """Choose the bridge between what the source takes and what the task gives; return the arms over it.
-
-    Args:
-        sources: One source, or several of the same architecture that the seeds take in turn.
-        task: The target task.
-        config: A `FeatureConfig`.
-        run: Where phases are timed and trainings logged.
-    """
-    source = sources[0]
+def feature_arms(source: keras.Model, task: Task, config: Any, run: Run) -> FeatureArms:
+    """Choose the bridge between what the source takes and what the task gives; return the arms over it."""
     bridge = choose_bridge(takes(source), task.key, config)
     over = (FrozenTransformer if bridge == "tokens" else FrozenFeatures)(source, task, config, run)
     if isinstance(over, FrozenFeatures):
         over.count_losses()
 
     def pretrained(seed: int) -> keras.Model:
-        return sources[(seed - config.seed) % len(sources)]
+        return source
 
     @lru_cache(maxsize=1)
     def fresh(seed: int) -> keras.Model:
@@ -123,7 +115,7 @@ def choose_bridge(wants: str, gives: str, config: Any) -> str:
     if possible is None:
         raise UserError(
             f"{source} takes text and {target} gives text: nothing crosses between modalities here. "
-            "Name an image target, or an image source."
+            "Name an image target, an image source, or --bridge read, which draws the texts and reads them."
         )
     if config.bridge not in ("auto", *possible):
         raise UserError(

@@ -138,7 +138,7 @@ class FrozenArm:
         """(H, W) of the task's images; None where its inputs are texts."""
         return self.task.image_shape[:2] if self.task.key == "image" else None
 
-    @lru_cache(maxsize=8)  # noqa: B019 - one object a run
+    @lru_cache(maxsize=1)  # noqa: B019 - one object a run
     def phi(self, model: keras.Model) -> keras.Model:
         """Return φ of a source's body, made once for all seeds that share it: raw input -> features [B, D]."""
         return extractor(model, self.config.layer, input_bridge=self.over.bridge)

@@ -38,18 +38,6 @@ def check_source(source: SourceConfig, config: RunConfig, name: str) -> None:
         )
 
 
-def check_source_seeds(config: Any, source: SourceConfig, name: str) -> None:
-    """Check that there is a training to repeat with `source_seeds`, and a run for each trained source."""
-    count = config.source_seeds
-    if count > 1 and model_spec.is_model(source.spec):
-        raise UserError(
-            f"--source-seeds {count}: {flag(name)} {source.spec} is a given model. It is not trained here, so its seed "
-            "cannot vary; leave --source-seeds out"
-        )
-    if count > config.seeds:
-        raise UserError(f"--source-seeds {count}: each source needs a run of its own; add --seeds {count} or more")
-
-
 def check_target(target: TargetConfig, config: RunConfig, *columns: str) -> data_spec.Spec:
     """Check the target's spec and columns."""
     given: dict[str, Any] = folders(config) | target.columns(*columns)

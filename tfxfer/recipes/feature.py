@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, option, section
-from tfxfer.recipes.checks import check_arms, check_source, check_source_seeds, check_target
+from tfxfer.recipes.checks import check_arms, check_source, check_target
 from tfxfer.recipes.predictors import CLASSES
 from tfxfer.recipes.reading import build_read, check_read
 from tfxfer.recipes.recipe import Plan, Recipe
-from tfxfer.recipes.sections import source_seeds_option
 from tfxfer.runs import Run
 
 ARMS = {
@@ -77,7 +76,6 @@ class FeatureConfig(RunConfig):
     labels_per_class: tuple[int, ...] = option(
         (5, 20, 80), "budgets: labels a class in training", group="arms", common=True, decides=False, at_least=1
     )
-    source_seeds: int = source_seeds_option()
     arms: tuple[str, ...] = option(
         (*ARMS, *READ_ARMS),
         f"what runs side by side; {', '.join(READ_ARMS)} only with --bridge read",
@@ -130,7 +128,6 @@ def check(config: FeatureConfig) -> None:
     """Check what can be checked without TensorFlow; raises `UserError`."""
     check_target(config.target, config, "text", "image", "label")
     check_source(config.source, config, "source")
-    check_source_seeds(config, config.source, "source")
     check_arms(config, "labels_per_class")
     if config.bridge == "read":
         check_read(config)
@@ -141,20 +138,19 @@ def build(config: FeatureConfig, run: Run) -> Plan:
     if config.bridge == "read":
         return build_read(config, run)
     from tfxfer.arms.feature import feature_arms
-    from tfxfer.sources.load import load_sources
+    from tfxfer.sources.load import load_source
     from tfxfer.tasks.classification import load_target, load_task
     from tfxfer.transfer.graph import fingerprint
 
     dataset = load_target(config.target, config, run)  # before anything is trained for it
-    size = config.target.image_size
-    sources = load_sources(config.source, config, run, config.source_seeds, image_size=size)
-    task = load_task(config.target, config, sources[0], run, dataset=dataset)
-    made = feature_arms(sources, task, config, run)
+    source = load_source(config.source, config, run, image_size=config.target.image_size)
+    task = load_task(config.target, config, source, run, dataset=dataset)
+    made = feature_arms(source, task, config, run)
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by {made.bridge}",
         arms=made.arms,
         budgets=tuple(sorted(config.labels_per_class)),
-        keys=(task.fingerprint, *(fingerprint(source) for source in sources)),
+        keys=(task.fingerprint, fingerprint(source)),
         labels=task.labels("test"),
         class_names=task.class_names,
         examples=tuple(task.examples(made.render_images)),

@@ -16,6 +16,7 @@ from tfxfer.experiment import Experiment, compare
 from tfxfer.in_use import use
 from tfxfer.recipes.device import prepare
 from tfxfer.recipes.recipe import Plan, Recipe
+from tfxfer.recipes.source_seeds import build
 from tfxfer.records import Comparison, Record
 from tfxfer.report.panel import write_panels
 from tfxfer.runs import Run, peak_memory_mib
@@ -37,7 +38,7 @@ def run(recipe: Recipe, config: Any) -> Path:
         if config.smoke:
             this.say("smoke run: very little data, so its figures mean nothing")
         warnings.simplefilter("ignore", TruncationWarning)  # a recipe counts what is cut over whole data sets
-        plan = recipe.build(config, this)
+        plan = build(recipe, config, this)
         with this.phase("arms"):
             kept = records_folder(config, *plan.keys)
             shared = [] if config.fresh else data_dirs(config.data_dir).shared("records", kept.name)
@@ -63,7 +64,7 @@ def experiment(recipe: Recipe, plan: Plan, config: Any) -> Experiment:
         arms=tuple(arm for arm in plan.arms if arm.name in config.arms),
         budgets=plan.budgets,
         seeds=tuple(range(config.seed, config.seed + config.seeds)),
-        source_seeds=getattr(config, "source_seeds", 1),
+        source_seeds=config.source_seeds,
         probe_seeds=tuple(range(config.seed, config.seed + probe_seeds(config))),
         examples=plan.examples,
         measures=plan.measures,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from tfxfer.config import SourceConfig, option, section
+from tfxfer.config import SourceConfig, section
 
 SMOKE_SOURCES = {  # what --smoke gives to both sections
     "image_encoder_epochs": 1,
@@ -11,17 +11,6 @@ SMOKE_SOURCES = {  # what --smoke gives to both sections
     "language_model_epochs": 1,
     "language_model_max_examples": 512,
 }
-
-
-def source_seeds_option(default: int = 1) -> Any:
-    """Return the option `--source-seeds`: how many sources are trained."""
-    return option(
-        default,
-        "how many times the source is trained, each with a seed of its own; the runs take them in turn, and intervals "
-        "then hold the luck of that training too",
-        group="source",
-        at_least=1,
-    )
 
 
 def image_encoder_section(**defaults: Any) -> Any:

@@ -1,6 +1,5 @@
 """A source model: given by its spec, or trained on a data set (once, then cached)."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -38,22 +37,6 @@ def load_source(source: SourceConfig, config: RunConfig, run: Run, *, image_size
     training = _pretraining(source, config, run, image_size)
     with run.phase("source"):
         return trained_source(training, run)
-
-
-def load_sources(
-    source: SourceConfig, config: RunConfig, run: Run, count: int, *, image_size: int = 0
-) -> list[keras.Model]:
-    """Return `count` sources that were trained with the seeds `config.seed`, `config.seed` + 1, …
-
-    Args:
-        source: A data set and how it is learned; a given model is not trained, and only `count` 1 makes sense.
-        config: As for `load_source`.
-        run: As for `load_source`.
-        count: How many.
-        image_size: As for `load_source`.
-    """
-    seeds = range(config.seed, config.seed + count)
-    return [load_source(source, replace(config, seed=seed), run, image_size=image_size) for seed in seeds]
 
 
 def load_language_model(source: SourceConfig, config: RunConfig, run: Run) -> tuple[keras.Model, WordPieceTokenizer]:
