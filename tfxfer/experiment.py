@@ -79,6 +79,7 @@ class Experiment:
         probe_seeds: Random seeds of the arms that cost little (`Arm.probe`); `seeds` where there are none. More seeds
             make an interval narrower.
         source_seeds: Number of trained sources that the seeds take in turn (`Comparison.source_seeds`).
+        contrasts: Pairs of arms that are compared too (`Comparison.contrasts`).
         examples: Test examples to show, dicts with "index" and "text" or "png".
         measures: What the arms are compared by; the first decides the primary verdict.
         unit: What a budget counts.
@@ -97,6 +98,7 @@ class Experiment:
     recipe: str = ""
     probe_seeds: tuple[int, ...] = ()
     source_seeds: int = 1
+    contrasts: tuple[tuple[str, str], ...] = ()
 
 
 def compare(
@@ -160,13 +162,15 @@ def compare(
         unit=experiment.unit,
         recipe=experiment.recipe,
         source_seeds=experiment.source_seeds,
+        contrasts=experiment.contrasts,
     )
     return with_verdicts(comparison)
 
 
 def with_verdicts(comparison: Comparison) -> Comparison:
-    """Return the comparison with the verdicts of `transfer` against every other arm."""
+    """Return the comparison with the verdicts of `transfer` against every other arm, and of its contrasts."""
     rows = [row for measure in comparison.measures for row in verdicts(comparison, measure=measure)]
+    rows += [row for pair in comparison.contrasts for row in verdicts(comparison, *pair)]
     return replace(comparison, verdicts=tuple(rows))
 
 

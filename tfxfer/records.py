@@ -100,6 +100,7 @@ class Comparison:
         recipe: Name of the recipe, to show it and to run it again; "" when unknown.
         source_seeds: Number of sources that were trained, each with a seed of its own: the i-th seed of an arm used the
             source i modulo this number. Intervals then hold the luck of the source's training too.
+        contrasts: Pairs of arms that are compared besides transfer and each other arm, named before the run.
         about: The recipe's description of itself, JSON-like; every key may be missing. "equation" and "explanation"
             (texts), "arms" (arm -> its description, a text or a dict as `tfxfer.evaluate.arms.describe` reads it),
             "smoke" (whether it was a smoke run), "cautions" (sentences beside the verdict) and "command" (the command
@@ -117,6 +118,7 @@ class Comparison:
     unit: str = "labels a class"
     recipe: str = ""
     source_seeds: int = 1
+    contrasts: tuple[tuple[str, str], ...] = ()
     about: dict[str, Any] = field(default_factory=dict)
 
     def select(self, arm: str, budget: int | None) -> list[Record]:
@@ -164,6 +166,7 @@ class Comparison:
             "unit": self.unit,
             "recipe": self.recipe,
             "source_seeds": self.source_seeds,
+            "contrasts": [list(pair) for pair in self.contrasts],
             "about": self.about,
         }
         arrays = {f"{r.key}/{name}": values for r in self.records for name, values in r.arrays().items()}
@@ -202,6 +205,7 @@ class Comparison:
             unit=plain["unit"],
             recipe=plain.get("recipe", ""),
             source_seeds=int(plain.get("source_seeds", 1)),
+            contrasts=tuple((a, b) for a, b in plain.get("contrasts", [])),
             about=plain.get("about", {}),
         )
 

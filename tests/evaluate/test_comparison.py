@@ -5,6 +5,7 @@ import pytest
 
 from tfxfer import evaluate
 from tfxfer.evaluate.comparison import budget_words
+from tfxfer.experiment import with_verdicts
 from tfxfer.records import Comparison, Record
 
 N, CLASSES = 600, 4
@@ -247,3 +248,13 @@ def test_seeds_that_share_a_source_are_one_row_of_the_interval():
     assert "9 seeds," in evaluate.headline(one)
     narrow, wide = (evaluate.summary(c)[0] for c in (one, several))
     assert wide["high"] - wide["low"] > narrow["high"] - narrow["low"]
+
+
+def test_a_contrast_is_judged_beside_transfer():
+    rows = [record(arm, 5, s, a) for arm, a in (("transfer", 0.5), ("closed", 0.7), ("fresh", 0.4)) for s in range(3)]
+    about = {"arms": {"closed": {"phrase": "the closed form"}, "fresh": {"phrase": "random features"}}}
+    c = replace(compare(*rows, record("random", 5, 0, 0.4)), contrasts=(("closed", "fresh"), ("closed", "absent")))
+    c = replace(c, about=about)
+    assert "The closed form helped: +0.300 accuracy over random features" in evaluate.headline(c)
+    pairs = {(row["a"], row["b"]) for row in with_verdicts(c).verdicts}
+    assert pairs == {("transfer", "random"), ("transfer", "closed"), ("transfer", "fresh"), ("closed", "fresh")}

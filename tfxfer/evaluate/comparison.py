@@ -113,8 +113,8 @@ def story(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list
 
     The first is the primary comparison; when it cannot be made, the reason. The second names the budgets, where there
     are several. Then transfer is compared with the baselines of its task, and with the networks of which every weight
-    is trained, where these were run. Naive baselines are named where transfer is not better. Last come the other
-    measures, each with its own verdict.
+    is trained, where these were run. Naive baselines are named where transfer is not better. Then come the comparison's
+    own contrasts, and last the other measures, each with its own verdict.
     """
     subject, control = PRIMARY
     rows = verdicts(comparison, subject, control, level=level, seed=seed)
@@ -139,6 +139,8 @@ def story(comparison: Comparison, *, level: float = 0.95, seed: int = 0) -> list
             sentences.append(_baseline_sentence(comparison, rows, primary["budgets"]))
     if trained:
         sentences.append(_trained_sentence(comparison, trained))
+    for pair in comparison.contrasts:
+        sentences += [_sentence(comparison, row) for row in verdicts(comparison, *pair, level=level, seed=seed)[-1:]]
     for measure in comparison.measures[1:]:
         rows = verdicts(comparison, subject, control, measure=measure, level=level, seed=seed)
         sentences += [f"By {measure_name(measure)}: {_sentence(comparison, row)}" for row in rows[-1:]]

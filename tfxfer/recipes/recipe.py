@@ -64,6 +64,7 @@ class Recipe:
         data: Config -> specs of what it loads, in the order in which it needs them; None where an option is not given.
         build: (config, run) -> its `Plan`.
         predictors: Class of a saved model -> how its answers are shown; see `tfxfer.recipes.predictors`.
+        contrasts: Pairs of arms that are compared besides transfer and each other arm.
         smoke: Option -> value that makes a run of seconds.
         aliases: Old option name -> its name today.
         resolve: Config -> the config with "auto" replaced by what it stands for.
@@ -79,6 +80,7 @@ class Recipe:
     data: Callable[[Any], tuple[str | None, ...]]
     build: Callable[[Any, Run], Plan]
     predictors: Mapping[str, Predictor]
+    contrasts: tuple[tuple[str, str], ...] = ()
     smoke: Mapping[str, Any] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     resolve: Callable[[Any], Any] = lambda config: config

@@ -70,6 +70,7 @@ def experiment(recipe: Recipe, plan: Plan, config: Any) -> Experiment:
         measures=plan.measures,
         unit=plan.unit,
         recipe=recipe.name,
+        contrasts=recipe.contrasts,
     )
 
 
