@@ -6,10 +6,11 @@ import here
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 import tfxfer
 from tfxfer import predict, train
-from tfxfer.baselines.retrieval import anchors, ridge
+from tfxfer.baselines.retrieval import NGRAMS, anchors, closed_form
 from tfxfer.cli import main
 from tfxfer.data.images import read_image
 from tfxfer.errors import UserError
@@ -19,7 +20,7 @@ from tfxfer.report.panel import read_panels
 from tfxfer.tasks.image_text_pairs import ImageTextPairs
 
 pytestmark = pytest.mark.tensorflow
-ARMS = {"transfer", "random", "random_text_encoder", "shuffled", "anchors", "native"}
+ARMS = {"transfer", "random", "random_text_encoder", "shuffled", "anchors", "closed_form", "closed_form_random"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def several(data_dir, samples, tmp_path_factory):
     rows = [f"{samples / 'captions' / 'pictures'}/{row},{'test' if row < '05' else 'train'}" for row in rows]
     (folder.parent / "c.csv").write_text("\n".join([f"{head},split", *rows]) + "\n", encoding="utf-8")
     words = ["--target", f"captions:{folder.parent / 'c.csv'}", "--image-encoder", "fresh:cnn"]
-    words += ["--arms", "transfer", "random_image_encoder", "random_text_encoder", "anchors", "native"]
+    words += ["--arms", "transfer", "random_image_encoder", "random_text_encoder", "anchors", "closed_form"]
     words += ["--image-size", "24", "--max-length", "6"]
     words += ["--data-dir", str(data_dir), "--run-dir", str(folder), "--smoke"]
     assert main(train.work, ["retrieval", *words]) == 0
@@ -188,7 +189,7 @@ def test_a_smaller_draw_is_part_of_a_greater_one_and_shuffling_moves_whole_image
     assert mixed.captions["test"] == CAPTIONS and pairs.image_index("train").tolist() == [0, 0, 1, 2, 2, 2]
 
 
-@pytest.mark.parametrize("arm", [anchors, ridge])
+@pytest.mark.parametrize("arm", [anchors, closed_form])
 def test_baselines_without_a_text_tower_use_the_words_of_the_texts(arm):
     words = ("red", "green", "blue", "white")
     captions = [[f"a {word} thing", f"something {word}"] for word in words for _ in range(5)]
@@ -198,6 +199,41 @@ def test_baselines_without_a_text_tower_use_the_words_of_the_texts(arm):
     splits = ("train", "validation", "test")
     found = arm(ImageTextPairs(*(dict.fromkeys(splits, each) for each in (features.astype("float32"), captions, ids))))
     assert found.scores["recall_at_1"].mean() == 1
+
+
+def by_hand(rows, wanted, strength, asked, centred):
+    """Ridge regression by the normal equations over features, float64."""
+    x, mean = (rows - rows.mean(0), wanted.mean(0)) if centred else (rows, np.zeros(wanted.shape[1]))
+    size = np.square(x).sum(1).mean() if centred else 1.0
+    weights = np.linalg.solve(x.T @ x + strength * size * np.eye(x.shape[1]), x.T @ (wanted - mean))
+    found = (asked - rows.mean(0) * centred) @ weights + mean
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def test_transfer_in_closed_form_is_two_ridge_regressions():
+    rng = np.random.default_rng(0)
+    words = np.array(["red", "green", "blue", "white", "round", "small"])
+    shown = {split: rng.random((n, 6)) < 0.5 for split, n in (("train", 30), ("validation", 20), ("test", 20))}
+    captions = {s: [[f"a {' '.join(words[row])} thing {i}"] for i, row in enumerate(rows)] for s, rows in shown.items()}
+    places = {s: (rows + 0.3 * rng.normal(size=rows.shape)).astype("float32") for s, rows in shown.items()}
+    ids = {split: np.arange(len(rows)) for split, rows in shown.items()}
+    pairs = ImageTextPairs({s: rows[:, :1] for s, rows in places.items()}, captions, ids, places)
+    found = closed_form(pairs)
+
+    grams = TfidfVectorizer(**NGRAMS).fit(pairs.texts("train"))
+    texts = {s: grams.transform(pairs.texts(s)).toarray() for s in shown}
+    mean, deviation = places["train"].mean(0), places["train"].std(0)
+    images = {s: (rows.astype(float) - mean) / deviation for s, rows in places.items()}
+    wanted = images["train"] / np.linalg.norm(images["train"], axis=1, keepdims=True)
+    k = {}
+    for s in ("validation", "test"):
+        unit = images[s] / np.linalg.norm(images[s], axis=1, keepdims=True)
+        to_images = by_hand(texts["train"], wanted, found.settings["strength"], texts[s], centred=False)
+        strength = found.settings["strength_image_to_text"]
+        k[s] = unit @ to_images.T, by_hand(images["train"], texts["train"], strength, images[s], True) @ texts[s].T
+    summed = sum(test / validation.std() for test, validation in zip(k["test"], k["validation"]))
+    np.testing.assert_allclose(found.scores["reciprocal_rank"], pairs.score(summed, "test")["reciprocal_rank"])
+    assert found.scores["recall_at_1"].mean() > 0.3  # chance is .05
 
 
 def test_guessing_is_what_a_random_order_reaches():

@@ -1,6 +1,17 @@
-"""Baselines of image–text retrieval that train no network: ridge regression from n-grams, and anchors."""
+"""Image–text retrieval without training a network: transfer in closed form, and anchors.
+
+Transfer in closed form is K = f(X)·g(Y) with two ridge regressions between features φ of images, from the frozen
+encoder, and the character n-grams t of texts (TF-IDF): one from texts to images, one from images to texts. Both are
+cosines:
+
+    K = cos(φ(X), A·t(Y)) / s₁ + cos(B·φ(X), t(Y)) / s₂,    s the standard deviation of each on validation
+
+φ is the encoder's feature map with its places, not their mean: the mean reciprocal rank on the default's validation
+images at 600 pairs is .324 against .296 by the first regression alone, and .328 by both (three draws).
+"""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,26 +23,83 @@ from tfxfer.tasks.image_text_pairs import ImageTextPairs
 from tfxfer.transfer.bridges.anchors import Anchors
 
 NEIGHBOURS, POWERS = (20, 50, 200), (1.0, 2.0, 4.0)  # the k and p of anchors that validation chooses from
-STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of the ridge
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of a ridge, relative to the mean squared length of its input
+FAINT = 0.05  # of the greatest deviation: a feature of less is not scaled up beyond it
+ANSWERED = ("validation", "test")
+Rows = dict[str, Any]  # split -> rows of features, dense or sparse
+Tables = dict[str, np.ndarray]  # split -> K [P, C]
 NGRAMS: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 4), "sublinear_tf": True}
 
 
-def ridge(pairs: ImageTextPairs) -> Outcome:
-    """Ridge regression from character n-grams to standardised image features; K is the cosine to what it predicts."""
-    from sklearn.kernel_ridge import KernelRidge
+def closed_form(pairs: ImageTextPairs) -> Outcome:
+    """Transfer in closed form: ridge regressions in both directions, each strength chosen on validation."""
+    images, texts = standardised(pairs.places or pairs.features, FAINT), ngrams(pairs)
+    index = pairs.image_index("train")
+    to_images = _best(pairs, text_to_image(images, texts, index))
+    to_texts = _best(pairs, image_to_text(images, texts, index))
+    spread = [max(float(k["validation"].std()), 1e-12) for _, k in (to_images, to_texts)]
+    k = to_images[1]["test"] / spread[0] + to_texts[1]["test"] / spread[1]
+    settings = {
+        "method": "ridge regression between image features and character n-grams, both directions",
+        "strength": to_images[0],
+        "strength_image_to_text": to_texts[0],
+    }
+    return pairs.outcome(k, settings, trainable=2 * images["train"].shape[1] * texts["train"].shape[1])
 
-    images, grams = {n: normalize(rows) for n, rows in standardised(pairs.features).items()}, ngrams(pairs)
-    wanted = images["train"][pairs.image_index("train")]  # [C, D]
-    tried: dict[float, float] = {}
-    best: tuple[float, np.ndarray] = (-math.inf, np.zeros(0))
-    for strength in STRENGTHS:
-        ridge = KernelRidge(alpha=strength).fit(grams["train"], wanted)
-        k = {split: images[split] @ normalize(ridge.predict(grams[split])).T for split in ("validation", "test")}
-        tried[strength] = pairs.validate(k["validation"])
-        best = max(best, (tried[strength], k["test"]), key=lambda row: row[0])
-    chosen = max(tried, key=lambda strength: tried[strength])
-    settings = {"method": "ridge regression from character n-grams to image features", "strength": chosen}
-    return pairs.outcome(best[1], settings, trainable=wanted.size)
+
+def _best(pairs: ImageTextPairs, fitted: Callable[[float], Tables]) -> tuple[float, Tables]:
+    """Return the strength whose K ranks best on validation, and its K of validation and test."""
+    rows = [(strength, fitted(strength)) for strength in STRENGTHS]
+    return max(rows, key=lambda row: pairs.validate(row[1]["validation"]))
+
+
+def text_to_image(images: Rows, texts: Rows, index: np.ndarray) -> Callable[[float], Tables]:
+    """Return strength -> split -> K [P, C]: cosines of φ(X) and what ridge regression predicts for it from t(Y).
+
+    Args:
+        images: split -> float [P, D].
+        texts: split -> sparse rows [C, E] of length 1.
+        index: int [C], the image of each training text.
+    """
+    unit = {split: normalize(rows) for split, rows in images.items()}
+    wanted, known = unit["train"][index], texts["train"].T
+    weights = _ridge((texts["train"] @ known).toarray())
+
+    def cosines(strength: float) -> Tables:
+        predicted = {s: weights((texts[s] @ known).toarray(), strength) @ wanted for s in ANSWERED}  # [C, D]
+        return {s: unit[s] @ normalize(predicted[s]).T for s in ANSWERED}
+
+    return cosines
+
+
+def image_to_text(images: Rows, texts: Rows, index: np.ndarray) -> Callable[[float], Tables]:
+    """Return strength -> split -> K [P, C]: cosines of what ridge regression predicts from φ(X), and t(Y).
+
+    A prediction is a weighted sum of the n-grams of the training texts; neither it nor D x E weights are made.
+    """
+    rows = images["train"][index]  # [C, D]
+    mean, known = rows.mean(0), texts["train"]
+    rows = rows - mean
+    kernel = rows @ rows.T
+    weights, size = _ridge(kernel), float(np.trace(kernel)) / len(rows)
+    grams = (known @ known.T).toarray()
+
+    def cosines(strength: float) -> Tables:
+        found = {}
+        for s in ANSWERED:
+            w = weights((images[s] - mean) @ rows.T, strength * size)
+            w = w - w.mean(1, keepdims=True) + 1 / len(rows)  # the texts are centred too, and their mean comes back
+            length = np.sqrt(np.maximum(((w @ grams) * w).sum(1, keepdims=True), 1e-12))
+            found[s] = w @ (known @ texts[s].T).toarray() / length
+        return found
+
+    return cosines
+
+
+def _ridge(kernel: np.ndarray) -> Callable[[np.ndarray, float], np.ndarray]:
+    """Return (similarities [N, C], strength) -> the weights of the C training rows in N predictions, [N, C]."""
+    values, vectors = np.linalg.eigh(kernel)
+    return lambda asked, strength: asked @ vectors / (np.maximum(values, 0) + strength) @ vectors.T
 
 
 def anchors(pairs: ImageTextPairs) -> Outcome:
@@ -65,7 +133,11 @@ def ngrams(pairs: ImageTextPairs) -> dict[str, Any]:
     return {split: vectorizer.transform(pairs.texts(split)) for split in pairs.captions}
 
 
-def standardised(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return features with the training images' mean 0 and deviation 1."""
+def standardised(features: dict[str, np.ndarray], faint: float = 0.0) -> dict[str, np.ndarray]:
+    """Return features with the training images' mean 0 and deviation 1.
+
+    A feature whose deviation is below `faint` of the greatest one is divided by that much.
+    """
     mean, deviation = mean_and_deviation(features["train"])
+    deviation = np.maximum(deviation, faint * deviation.max())
     return {split: (rows - mean) / deviation for split, rows in features.items()}

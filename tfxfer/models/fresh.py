@@ -4,7 +4,13 @@ import keras
 
 from tfxfer.models.randomness import set_initializer_seed
 
+SMALL = 2_000_000  # parameters of a frozen model whose random copies run with all probe seeds
 AWAY = 7919  # added to a seed, so that fresh weights are not those of the source or of a head
+
+
+def cheap_to_repeat(model: keras.Model) -> bool:
+    """Return whether a frozen model is so small that arms over it, and over random copies, run with all probe seeds."""
+    return bool(model.count_params() <= SMALL)
 
 
 def fresh_copy(model: keras.Model, seed: int) -> keras.Model:

@@ -23,7 +23,7 @@ from tfxfer.recipes.recipe import Plan, Recipe
 from tfxfer.recipes.sections import SMOKE_SOURCES, image_encoder_section, language_model_section
 from tfxfer.runs import Run
 
-ARMS = {
+ARMS: dict[str, Any] = {
     "transfer": "The method under study: a pretrained image encoder, frozen, and a pretrained text tower, trained.",
     "random": "The same networks with fresh random weights; the image encoder stays so. If this does as well, nothing "
     "was transferred. It is the main control.",
@@ -33,7 +33,18 @@ ARMS = {
     "its pretraining did not matter.",
     "shuffled": "The same training, with the texts of other images. If this does as well, the pairs taught nothing.",
     "anchors": "Nothing is trained: an image and a text match when both resemble the same training pairs (ASIF).",
-    "native": "No network: ridge regression from character n-grams of the texts to the image features.",
+    "closed_form": {
+        "text": "Transfer in closed form: ridge regressions between the frozen encoder's feature map, with its places, "
+        "and character n-grams of the texts, in both directions. If this does as well, no text tower need be trained.",
+        "phrase": "transfer in closed form",
+        "role": "baseline",
+    },
+    "closed_form_random": {
+        "text": "As closed_form, over an image encoder with fresh random weights. If this does as well, what the "
+        "encoder learned did not matter.",
+        "phrase": "the closed form over random features",
+        "role": "baseline",
+    },
 }
 
 
@@ -126,7 +137,8 @@ def build(config: RetrievalConfig, run: Run) -> Plan:
     how = task.reading(phi, data, size)
     with run.phase("features"):
         features = task.extracted(phi, data, size, config)
-        pairs = task.ImageTextPairs(features, task.captions_of(data), task.image_ids(data, how))
+        places = task.extracted_places(phi, data, size, config) if "closed_form" in config.arms else None
+        pairs = task.ImageTextPairs(features, task.captions_of(data), task.image_ids(data, how), places)
     task.count_long(pairs, tokenizer, config.max_length, run)
     transfer, arms = retrieval_arms(bert, tokenizer, phi, data, pairs, config, run)
 
@@ -162,9 +174,9 @@ def retrieval_arms(
     from tfxfer.arms.logging import report_training
     from tfxfer.baselines import retrieval as baselines
     from tfxfer.experiment import Arm
-    from tfxfer.models.fresh import fresh_copy
+    from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
     from tfxfer.models.randomness import set_initializer_seed
-    from tfxfer.tasks.image_text_pairs import extracted, reading
+    from tfxfer.tasks.image_text_pairs import extracted, extracted_places, reading
     from tfxfer.transfer.graph import clone
     from tfxfer.transfer.knowledge import DualEncoder, bert_tower
 
@@ -212,12 +224,25 @@ def retrieval_arms(
         Arm(name, arm, None if name in ("transfer", "random") else at, recall=arm.recall)
         for name, arm in trained.items()
     ]
-    plain = {"anchors": baselines.anchors, "native": baselines.ridge}
+    probe = config.probe_seeds is not None or cheap_to_repeat(phi)
 
-    def answered(how: Any) -> Any:
-        return lambda budget, seed: how(pairs.drawn(budget, seed))
+    def places_of_random(seed: int) -> Any:
+        fresh = fresh_copy(phi, seed)
+        fresh.trainable = False
+        size = config.target.image_size
+        known = extracted_places(fresh, data, size, config)
+        return replace(pairs, places=known, features=pairs.features if known else extracted(fresh, data, size, config))
 
-    arms += [Arm(name, answered(how)) for name, how in plain.items()]
+    by_random_places = lru_cache(maxsize=1)(places_of_random)
+    arms += [
+        Arm("anchors", lambda budget, seed: baselines.anchors(pairs.drawn(budget, seed))),
+        Arm("closed_form", lambda budget, seed: baselines.closed_form(pairs.drawn(budget, seed)), probe=probe),
+        Arm(
+            "closed_form_random",
+            lambda budget, seed: baselines.closed_form(by_random_places(seed).drawn(budget, seed)),
+            probe=probe,
+        ),
+    ]
     return trained["transfer"], tuple(arms)
 
 
@@ -236,6 +261,7 @@ RECIPE = Recipe(
     data=lambda config: (config.target.spec, config.language_model.spec, config.image_encoder.spec),
     build=build,
     predictors={"DualEncoder": RETRIEVAL},
+    contrasts=(("closed_form", "closed_form_random"),),
     smoke=SMOKE_SOURCES
     | {
         "pairs": (8, 16),
