@@ -34,6 +34,7 @@ PLAIN = {
     "freeze_decoder_fraction": 0.0,
     "decoder_lr_scale": 1.0,
     "ranking": "decoder",
+    "candidates": "none",
     "image_word_logits": False,
 }
 NOT_STANDARDISED = "plain, maps not standardised"
@@ -57,7 +58,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "f·g beside h and ranks, word dropout 0.3": {"image_word_logits": True, "word_dropout": 0.3, "ranking": "both"},
 }
 PAIRS, SEEDS = (150, 1200), 3
-CONFIG = with_options(CaptioningConfig(), pairs=PAIRS, learning_rates=(3e-3,), max_validation=400)
+BRIEF: dict[str, Any] = {"steps": 140, "image_encoder_epochs": 2}
+CONFIG = with_options(CaptioningConfig(), pairs=PAIRS, learning_rates=(3e-3,), max_validation=400, **BRIEF)
 SMOKE: dict[str, Any] = {
     "pairs": (4, 8),
     "steps": 2,

@@ -48,7 +48,8 @@ def test_the_default_run_leaves_everything_it_promises(run):
         "comparison.json",
     } <= names
     comparison = Comparison.load(folder)
-    assert set(comparison.arms) == {"transfer", "random", "blind", "shuffled", "neighbour"}
+    trained, plain = {"transfer", "random", "blind", "shuffled"}, {"closed_form", "closed_form_random", "neighbour"}
+    assert set(comparison.arms) == trained | plain
     assert not [record.error for record in comparison.records if record.status == "failed"]
     assert "text-only pre-training of the decoder" in printed or "text-only pre-training is taken from" in printed
     for measure in ("CIDEr-D", "nats a token", "exact match", "token F1"):
@@ -57,8 +58,10 @@ def test_the_default_run_leaves_everything_it_promises(run):
 
 def test_every_arm_answers_in_words_and_is_judged_by_four_measures(run):
     for record in Comparison.load(run[0]).records:
-        measures = {"cider_d", "exact_match", "token_f1"} | ({"log_likelihood"} if record.arm != "neighbour" else set())
+        decodes = record.arm not in ("closed_form", "closed_form_random", "neighbour")
+        measures = {"cider_d", "exact_match", "token_f1"} | ({"log_likelihood"} if decodes else set())
         assert measures <= set(record.metrics), record.arm
+        assert ("new captions" in record.settings) == decodes
         assert len(record.answers) == 30
 
 
@@ -106,9 +109,20 @@ def test_the_saved_model_captions_images(run, image, capsys):
     assert len(rows) == 2 and rows[0] == rows[1] == {"input": str(image), "top": rows[0]["top"]}
     scores = [score for _, score in rows[0]["top"]]
     assert len(scores) == 3 and max(scores) < 0
-    with np.load(run[0] / "ranking.npz") as kept:
-        if not kept["weight"]:
-            assert scores == sorted(scores, reverse=True)
+
+
+def test_the_report_says_how_many_captions_are_new_and_what_the_closed_form_gives(run):
+    folder, printed = run
+    comparison = Comparison.load(folder)
+    (panel,) = [panel for panel in read_panels(folder) if panel.title == "Where the captions come from"]
+    rows = {row[0]: row[1:] for row in panel.tables[0]["rows"]}
+    for arm in ("transfer", "random", "shuffled"):
+        found = [comparison.select(arm, budget) for budget in comparison.budgets]
+        assert rows[arm] == [each[0].settings["new captions"] if each else None for each in found]
+    share, *closed_form = panel.points
+    assert share.startswith(f"{rows['transfer'][-1] * 100:.0f} % of the captions of transfer are new at 16 pairs")
+    assert ["over random features" in closed_form[0], "nearest-neighbour" in closed_form[1]] == [True, True]
+    assert all(" ".join(sentence.split()) in printed for sentence in panel.points)
 
 
 def test_the_saved_model_is_the_transfer_arm(run):
@@ -171,8 +185,8 @@ def test_a_prefix_a_table_of_captions_and_own_texts(data_dir, samples, tmp_path)
             "4",
             "--conditioning",
             "prefix",
-            "--ranking",
-            "decoder",
+            "--candidates",
+            f"text:{texts}",
             "--max-length",
             "5",
         ),
@@ -195,6 +209,8 @@ def test_a_prefix_a_table_of_captions_and_own_texts(data_dir, samples, tmp_path)
     [
         ({"target": "captions:nowhere.csv"}, "nowhere.csv"),
         ({"pretrain_texts": "glyfs"}, "glyphs"),
+        ({"candidates": "trian"}, "--candidates trian: give train, none, or text:FILE"),
+        ({"candidates": "text:nowhere.txt"}, "nowhere.txt does not exist"),
         ({"max_length": 2}, "--max-length 2: leaves no room for a word"),
         ({"word_dropout": 1.5}, "--word-dropout 1.5"),
         ({"controls_at": (7,)}, "--controls-at"),
@@ -215,6 +231,13 @@ def test_a_request_that_cannot_work_is_refused_before_tensorflow_starts(change, 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(UserError, match=message):
         here.check("captioning", **change)
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "has no caption"), ("one\n\none\n", "has only one caption, 'one'")])
+def test_a_file_that_leaves_nothing_to_choose_is_refused(text, message, tmp_path):
+    (tmp_path / "c.txt").write_text(text)
+    with pytest.raises(UserError, match=f"c.txt {message}.*two or more lines"):
+        here.check("captioning", candidates=f"text:{tmp_path / 'c.txt'}")
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def test_a_captioner_from_python_captions_as_the_transfer_arm(table, data_dir, t
         pairs=(SIZES["train"],),
         pretrain_steps=0,
         ranking="decoder",
+        candidates="none",
         steps=60,
         learning_rates=(1e-2,),
         max_length=12,

@@ -10,16 +10,24 @@ from PIL import Image, ImageDraw
 
 import tfxfer
 from tfxfer import predict, train
+from tfxfer.baselines.vqa import linear
 from tfxfer.cli import main
 from tfxfer.config import TargetConfig
 from tfxfer.data.questions import WORDINGS
 from tfxfer.errors import UserError
 from tfxfer.records import Comparison
 from tfxfer.report.panel import read_panels
-from tfxfer.tasks.visual_questions import about_characters, answer_names, from_columns, load_questions, outcome
+from tfxfer.tasks.visual_questions import (
+    Questions,
+    about_characters,
+    answer_names,
+    from_columns,
+    load_questions,
+    outcome,
+)
 
 pytestmark = pytest.mark.tensorflow
-ARMS = ["transfer", "random", "question_only", "shuffled", "prior", "native", "majority"]
+ARMS = ["transfer", "random", "question_only", "shuffled", "prior", "linear", "native", "majority"]
 TARGET = TargetConfig()
 COLOURS = {"red": (200, 30, 30), "teal": (20, 140, 140), "black": (10, 10, 10)}
 QUICK = ["--smoke", "--language-model", "small", "--image-encoder", "fresh:cnn", "--train-encoder", "--seeds", "1"]
@@ -114,6 +122,28 @@ def test_the_report_has_an_image_ablation_and_example_questions(default):
     assert {"script", "case", "diacritic"} <= set(kinds)
     prior = table["columns"].index("most frequent answer")
     assert all(isinstance(row[prior], float) for row in kinds.values())
+
+
+def sides(count, seed):
+    """Maps whose left or right is lit, of which the mean tells nothing, and questions that need the place."""
+    rng = np.random.default_rng(seed)
+    maps, left = rng.normal(0, 0.1, (count, 4, 4, 2)).astype(np.float32), rng.integers(0, 2, count)
+    maps[left == 1, :, :2] += 1
+    maps[left == 0, :, 2:] += 1
+    images, answers = np.zeros((count, 8, 8, 1), np.uint8), ["left" if one else "right" for one in left]
+    asked = [*["which side is lit?"] * count, *["is it lit?"] * count]
+    both = [*answers, *["yes"] * count]
+    return maps, Questions(images, np.tile(np.arange(count), 2), asked, both, ["side"] * count + ["lit"] * count)
+
+
+def test_the_linear_model_reads_the_places_of_the_map():
+    found = {split: sides(40, seed) for seed, split in enumerate(("train", "validation", "test"))}
+    questions = {split: one for split, (_, one) in found.items()}
+    names = answer_names(questions["train"], 0)
+    by_place = linear(questions, names, {split: maps for split, (maps, _) in found.items()})
+    assert by_place.scores["question_accuracy"].mean() == 1
+    means = {split: maps.mean((1, 2), keepdims=True) for split, (maps, _) in found.items()}
+    assert linear(questions, names, means).scores["question_accuracy"].mean() < 0.9
 
 
 def test_the_saved_model_is_the_transfer_arm(default, run):

@@ -10,6 +10,7 @@ from PIL import Image
 import tfxfer
 from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.errors import UserError
+from tfxfer.tasks.captioned_images import check_candidates
 from tfxfer.tasks.overlap import check_overlap
 
 pytestmark = pytest.mark.tensorflow
@@ -96,6 +97,33 @@ def test_a_small_overlap_and_one_that_is_allowed_are_said_beside_the_verdict(sha
     assert (f"  overlap   {shared} of 40 test examples" in data.describe()) == bool(shared)
     assert len(run.said) == bool(shared)
     assert all(f"{shared} of 40 test examples" in one for one in run.said)
+
+
+def test_candidates_that_hold_the_test_captions_are_refused_with_counts(tmp_path):
+    """What a training image is called too is no leak; case and blanks do not hide one."""
+    rows = [
+        (f"pictures/{image.name}", f"caption {i}", split_of(i)) for i, image in enumerate(images(tmp_path / "pictures"))
+    ]
+    rows[23] = (rows[23][0], "caption 0", "test")  # as a training image
+    data = tfxfer.load(f"captions:{table(tmp_path / 'c.csv', ('image', 'caption', 'split'), rows)}")
+
+    def cautions(texts, **how):
+        run = here.Quiet()
+        check_candidates(texts, "text:c.txt", data, RunConfig(**how), run)
+        return run.said
+
+    assert cautions(["caption 0", "something else"]) == []
+    leak = r"1 of 8 test images \(12.5%\) have a caption among the candidates, the first 'caption 16'"
+    with pytest.raises(UserError, match=leak):
+        cautions(["CAPTION  16", "caption 0"])
+    with pytest.raises(UserError, match="2 of 4 validation images"):
+        cautions(["caption 12", "caption 13"])
+    (said,) = cautions(["caption 16"], allow_overlap=True)
+    assert "1 of 8 test images" in said and "could be chosen" in said
+
+
+def split_of(i):
+    return "train" if i < 12 else "validation" if i < 16 else "test"
 
 
 def test_validation_that_is_train_again_is_refused(tmp_path):

@@ -5,9 +5,11 @@ random     it starts with fresh weights
 blind      as transfer, and every image is the mean training image
 shuffled   as transfer, and captions belong to other images
 neighbour  no decoder: the caption of the training image with the nearest features
+closed_form         no decoder: the caption of the greatest f·g, by ridge regression
+closed_form_random  the same over an image encoder with fresh weights
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +20,11 @@ from tfxfer.arms.trained import Report, TrainedArm, Weights
 from tfxfer.baselines.language_ngrams import nats
 from tfxfer.config import CaptionTrainingConfig
 from tfxfer.experiment import Outcome
+from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.tasks.captioned_images import CaptionedMaps
-from tfxfer.transfer.knowledge.captioner import Captioner, FeatureMaps, caption_measures
+from tfxfer.transfer.knowledge.captioner import Captioner, FeatureMaps, as_written, caption_measures
 
+NEW = "new captions"  # setting of a record: the share of its answers that are not among the training captions
 Drawn = Callable[[int, int], CaptionedMaps]  # (pairs, seed) -> what is learned and answered
 
 
@@ -33,8 +37,10 @@ class CaptioningArm(TrainedArm):
         drawn: (pairs, seed) -> what is learned and answered.
         training: Steps, learning rates and the rest.
         keep: The (pairs, seed) whose weights `final` returns.
-        ranking: "both" ranks candidates by h + λ f·g, "decoder" by h alone.
+        ranking: "both" ranks the hypotheses of beam search by h + λ f·g, "decoder" by h alone.
         report: Called with a row after each validation.
+        candidates: "none" answers by beam search; "train" ranks training captions and hypotheses by f·g + β·h; a list
+            of captions does the same with these.
     """
 
     def __init__(
@@ -46,9 +52,11 @@ class CaptioningArm(TrainedArm):
         keep: tuple[int, int],
         ranking: str = "both",
         report: Report | None = None,
+        candidates: str | Sequence[str] = "none",
     ) -> None:
         super().__init__(training, start, keep)
         self.captioner, self.drawn, self.ranking, self.on_validation = captioner, drawn, ranking, report
+        self.candidates = candidates
 
     @property
     def model(self) -> keras.Model:
@@ -77,11 +85,25 @@ class CaptioningArm(TrainedArm):
         """Caption the test images by beam search."""
         task = self.drawn(budget or 0, seed)
         settings: dict[str, Any] = {"steps": self.training_at(self.rates[budget][0], budget).steps}
-        self.captioner.weight = 0.0
-        if self.ranking == "both":
-            settings["weight of f·g"] = self.captioner.fit_ranking(*task.pairs("train"), task.pairs("validation"))
+        settings |= self._fit_choice(task)
         answers, scores = self.caption(*task.pairs("test"))
+        settings[NEW] = share_new(answers, task.captions["train"], self.captioner.tokenizer)
         return Outcome(None, settings, scores=scores, answers=answers)
+
+    def _fit_choice(self, task: CaptionedMaps) -> dict[str, Any]:
+        """Fit how `predict` chooses among captions; return what validation chose."""
+        captioner = self.captioner
+        captioner.weight, captioner.pool = 0.0, None
+        train, held = task.pairs("train"), task.pairs("validation")
+        if self.candidates != "none":
+            texts = None if isinstance(self.candidates, str) else self.candidates
+            length = self.training.max_length  # type: ignore[attr-defined]
+            beta = captioner.fit_candidates(*train, held, candidates=texts, max_length=length)
+            assert captioner.pool is not None  # the line above sets it
+            return {"weight of h": beta, "strength": captioner.pool.closed_form.strength}
+        if self.ranking == "both":
+            return {"weight of f·g": captioner.fit_ranking(*train, held)}
+        return {}
 
     def caption(self, maps: FeatureMaps, references: list[list[str]]) -> tuple[list[str], dict[str, np.ndarray]]:
         """Return the captions of images, and their scores by measure, [N] each."""
@@ -96,9 +118,7 @@ class CaptioningArm(TrainedArm):
         """Return the captioner of `keep`, with its ranking."""
         budget, seed = self.keep
         self.final()
-        task = self.drawn(budget or 0, seed)
-        if self.ranking == "both":
-            self.captioner.fit_ranking(*task.pairs("train"), task.pairs("validation"))
+        self._fit_choice(self.drawn(budget or 0, seed))
         return self.captioner
 
     def _row(self, learning_rate: float, budget: int | None, seed: int) -> Callable[[dict[str, Any]], None]:
@@ -107,6 +127,12 @@ class CaptioningArm(TrainedArm):
             self.on_validation({**row, "learning_rate": learning_rate, "budget": budget, "seed": seed})
 
         return report
+
+
+def share_new(answers: Sequence[str], captions: Sequence[Sequence[str]], tokenizer: WordPieceTokenizer) -> float:
+    """Return the share of answers, 0 to 1, that are not among the training captions as the tokenizer writes them."""
+    known = set(as_written([text for each in captions for text in each], tokenizer))
+    return float(np.mean([text not in known for text in answers]))
 
 
 class LanguageModelArm(CaptioningArm):

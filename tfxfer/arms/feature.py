@@ -19,12 +19,10 @@ from tfxfer.baselines.classification import most_frequent, native
 from tfxfer.data.images import readable_errors
 from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Outcome
-from tfxfer.models.fresh import fresh_copy
+from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import Task, takes
 from tfxfer.transfer.classifier import Classifier
-
-SMALL = 2_000_000  # parameters of a frozen model that runs with all probe seeds: its random copies are each run anew
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def feature_arms(source: keras.Model, task: Task, config: Any, run: Run) -> Feat
 
     at = config.controls_at or nearest_to_20(config.labels_per_class)
     transfer = over.frozen("transfer", pretrained)
-    probe = bridge != "tokens" and (config.probe_seeds is not None or source.count_params() <= SMALL)
+    probe = bridge != "tokens" and (config.probe_seeds is not None or cheap_to_repeat(source))
     arms = (
         trained("transfer", transfer, task, probe=probe),
         trained("random", over.frozen("random", fresh), task, probe=probe),

@@ -1,6 +1,6 @@
 """Images with captions, one image of those that have the same captions, and their feature maps: what all arms share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,12 +10,14 @@ import numpy as np
 import tfxfer
 from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.data.dataset import Dataset
+from tfxfer.data.overlap import digests_of
+from tfxfer.data.splits import same_text
 from tfxfer.errors import UserError
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.runs import Run
 from tfxfer.tasks.derangement import deranged
 from tfxfer.tasks.examples import evenly_spaced, png
-from tfxfer.tasks.overlap import check_overlap
+from tfxfer.tasks.overlap import NOTED, check_overlap
 from tfxfer.transfer.knowledge.captioner import LONGEST, FeatureMaps
 
 
@@ -73,10 +75,21 @@ class CaptionedImages:
             run.say(f"target: {note}")
         return cls(dataset, images, captions)
 
+    def drawn(self, pairs: int, seed: int) -> "CaptionedImages":
+        """Return the same with `pairs` training images; a smaller draw is part of a greater one."""
+        rows = draw(len(self.captions["train"]), pairs, seed)
+        captions = self.captions | {"train": [self.captions["train"][i] for i in rows]}
+        return replace(self, images=self.images | {"train": self.images["train"][rows]}, captions=captions)
+
     def examples(self) -> Iterator[dict[str, Any]]:
         """Yield test images for people, evenly spaced, with their true captions."""
         for i in evenly_spaced(len(self.captions["test"])):
             yield {"index": int(i), "png": png(self.images["test"][i]), "true": " · ".join(self.captions["test"][i])}
+
+
+def draw(count: int, pairs: int, seed: int) -> np.ndarray:
+    """Return which of `count` images are drawn, int [pairs]; those of fewer pairs come first."""
+    return np.random.default_rng(seed).permutation(count)[:pairs]
 
 
 def load_target(target: TargetConfig, config: RunConfig, run: Run) -> Dataset:
@@ -109,9 +122,14 @@ class CaptionedMaps:
 
     def drawn(self, pairs: int, seed: int) -> "CaptionedMaps":
         """Return the same with `pairs` training images; a smaller draw is part of a greater one."""
-        rows = np.random.default_rng(seed).permutation(len(self.maps["train"]))[:pairs]
+        rows = draw(len(self.maps["train"]), pairs, seed)
         captions = [self.captions["train"][i] for i in rows]
         return CaptionedMaps(self.maps | {"train": self.maps["train"][rows]}, self.captions | {"train": captions})
+
+    def first(self, pairs: int) -> "CaptionedMaps":
+        """Return the same with the first training images: a part of what was drawn with the same seed."""
+        train = {"train": self.captions["train"][:pairs]}
+        return CaptionedMaps(self.maps | {"train": self.maps["train"][:pairs]}, self.captions | train)
 
     def blind(self) -> "CaptionedMaps":
         """Return the same with every image replaced by the mean training image."""
@@ -122,6 +140,42 @@ class CaptionedMaps:
         """Return the same with the training captions given to other images."""
         order = deranged(len(self.captions["train"]), seed + 1)
         return replace(self, captions=self.captions | {"train": [self.captions["train"][i] for i in order]})
+
+
+def check_candidates(texts: Sequence[str], spec: str, dataset: Dataset, config: RunConfig, run: Run) -> None:
+    """Refuse candidates that hold the captions of the test images; few of them, or allowed ones, become a caution.
+
+    A caption that a training image has too is no leak: it is learned anyway. Captions of the validation images are
+    counted in the same way, as validation chooses the weight of the decoder.
+
+    Args:
+        texts: The candidates.
+        spec: Where they come from, for the message.
+        dataset: The target, all of its splits.
+        config: Whether an overlap is allowed.
+        run: The run.
+
+    Raises:
+        UserError: More than 5 % of the test or validation images have a caption among the candidates that no training
+            image has, and `allow_overlap` is off.
+    """
+    given = digests_of(map(same_text, texts))
+    own = {split: captions_by_image(dataset, split)[1] for split in ("train", "validation", "test")}
+    learned = digests_of(same_text(text) for each in own["train"] for text in each)
+    for split in ("test", "validation"):
+        leaks = np.setdiff1d(given, learned)
+        seen = [any(np.isin(digests_of(map(same_text, each)), leaks)) for each in own[split]]
+        if not any(seen):
+            continue
+        first = own[split][seen.index(True)][0]
+        count = f"{sum(seen):,} of {len(seen):,} {split} images ({np.mean(seen):.1%})"
+        said = f"{count} have a caption among the candidates"
+        if np.mean(seen) > NOTED and not config.allow_overlap:
+            raise UserError(
+                f"--candidates {spec}: {said}, the first '{first:.60}'. Remove the captions of these images from the "
+                "file. To go on all the same, give --allow-overlap; the verdict says it"
+            )
+        run.caution(f"{said}: {spec}. Their true caption could be chosen.")
 
 
 def one_image_per_caption(

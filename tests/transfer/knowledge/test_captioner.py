@@ -12,7 +12,9 @@ from tfxfer.models import load_model
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.transfer.knowledge import Captioner
+from tfxfer.transfer.knowledge.caption_candidates import CandidatePool
 from tfxfer.transfer.knowledge.caption_model import new_weight_paths
+from tfxfer.transfer.knowledge.closed_form import ClosedFormCaptioner
 from tfxfer.transfer.knowledge.image_word_logits import bags_of_words, fit_image_word_logits
 
 pytestmark = pytest.mark.tensorflow
@@ -220,6 +222,57 @@ def test_ranking_by_both_terms_is_saved(words, tmp_path):
     first, second = (one.predict(images[:5], max_length=8, num_return_sequences=3) for one in (captioner, again))
     assert first.texts == second.texts and np.shape(first.texts) == (5, 3)
     np.testing.assert_allclose(first.scores, second.scores, atol=1e-4)
+
+
+def test_retrieved_and_generated_captions_are_ranked_together_and_saved(words, tmp_path):
+    images, captions = pictures(60)
+    captioner = tiny(words)
+    with pytest.raises(UserError, match="call `fit_candidates` first"):
+        captioner.predict(images[:2], candidates=["left side dark", "right side dark"])
+    captioner.fit(images, captions, **how(2))
+    beta = captioner.fit_candidates(images, captions, (images[:20], captions[:20]), max_length=8)
+    assert captioner.pool.beta == beta and set(captioner.pool.texts) == {text for each in captions for text in each}
+    captioner.pool.beta = 0.0  # f·g alone: whatever the decoder thinks, the best caption is a retrieved one
+    unseen, truth = pictures(20, seed=1)
+    found = captioner.predict(unseen, max_length=8, num_return_sequences=5)
+    assert np.mean([row[0] in wanted for row, wanted in zip(found.texts, truth)]) > 0.8
+    assert all(len(set(row)) == 5 for row in found.texts)  # the decoder's copies of candidates come last
+    assert captioner.tokenizer.decode(found.token_ids[:, 0]) == [row[0] for row in found.texts]
+    own = ["side left bright", "side right bright", "side left dark", "side right dark"]
+    asked = captioner.predict(unseen, candidates=own, max_length=8)
+    chosen = [
+        (row[0], wanted[1]) for row, wanted in zip(asked.texts, truth) if row[0] in own
+    ]  # else: the decoder's own
+    assert len(chosen) > 10 and np.mean([set(text.split()) == set(one.split()) for text, one in chosen]) > 0.8
+    alone = captioner.predict(unseen, candidates=[], max_length=8)
+    captioner.save(tmp_path)
+    again = Captioner.load(tmp_path)
+    assert again.predict(unseen, max_length=8, num_return_sequences=5).texts == found.texts
+    pool, captioner.pool = captioner.pool, None
+    assert captioner.predict(unseen, max_length=8).texts == alone.texts
+    captioner.pool = pool
+    with pytest.raises(UserError, match="1 different captions leave nothing to choose"):
+        captioner.predict(unseen, candidates=["a side", "a side"])
+
+
+def test_the_weight_of_the_decoder_is_what_validation_finds_best(words):
+    """Where f·g knows nothing, a decoder that knows gets a weight; one that is always wrong gets none."""
+    captions = pictures(12)[1]
+    maps = np.random.default_rng(0).normal(size=(24, 4))
+    closed_form, maps = ClosedFormCaptioner(1.0).fit(maps[:12], captions), maps[12:]
+    texts = closed_form.candidates
+    pool = CandidatePool(closed_form, texts, retrieved=len(texts))
+    good = np.array([[1.0 * (text in own) for text in texts] for own in captions])
+    beams = [[texts[0]]] * len(maps)
+
+    def worth(answers):
+        return np.array([float(answer in own) for answer, own in zip(answers, captions)])
+
+    def right(maps, rows):
+        return np.array([[good[i, texts.index(text)] for text in row] for i, row in enumerate(rows)])
+
+    assert pool.choose(maps, beams, right, worth) > 0
+    assert pool.choose(maps, beams, lambda maps, rows: -right(maps, rows), worth) == 0
 
 
 def test_f_of_f_g_starts_at_the_fit_of_its_own_words(words):

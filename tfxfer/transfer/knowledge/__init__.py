@@ -4,12 +4,15 @@
 - `DualEncoder`: f·g alone. A frozen image tower and a trained text tower; retrieval and zero-shot classes.
 - `VisualQA`: both terms over the positions of a feature map and a question, pooled to an answer.
 - `Captioner`: both terms in every word of a caption. A feature map and a BERT made a decoder.
+- `ClosedFormCaptioner`: f·g alone, by ridge regression. It retrieves captions, and no network trains.
 
-Each model has fit, predict, score, save and load; docs/knowledge.md says where the terms of K are in each.
+Each model that trains a network has fit, predict, score, save and load. The closed form has fit, predict, score and
+scores, and is kept as arrays. docs/knowledge.md says where the terms of K are in each.
 """
 
 from tfxfer.transfer.knowledge.caption_model import caption_model
 from tfxfer.transfer.knowledge.captioner import Captioner
+from tfxfer.transfer.knowledge.closed_form import ClosedFormCaptioner
 from tfxfer.transfer.knowledge.dual_encoder import DualEncoder
 from tfxfer.transfer.knowledge.knowledge_matrix import KnowledgeMatrix
 from tfxfer.transfer.knowledge.text_towers import bert_tower, small_tower
@@ -17,6 +20,7 @@ from tfxfer.transfer.knowledge.visual_qa import VisualQA
 
 __all__ = [
     "Captioner",
+    "ClosedFormCaptioner",
     "DualEncoder",
     "KnowledgeMatrix",
     "VisualQA",

@@ -8,7 +8,8 @@
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -20,6 +21,7 @@ from tfxfer.cache import atomic_file
 from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.evaluate.captions import captions as caption_scores
+from tfxfer.evaluate.cider import cider
 from tfxfer.models.batching import in_batches
 from tfxfer.models.decoder import max_text_length, prefix_length_of
 from tfxfer.models.randomness import reset_seed_generators
@@ -29,6 +31,7 @@ from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.own_files import read_own_npz, reading_own
 from tfxfer.transfer.graph import clone, unfreeze
 from tfxfer.transfer.knowledge.callbacks import PretrainedScale, WarmupCosine
+from tfxfer.transfer.knowledge.caption_candidates import CandidatePool, checked_candidates
 from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator, Captions
 from tfxfer.transfer.knowledge.caption_model import (
     caption_model,
@@ -46,13 +49,16 @@ from tfxfer.transfer.knowledge.caption_training import (
     caption_batches,
     compile_caption_model,
 )
+from tfxfer.transfer.knowledge.closed_form import ClosedFormCaptioner
 from tfxfer.transfer.knowledge.image_word_logits import bags_of_words, fit_image_word_logits
 from tfxfer.transfer.knowledge.knowledge_matrix import rebuilding
 from tfxfer.transfer.knowledge.question_batches import warn_truncated
 from tfxfer.transfer.structure import WeightMap
 
+AT_A_TIME = 1000  # images whose maps are repeated for all candidates of their pools
 LONGEST = 512  # tokens of a reference caption when a generated one is scored
 Weights = tuple[list[np.ndarray], list[np.ndarray]]  # of the caption model and of the encoder
+RANKING, CANDIDATES = "ranking.npz", "candidates.npz"  # files beside a saved model
 MEASURES = ("cider_d", "log_likelihood", "exact_match", "token_f1")
 
 
@@ -127,7 +133,8 @@ class Captioner:
         self._unfrozen: keras.Model | None = None  # encoder and decoder as one, once the encoder trains
         self._first_f: dict[bytes, np.ndarray] = {}  # digest of g and the examples -> where f of f·g starts
         self.scorer: RidgeCaptionScorer | None = None  # f·g of whole captions
-        self.weight = 0.0  # λ of f·g in the ranking of candidates
+        self.weight = 0.0  # λ of f·g in the ranking of beam search
+        self.pool: CandidatePool | None = None  # candidates, and β of h beside f·g
         self.search = {"num_beams": 4, "length_penalty": 1.0}  # what predict uses where nothing is given
 
     @property
@@ -250,40 +257,105 @@ class Captioner:
         self.weight = choose_weight(found.scores, self.scorer.terms(mean_features(maps), found.texts), worth)
         return self.weight
 
+    def fit_candidates(
+        self,
+        images: Any,
+        captions: Sequence[Sequence[str] | str],
+        validation: tuple[Any, Any],
+        *,
+        candidates: Sequence[str] | None = None,
+        max_length: int = 16,
+    ) -> float:
+        """Let `predict` choose among retrieved and generated captions by K = f·g + β·h; choose β on validation.
+
+        f·g is ridge regression in closed form (`ClosedFormCaptioner`), its strength and β chosen by CIDEr-D.
+
+        Args:
+            images: Training images, or their `FeatureMaps`.
+            captions: Their captions.
+            validation: Images and captions that choose the strength and β.
+            candidates: Captions to retrieve from, of images or of none (default: the training captions).
+            max_length: Tokens of a caption.
+
+        Returns:
+            β; 0 where the decoder's opinion does not help.
+
+        Raises:
+            UserError: There are fewer than two candidates, or an image has no caption.
+        """
+        maps, held = self.encode(images), self.encode(validation[0])
+        plain, references = (
+            [as_written(each, self.tokenizer) for each in _listed(given, len(rows.maps))]
+            for given, rows in ((captions, maps), (validation[1], held))
+        )
+        closed_form = ClosedFormCaptioner().fit(maps.maps, plain, validation=(held.maps, references))
+        texts = closed_form.candidates if candidates is None else as_written(list(candidates), self.tokenizer)
+        self.pool = CandidatePool(closed_form, checked_candidates(texts))
+
+        def worth(texts: list[str]) -> np.ndarray:
+            return cider(texts, references)["cider_d"]
+
+        beams = int(self.search["num_beams"])
+        found = self._generated(held, max_length, num_beams=beams, num_return_sequences=beams)
+        return self.pool.choose(held.maps, found.texts, self._likelihood_of_pools(max_length), worth)
+
     def predict(
         self,
         images: Any,
         *,
+        candidates: Sequence[str] | None = None,
         num_beams: int | None = None,
         max_length: int | None = None,
         num_return_sequences: int = 1,
         length_penalty: float | None = None,
         **options: Any,
     ) -> Captions:
-        """Return the best captions of images with their scores, by beam search.
+        """Return the best captions of images with their scores: of beam search, or of candidates and beam search.
 
-        After `fit_ranking`, the hypotheses are ranked by h + λ f·g.
+        After `fit_candidates`, retrieved candidates and the hypotheses of beam search are ranked by f·g + β·h. After
+        `fit_ranking`, the hypotheses are ranked by h + λ f·g. The scores are h, in this order.
 
         Args:
             images: [N, H, W, C], or their `FeatureMaps`.
+            candidates: Captions to choose from, besides beam search (default: those of `fit_candidates`; an empty list:
+                beam search alone).
             num_beams: Hypotheses kept at each step (default: 4, or what was saved).
             max_length: Longest caption in tokens (default: 50, or as many as the decoder has positions for).
             num_return_sequences: Captions an image, the best first.
             length_penalty: Above 0 favours long captions (default: 1, or what was saved).
             options: Further settings of `tfxfer.generate.GenerationConfig`.
+
+        Raises:
+            UserError: There are candidates, but `fit_candidates` was not called, or there is only one.
         """
         maps, beams = self.encode(images), num_beams or int(self.search["num_beams"])
+        texts = None if candidates is None else as_written(list(candidates), self.tokenizer)
+        if texts and self.pool is None:
+            raise UserError("candidates: call `fit_candidates` first, which fits how well an image and a text match")
+        pool = self.pool if texts is None or texts else None
         wanted = max(beams, num_return_sequences) if self.weight else num_return_sequences
+        wanted = beams if pool else wanted
         penalty = self.search["length_penalty"] if length_penalty is None else length_penalty
         found = self._generated(
             maps, max_length, num_beams=beams, num_return_sequences=wanted, length_penalty=penalty, **options
         )
+        if pool is not None:
+            length, given = found.token_ids.shape[2], texts and checked_candidates(texts)
+            ranked, h = pool.rank(maps.maps, found.texts, self._likelihood_of_pools(length), given)
+            best = [row[:num_return_sequences] for row in ranked]
+            encoded = self.tokenizer.encode([text for row in best for text in row], length)[0]
+            token_ids = encoded.reshape(len(best), -1, length)
+            for i, row in enumerate(best):  # a generated caption keeps its own: it may have no end
+                for place, text in enumerate(row):
+                    if text in found.texts[i]:
+                        token_ids[i, place] = found.token_ids[i, found.texts[i].index(text)]
+            return Captions(best, h[:, :num_return_sequences], token_ids)
         if self.weight and self.scorer is not None:
             both = found.scores + self.weight * self.scorer.terms(mean_features(maps), found.texts)
             order = np.argsort(-both, axis=1, kind="stable")
-            texts = [[row[i] for i in places] for row, places in zip(found.texts, order)]
+            ranked = [[row[i] for i in places] for row, places in zip(found.texts, order)]
             rows = np.arange(len(order))[:, None]
-            found = Captions(texts, found.scores[rows, order], found.token_ids[rows, order])
+            found = Captions(ranked, found.scores[rows, order], found.token_ids[rows, order])
         few = slice(num_return_sequences)
         return Captions([row[few] for row in found.texts], found.scores[:, few], found.token_ids[:, few])
 
@@ -358,14 +430,15 @@ class Captioner:
         return end_to_end(self.encoder, self.model)
 
     def save(self, path: str | Path) -> Path:
-        """Write `model.keras`, `model.json` and the ranking into a folder."""
+        """Write `model.keras`, `model.json`, the ranking and the candidates into a folder."""
         height, width, channels = self.encoder.input.shape[1:]
         own: dict[str, Any] = {"class": "Captioner", "task": "captions", "input": "image"}
         own |= {"vocabulary": self.tokenizer.vocabulary, "lowercase": self.tokenizer.lowercase, **self.search}
         folder = save_folder(path, self.end_to_end(), own | {"image_size": [height, width], "channels": channels})
         if self.scorer is not None:
-            with atomic_file(folder / "ranking.npz") as file, file.open("wb") as opened:
-                np.savez(opened, weight=np.array(self.weight), **self.scorer.state())  # type: ignore[arg-type]
+            _write(folder / RANKING, {"weight": np.array(self.weight)} | self.scorer.state())
+        if self.pool is not None:
+            _write(folder / CANDIDATES, self.pool.state())
         return folder
 
     @classmethod
@@ -380,11 +453,13 @@ class Captioner:
             own = cls.of(*inside(model), WordPieceTokenizer(described["vocabulary"], described["lowercase"]))
             own.search = {name: described[name] for name in ("num_beams", "length_penalty")}
         folder = Path(path).expanduser()
-        ranking = (folder.parent if folder.suffix == ".keras" else folder) / "ranking.npz"
-        if ranking.is_file():
-            kept = read_own_npz(ranking, "save the model again, or run the experiment again", needed=("weight",))
-            with reading_own(ranking, "save the model again, or run the experiment again"):
+        folder = folder.parent if folder.suffix == ".keras" else folder
+        if (folder / RANKING).is_file():
+            with _kept(folder / RANKING, "weight") as kept:
                 own.scorer, own.weight = RidgeCaptionScorer.from_state(kept), float(kept["weight"])
+        if (folder / CANDIDATES).is_file():
+            with _kept(folder / CANDIDATES, "beta") as kept:
+                own.pool = CandidatePool.from_state(kept)
         return own
 
     @classmethod
@@ -399,6 +474,20 @@ class Captioner:
         longest = min(50, self.max_positions) if max_length is None else max_length
         options.setdefault("length_penalty", self.search["length_penalty"])
         return self._generator.generate(maps.maps, max_length=longest, **options)
+
+    def _likelihood_of_pools(self, max_length: int) -> Callable[[np.ndarray, list[list[str]]], np.ndarray]:
+        """Return a function from maps [N, h, w, E] and texts [N][R] to log p(text | image) a token, float [N, R]."""
+
+        def h(maps: np.ndarray, texts: list[list[str]]) -> np.ndarray:
+            found = []
+            for start in range(0, len(maps), AT_A_TIME):
+                rows = texts[start : start + AT_A_TIME]
+                token_ids = self.tokenizer.encode([text for row in rows for text in row], max_length)[0]
+                own = start + np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+                found.append(self._generator.log_likelihood(maps[own], token_ids).reshape(len(rows), -1))
+            return np.concatenate(found)
+
+        return h
 
     def _plain(self, captions: Sequence[str]) -> list[str]:
         """Return captions as the tokenizer writes them."""
@@ -549,6 +638,20 @@ def as_written(texts: Sequence[str], tokenizer: WordPieceTokenizer) -> list[str]
     unknown = tokenizer.vocabulary[tokenizer.unknown_id]
     kept = [" ".join((text.casefold() if tokenizer.lowercase else text).split()) for text in texts]
     return [own if unknown in written.split() else written for own, written in zip(kept, plain)]
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with atomic_file(path) as file, file.open("wb") as opened:
+        np.savez(opened, **arrays)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _kept(path: Path, needed: str) -> Iterator[Any]:
+    """Give the arrays that `_write` wrote; a damaged file is named, with the remedy."""
+    remedy = "save the model again, or run the experiment again"
+    kept = read_own_npz(path, remedy, needed=(needed,))
+    with reading_own(path, remedy):
+        yield kept
 
 
 def _joined(history: keras.callbacks.History | None, later: keras.callbacks.History) -> keras.callbacks.History:
