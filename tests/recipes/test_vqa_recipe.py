@@ -27,7 +27,7 @@ from tfxfer.tasks.visual_questions import (
 )
 
 pytestmark = pytest.mark.tensorflow
-ARMS = ["transfer", "random", "question_only", "shuffled", "prior", "linear", "native", "majority"]
+ARMS = ["transfer", "random", "question_only", "shuffled", "prior", "linear", "linear_random", "native", "majority"]
 TARGET = TargetConfig()
 COLOURS = {"red": (200, 30, 30), "teal": (20, 140, 140), "black": (10, 10, 10)}
 QUICK = ["--smoke", "--language-model", "small", "--image-encoder", "fresh:cnn", "--train-encoder", "--seeds", "1"]
