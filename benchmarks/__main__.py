@@ -4,8 +4,8 @@ Each benchmark is a module with a `main`; the last line it prints is one JSON ob
 "promises": {what: [measured, comparison, bound]}}.
 
 Not in this table, because they promise nothing and take longer: `benchmarks.default` (how the default experiment was
-chosen), `benchmarks.image_use` and `benchmarks.unfreezing` (settings of a captioner), and `benchmarks.picture` (the
-figure in README.md).
+chosen), `benchmarks.image_use` and `benchmarks.unfreezing` (settings of a captioner), `benchmarks.reader` (how well the
+`read` bridge reads), and `benchmarks.picture` (the figure in README.md).
 """
 
 import json

@@ -18,6 +18,7 @@ SPECS = {
     "names": {"keys": {"text"}, "modality": "text"},
     "languages": {"keys": {"text", "label", "kind"}, "modality": "text"},
     "languages/latin": {"keys": {"text", "label", "kind"}, "modality": "text"},
+    "languages/other": {"keys": {"text", "label", "kind"}, "modality": "text"},
     "tfds:languages/latin": {"keys": {"text", "label"}, "modality": "text"},
     "tfds:languages/latin:train[:10%]": {"keys": {"text", "label"}, "modality": "text"},
     "folder:shapes": {"keys": {"image", "label"}, "modality": "image"},

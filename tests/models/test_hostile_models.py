@@ -15,7 +15,7 @@ from tfxfer.errors import TfxferError, UserError
 from tfxfer.fit import train
 from tfxfer.models import load_model
 from tfxfer.models.saved import _variable_bytes
-from tfxfer.sources.pretrain import _kept
+from tfxfer.sources.pretrain import kept_record
 from tfxfer.transfer.structure.checkpoints import WeightsH5
 
 pytestmark = pytest.mark.tensorflow
@@ -114,7 +114,7 @@ def test_a_damaged_checkpoint_of_a_training_begins_anew_with_a_note(tmp_path, ca
 
 
 def test_a_source_record_of_something_else_is_trained_again(tmp_path):
-    assert _kept(tmp_path) is None
+    assert kept_record(tmp_path) is None
     for content in (
         "",
         "[]",
@@ -124,4 +124,4 @@ def test_a_source_record_of_something_else_is_trained_again(tmp_path):
         "[" * 100_000,
     ):
         (tmp_path / "source.json").write_text(content)
-        assert _kept(tmp_path) is None
+        assert kept_record(tmp_path) is None

@@ -39,6 +39,7 @@ SOURCES = {
     ),
     "fresh:vit": (lambda: tfxfer.source("fresh:vit"), lambda: images((32, 32, 1))),
     "fresh:bert": (lambda: tfxfer.source("fresh:bert"), tokens),
+    "fresh:text_cnn": (lambda: tfxfer.source("fresh:text_cnn"), lambda: tf.constant(["Österreich", "", "日本"])),
 }
 
 

@@ -14,6 +14,7 @@ ABOUT = {  # spec of a built-in data set -> what it holds
     "names/listed": "those of them without the names that are made by rule",
     "languages/all": "names of countries, languages and currencies, labelled by language",
     "languages/latin": "those of ten languages in Latin script",
+    "languages/other": "those of ten other languages in Latin script",
 }
 
 

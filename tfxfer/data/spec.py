@@ -15,7 +15,7 @@ from tfxfer.given_files import file_problem
 BUILT_IN: dict[str, tuple[str, ...]] = {  # name -> configurations, the default first
     "glyphs": ("by_character", "by_face"),
     "names": ("all", "listed"),
-    "languages": ("all", "latin"),
+    "languages": ("all", "latin", "other"),
 }
 BUILT_IN_LABELS: dict[str, tuple[str, ...]] = {  # name -> columns that can be the label, the default first
     "glyphs": (

@@ -11,6 +11,7 @@ from tfxfer.models.pixels import image_inputs, rescaled, with_channels
 from tfxfer.models.randomness import set_initializer_seed
 from tfxfer.models.saved import load_model
 from tfxfer.models.spec import ModelSpec, check, parse, rescaling
+from tfxfer.models.text_cnn import text_cnn
 from tfxfer.models.vit import small_vit
 from tfxfer.terminal import bars_of_libraries
 
@@ -27,9 +28,9 @@ def source(
     """Return the model that a spec names: untrained, pretrained, or of an earlier run.
 
     Args:
-        spec: "fresh:cnn", "fresh:cnn/article", "fresh:vit", "fresh:bert"; "keras:NAME" (keras.applications with
-            ImageNet weights) or "keras:NAME/fresh"; "preset:NAME|DIR" (KerasHub, or a Hugging Face folder); "run:DIR";
-            "file:MODEL.keras".
+        spec: "fresh:cnn", "fresh:cnn/article", "fresh:vit", "fresh:bert", "fresh:text_cnn"; "keras:NAME"
+            (keras.applications with ImageNet weights) or "keras:NAME/fresh"; "preset:NAME|DIR" (KerasHub, or a Hugging
+            Face folder); "run:DIR"; "file:MODEL.keras".
         num_classes: Number of classes C of a fresh CNN's head; 10 when not given.
         input_shape: [H, W, channels] of the images of an image model, values 0..255; the model rescales them.
         seed: Seed of fresh weights.
@@ -61,6 +62,8 @@ def _fresh(spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
         return article_cnn(options["num_classes"], options["input_shape"] or (224, 224, 3))
     if spec.name == "vit":
         return small_vit(options["num_classes"], options["input_shape"] or (32, 32, 1))
+    if spec.name == "text_cnn":
+        return text_cnn(options["num_classes"])
     from tfxfer.models.bert import small_bert
 
     return small_bert(vocabulary_size=options["num_classes"] if options["num_classes"] > 10 else 4000)

@@ -7,10 +7,16 @@ from pathlib import Path
 
 from tfxfer.errors import UserError, suggest
 
-FRESH = ("cnn", "cnn/article", "vit", "bert")
-MODALITY = {"fresh:cnn": "image", "fresh:cnn/article": "image", "fresh:vit": "image", "fresh:bert": "text"}
+FRESH = ("cnn", "cnn/article", "vit", "bert", "text_cnn")
+MODALITY = {
+    "fresh:cnn": "image",
+    "fresh:cnn/article": "image",
+    "fresh:vit": "image",
+    "fresh:bert": "text",
+    "fresh:text_cnn": "text",
+}
 KINDS = {
-    "fresh": "an untrained model: fresh:cnn, fresh:cnn/article, fresh:vit, fresh:bert",
+    "fresh": "an untrained model: fresh:cnn, fresh:cnn/article, fresh:vit, fresh:bert, fresh:text_cnn",
     "keras": "keras.applications with ImageNet weights (keras:MobileNetV2) or without (keras:MobileNetV2/fresh)",
     "preset": "name of a KerasHub preset, or a folder in the format of KerasHub or Hugging Face",
     "run": "the folder of an earlier run",

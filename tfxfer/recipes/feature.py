@@ -35,6 +35,12 @@ READ_ARMS = {  # with `--bridge read` beside transfer, random, native and majori
         "phrase": "transfer beside n-grams",
         "role": "combination",
     },
+    "random_with_ngrams": {
+        "text": "The same linear model with the features of random. If this does as well as with_ngrams, only n-grams "
+        "and random features were needed.",
+        "phrase": "random weights beside n-grams",
+        "role": "control",
+    },
     "read_ngrams": {
         "text": "N-grams of the text that was read: what the reader alone is worth.",
         "phrase": "n-grams of the read text",
@@ -185,6 +191,7 @@ RECIPE = Recipe(
     data=lambda config: (config.source.spec, config.target.spec),
     build=build,
     predictors={"FeatureClassifier": CLASSES, "Classifier": CLASSES},
+    contrasts=(("with_ngrams", "random_with_ngrams"), ("with_ngrams", "native"), ("with_ngrams", "read_ngrams")),
     smoke=SMOKE,
     aliases={
         "model": "source_architecture",

@@ -50,8 +50,12 @@ def best(names: Sequence[str], values: Any, top: int) -> list[list[Any]]:
 def class_rows(model: Any, described: dict[str, Any], request: Namespace) -> Rows:
     """Return for each text or image its `top` classes with probabilities."""
     inputs = request.text or request.image
-    given = list(inputs) if described["input"] == "text" else images(inputs, described)
-    probabilities = model.predict(given)
+    if described["input"] == "text":
+        probabilities = model.predict(list(inputs))
+    elif described["image_size"] is None:  # it takes images of any size, which do not fit into one array
+        probabilities = [model.predict(images([file], described))[0] for file in inputs]
+    else:
+        probabilities = model.predict(images(inputs, described))
     return [{"input": one, "top": best(model.class_names, row, request.top)} for one, row in zip(inputs, probabilities)]
 
 

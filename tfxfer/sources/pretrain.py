@@ -34,6 +34,7 @@ from tfxfer.runs import Run
 log = logging.getLogger("tfxfer")
 
 BATCH = 128
+TEXT_BATCH = 32  # of short texts, for a text CNN
 LEARNING_RATES = {"fresh:cnn": 1e-2}  # the largest of half a cosine, with Adam; see benchmarks/default.py
 USUAL_RATE = 1e-3  # of every other model
 PIECES = 2000  # word pieces of a fresh BERT
@@ -74,7 +75,8 @@ class Pretraining:
     def key(self) -> str:
         """The cache key: equal for equal trained weights."""
         given = {"source": deciding(self.source), "run": deciding(self.config, RunConfig), "size": self.image_size}
-        return key_of(given, self.dataset.fingerprint, {"batch": BATCH, "format": FORMAT})
+        batch = TEXT_BATCH if self.source.architecture == "fresh:text_cnn" else BATCH
+        return key_of(given, self.dataset.fingerprint, {"batch": batch, "format": FORMAT})
 
     @property
     def folder(self) -> Path:
@@ -98,13 +100,13 @@ def trained_source(training: Pretraining, run: Run) -> keras.Model:
 def _found_or_trained(training: Pretraining, run: Run) -> tuple[keras.Model, Path]:
     """Return a trained source and the folder that holds its files."""
     for folder in training.shared:
-        kept = _kept(folder)
+        kept = kept_record(folder)
         if kept:
             return _opened(folder, kept, training.source, run), folder
     folder = training.folder
     use(folder)
     with locked(folder):
-        kept = _kept(folder)
+        kept = kept_record(folder)
         return _opened(folder, kept, training.source, run) if kept else _train(training, run), folder
 
 
@@ -125,7 +127,7 @@ def trained_language_model(training: Pretraining, run: Run) -> tuple[keras.Model
     return model, tokenizer
 
 
-def _kept(folder: Path) -> dict[str, Any] | None:
+def kept_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of a trained source when all its files are whole."""
     try:
         record = read_own_json(folder / "source.json", "the source is trained again", {"history": list, "sha256": dict})
@@ -142,7 +144,7 @@ def _kept(folder: Path) -> dict[str, Any] | None:
 
 def _train(training: Pretraining, run: Run) -> keras.Model:
     source, dataset, folder = training.source, training.dataset, training.folder
-    prepare = _text_training if source.architecture == "fresh:bert" else _image_training
+    prepare = TRAININGS.get(source.architecture, _image_training)
     model, keep, batches, validation = prepare(training)
     epochs = source.epochs
     run.say(
@@ -226,6 +228,25 @@ def _image_training(training: Pretraining) -> Training:
     return model, model, epoch_batches, pairs("validation").take(2000 // BATCH + 1)
 
 
+def _label_training(training: Pretraining) -> Training:
+    """A classifier of the source's texts."""
+    own, config, dataset = training.source, training.config, training.dataset
+    if "text" not in dataset.keys or not dataset.class_names:
+        raise UserError(f"{own.spec}: {own.architecture} needs texts with labels; name the label column")
+    model = source(own.architecture, num_classes=len(dataset.class_names), seed=config.seed)
+    model.compile(keras.optimizers.Adam(), keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
+    most = max(1, own.max_examples // TEXT_BATCH) if own.max_examples else -1
+
+    def pairs(split: str, shuffle: int | None = None, skip: int = 0) -> tf.data.Dataset:
+        batches = dataset.batches(split, TEXT_BATCH, keys=("text", "label"), shuffle_seed=shuffle, skip=skip)
+        return batches.map(lambda row: (row["text"], row["label"]))
+
+    def epoch_batches(epoch: int, skip: int) -> tf.data.Dataset:
+        return pairs("train", 1000 + config.seed + epoch, skip).take(max(0, most - skip) if most > 0 else -1)
+
+    return model, model, epoch_batches, pairs("validation").take(2000 // TEXT_BATCH + 1)
+
+
 def _text_training(training: Pretraining) -> Training:
     """A masked language model of the source's text."""
     own, config, dataset = training.source, training.config, training.dataset
@@ -263,3 +284,6 @@ def _text_training(training: Pretraining) -> Training:
         lambda epoch, skip: batches(texts, 1000 + config.seed + epoch, skip, shuffle=True),
         batches(held_out, 0, 0, shuffle=False).cache(),
     )
+
+
+TRAININGS = {"fresh:bert": _text_training, "fresh:text_cnn": _label_training}  # of the others: images

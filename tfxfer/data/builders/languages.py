@@ -12,6 +12,8 @@ from tfxfer.data.splits import SPLITS, same_text, split_of
 
 LATIN = ("de", "en", "es", "fr", "it", "nl", "pl", "pt", "sv", "tr")
 OTHERS = ("bg", "cs", "da", "el", "et", "fi", "hu", "hy", "id", "ka", "lt", "ro", "ru", "sk", "uk", "vi")
+OTHER_LATIN = ("cs", "da", "et", "fi", "hu", "id", "lt", "ro", "sk", "vi")  # of OTHERS, those in Latin script
+CODES = {"all": LATIN + OTHERS, "latin": LATIN, "other": OTHER_LATIN}  # configuration -> languages
 KINDS = ("territories", "languages", "scripts", "currencies", "variants", "cities", "time zones", "units")
 
 
@@ -77,12 +79,13 @@ class Languages(OfflineBuilder):
     BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(name="all", description="26 languages in 5 scripts."),
         tfds.core.BuilderConfig(name="latin", description="10 languages in Latin script."),
+        tfds.core.BuilderConfig(name="other", description="10 other languages in Latin script."),
     ]
 
     @property
     def codes(self) -> tuple[str, ...]:
         """ISO 639-1 codes of the languages of this configuration."""
-        return LATIN if self.builder_config.name == "latin" else LATIN + OTHERS
+        return CODES[self.builder_config.name]
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {

@@ -1,6 +1,7 @@
 """Bridges: how an example of one modality becomes an input of a model of the other.
 
 `render` draws text as pixels. `tokens` feeds token embeddings to an image model, and image patches to a text encoder.
+`read` turns pictures of text into letters, for a language model.
 `align` uses a head of image vectors on text vectors; `anchors` compares both with known pairs, without training.
 The modules are loaded when they are first used, so importing this package starts no TensorFlow.
 """
@@ -8,9 +9,9 @@ The modules are loaded when they are first used, so importing this package start
 import importlib
 from types import ModuleType
 
-_MODULES = ("align", "anchors", "render", "tokens")
+_MODULES = ("align", "anchors", "read", "render", "tokens")
 
-__all__ = ["align", "anchors", "render", "tokens"]
+__all__ = ["align", "anchors", "read", "render", "tokens"]
 
 
 def __getattr__(name: str) -> ModuleType:

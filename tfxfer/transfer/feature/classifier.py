@@ -116,6 +116,10 @@ class FeatureClassifier(Classifier):
             return self.probe.predict_proba(self.features(inputs))
         return np.asarray(self.head(self.features(inputs), training=False), np.float32)
 
+    def on(self, phi: keras.Model) -> Self:
+        """Return the same head on another φ that ends in the same features, such as this one behind a reader."""
+        return self._restored(attach(phi, self.probe or self.head), self.class_names, self.image_size)
+
     def _fit_mlp(
         self, features: np.ndarray, labels: np.ndarray, held: Any, training: TrainingConfig, seed: int
     ) -> keras.Model:
