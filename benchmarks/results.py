@@ -39,49 +39,98 @@ class Row:
     Attributes:
         run: Name of the kept run.
         source, task: What the first two columns say, in English and Chinese.
+        subject: The arm that the row is about.
+        control: The arm of the third column: the same with random weights.
+        baseline: The arm of the last column; None: there is none by this measure.
         measure: By which score; the run's first by default.
-        baseline: The arm of the last column.
-        control: The arm of the third column.
     """
 
     run: str
     source: tuple[str, str]
     task: tuple[str, str]
-    measure: str | None = None
-    baseline: str | None = "native"
+    subject: str = "transfer"
     control: str = "random"
+    baseline: str | None = "native"
+    measure: str | None = None
 
 
+READ = "feature --bridge read --source languages/other --target languages/latin --width 352 --source-epochs 8"
 COMMANDS = {  # name of a run -> what follows `python -m tfxfer.train`
     "default": "feature",
-    "structure": "structure",
+    "read": READ,
     "captioning": "captioning",
     "vqa": "vqa",
     "retrieval": "retrieval",
+    "structure": "structure",
 }
 CNN = ("CNN trained on characters", "在字符上训练的 CNN")
+TEXT_CNN = (
+    "text CNN that learned ten other languages from pictures of text",
+    "从文字图片学会另外十种语言的文本 CNN",
+)
+BERT = ("BERT trained on names", "在名称上训练的 BERT")
+BOTH = ("CNN and BERT", "CNN 与 BERT")
 SAME = ("", "")
 ROWS = (
-    Row("default", CNN, ("language of a phrase, rendered as an image", "渲染成图像的短语是什么语言")),
+    Row("default", CNN, ("language of a phrase, drawn and averaged", "短语是什么语言：画成图像，取平均")),
+    Row("read", TEXT_CNN, ("the same, drawn and read", "同上：画成图像，再读出来")),
+    Row(
+        "read",
+        SAME,
+        ("the same, beside n-grams of what is read", "同上，加上读出文字的 n-gram"),
+        subject="with_ngrams",
+        control="random_with_ngrams",
+    ),
+    Row(
+        "captioning",
+        CNN,
+        ("name of a new character, in closed form", "新字符的名称，闭式解"),
+        subject="closed_form",
+        control="closed_form_random",
+        baseline="neighbour",
+    ),
+    Row(
+        "captioning",
+        ("BERT trained on names, made a captioner", "在名称上训练的 BERT，改成图像描述模型"),
+        ("the same", "同上"),
+        baseline="neighbour",
+    ),
+    Row(
+        "captioning",
+        SAME,
+        ("its likelihood, after 200 steps", "它的似然，200 步之后"),
+        baseline=None,
+        measure="log_likelihood",
+    ),
+    Row(
+        "vqa",
+        CNN,
+        ("questions about new characters, one linear model", "关于新字符的问题，一个线性模型"),
+        subject="linear",
+        control="linear_random",
+    ),
+    Row("vqa", BOTH, ("the same, by a network", "同上，用网络")),
+    Row(
+        "retrieval",
+        CNN,
+        (
+            "image–text retrieval, new characters and their names, in closed form",
+            "图文检索，新字符与它们的名称，闭式解",
+        ),
+        subject="closed_form",
+        control="closed_form_random",
+        baseline="anchors",
+    ),
+    Row(
+        "retrieval",
+        BOTH,
+        ("the same, by a text tower", "同上，用文本塔"),
+        baseline="anchors",
+    ),
     Row(
         "structure",
         ("BERT trained on names", "在名称上训练的 BERT"),
         ("diacritic of a new letter", "新字母带什么变音符号"),
-    ),
-    Row(
-        "captioning",
-        ("the same BERT, made a captioner", "同一个 BERT，改成图像描述模型"),
-        ("name of a new character", "新字符的名称"),
-        "log_likelihood",
-        None,
-    ),
-    Row("captioning", SAME, ("the same", "同上"), "cider_d", "neighbour"),
-    Row("vqa", ("CNN and BERT", "CNN 与 BERT"), ("questions about new characters", "关于新字符的问题")),
-    Row(
-        "retrieval",
-        CNN,
-        ("image–text retrieval, new characters and their names", "图文检索，新字符与它们的名称"),
-        baseline="closed_form",
     ),
 )
 WORDS = {  # word of a verdict -> English, Chinese
@@ -140,7 +189,7 @@ def cells(row):
     """Return the last two columns of a row, in English and in Chinese."""
     comparison, _ = kept(row.run)
     measure = row.measure or comparison.measures[0]
-    against = verdicts(comparison, "transfer", row.control, measure=measure)[-1]  # the pooled one comes last
+    against = verdicts(comparison, row.subject, row.control, measure=measure)[-1]  # the pooled one comes last
     unit = MEASURES.get(measure, measure)
     low, high = signed(against["low"]), signed(against["high"])
     figure = signed(against["difference"])
@@ -150,10 +199,10 @@ def cells(row):
     )
     if row.baseline is None:
         return control, ("–", "–")
-    other = verdicts(comparison, "transfer", row.baseline, measure=measure)[-1]
+    other = verdicts(comparison, row.subject, row.baseline, measure=measure)[-1]
     by, phrase = f"{abs(other['difference']):.3f}", describe(comparison.about, row.baseline).phrase
     baseline = {
-        "helped": (f"transfer better by {by}", f"迁移好 {by}"),
+        "helped": (f"better than {phrase} by {by}", f"比基线好 {by}"),
         "hurt": (f"{phrase} better by {by}", f"基线好 {by}"),
         "no evidence": ("no evidence of a difference", "没有证据表明有差别"),
     }[other["word"]]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmarks import results
 from tfxfer import cli, train
 from tfxfer.commands import COMMANDS as PROGRAMS
 from tfxfer.recipes.feature import FeatureConfig
@@ -284,3 +285,8 @@ def test_the_chinese_readme_says_what_the_english_one_says():
     assert english.count("\n## ") == chinese.count("\n## ")
     links = re.compile(r"\]\(([^)\s]+)\)")
     assert set(links.findall(english)) <= set(links.findall(chinese))
+
+
+@pytest.mark.parametrize(("language", "name"), enumerate(["README.md", "README.zh-CN.md"]))
+def test_the_table_of_what_helped_is_made_from_the_kept_records(language, name):
+    assert results.table(language) in (ROOT / name).read_text("utf-8")

@@ -6,8 +6,9 @@
 
 Command:   python -m tfxfer.train            (or: make train)
 Replay:    python -m tfxfer.train --config runs/feature-<time>/config.yaml
-Expected:  transfer − random about +.085 accuracy (95 % interval +.044 to +.125); character n-grams better by about .20.
-           About a minute on 2 CPU cores from an empty cache, 10 s from a full one; seeds 0, 1, 2 (docs/results.md).
+Expected:  transfer − random about +.074 accuracy (95 % interval +.061 to +.086); character n-grams better by about .20.
+           A minute and a half on 2 CPU cores from an empty cache; seeds 0 to 9, 0 to 2 of scratch and finetune
+           (docs/results.md).
 """
 
 from dataclasses import dataclass

@@ -6,8 +6,8 @@
 
 Command:   python -m tfxfer.train structure
 Replay:    python -m tfxfer.train structure --config runs/structure-<time>/config.yaml
-Expected:  no evidence: transfer − random about +.005 accuracy (95 % interval −.004 to +.013); raw pixels better by
-           about .08. Two to three minutes on 2 CPU cores; seeds 0, 1, 2 (docs/results.md).
+Expected:  no evidence: transfer − random about +.005 accuracy (95 % interval −.008 to +.017); raw pixels better by
+           about .08. A minute and a half on 2 CPU cores; seeds 0, 1, 2 (docs/results.md).
 
 Every arm has its learning rate chosen on validation: without that, a frozen pretrained transformer's lead over a random
 one is an artefact (Rothermel et al. 2021). `--transfer encoder_to_decoder` makes a language model and is measured in
