@@ -170,7 +170,7 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path, capsys, content, messag
     ("words", "message"),
     [
         (["--seed", "4294967296"], "--seed 4294967296: must be at most 4,294,967,295"),
-        (["--seed", "4294967295", "--seeds", "3"], "the last of 3 seeds"),
+        (["--seed", "4294967295", "--seeds", "30"], "the last of 30 seeds"),
         (["--seeds", "1000000000000"], "--seeds 1000000000000: must be at most 1,000"),
         (["--steps", "9" * 30], "must be at most"),
         (["--seed", "9" * 5000], "seed"),

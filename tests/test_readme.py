@@ -287,6 +287,6 @@ def test_the_chinese_readme_says_what_the_english_one_says():
     assert set(links.findall(english)) <= set(links.findall(chinese))
 
 
-@pytest.mark.parametrize(("language", "name"), enumerate(["README.md", "README.zh-CN.md"]))
+@pytest.mark.parametrize(("language", "name"), list(enumerate(["README.md", "README.zh-CN.md"])))
 def test_the_table_of_what_helped_is_made_from_the_kept_records(language, name):
     assert results.table(language) in (ROOT / name).read_text("utf-8")
