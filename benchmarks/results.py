@@ -242,8 +242,10 @@ def main():
             words = [sys.executable, "-m", "tfxfer.train", *shlex.split(COMMANDS[name]), "--run-dir", str(run)]
             subprocess.run(words, check=True)
             keep(name, run)
-    for pair in asked.keep:
-        keep(*pair.split("=", 1))
+    for name, equals, run in (pair.partition("=") for pair in asked.keep):
+        if name not in COMMANDS or not equals:
+            parser.error(f"--keep {name}{equals}{run}: give NAME=RUN, with a NAME of {', '.join(COMMANDS)}")
+        keep(name, run)
     for language, name in enumerate(("README.md", "README.zh-CN.md")):
         write(HERE.parent / name, table(language))
     print(table(0))

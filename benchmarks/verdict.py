@@ -4,10 +4,10 @@
     python -m benchmarks.verdict --run RUN       (a run with many seeds: its scores become the real null)
 
 *Real null*: the transfer arm of the default experiment with 60 seeds (`python -m tfxfer.train feature --arms transfer
---probe-seeds 60`), S seeds of it against S others. The true difference is 0, so each "helped" or "hurt" is wrong. Its
-scores are kept in benchmarks/null_scores.npz.
+random --probe-seeds 60`), S seeds of it against S others. The true difference is 0, so each "helped" or "hurt" is
+wrong. The scores of both arms are kept in benchmarks/null_scores.npz.
 
-*Simulation*: normal scores with the variance components that were measured there (`components`).
+*Simulation*: normal scores with the variance components of transfer − random at 20 labels, measured on the same seeds.
 
 Three intervals are compared: the verdict's own; the plain bootstrap over examples; and the interval of before, which
 subtracts the interaction from the seeds' variance and puts 0 where the rest is negative. Writes benchmarks/verdict.md.
@@ -24,41 +24,46 @@ from scipy import stats
 
 from benchmarks.__main__ import HERE, machine
 from tfxfer.evaluate import verdict
+from tfxfer.evaluate.verdict import mean_square_of_interaction
 from tfxfer.records import Comparison
 
 SCORES = HERE / "null_scores.npz"
-BUDGETS = (5, 20, 80)
+ARMS, BUDGETS = ("transfer", "random"), (5, 20, 80)
 SEEDS = (2, 3, 5, 10)
 TRIALS, DRAWS, EXAMPLES = 1_000, 1_000, 1_211
-# Standard deviations of paired differences, transfer − random, by `components`: seed, example, interaction.
-MEASURED = {5: (0.016, 0.080, 0.467), 20: (0.017, 0.138, 0.516), 80: (0.011, 0.191, 0.509)}
 DIFFERENCES = (0.0, 0.03, 0.06)
 
 
 def components(differences):
     """Return the standard deviations of seed, example and interaction of differences [S, N] (0 where negative)."""
     s, n = differences.shape
-    by_seed, by_example = differences.mean(1), differences.mean(0)
-    residual = differences - by_seed[:, None] - by_example + differences.mean()
-    interaction = (residual**2).sum() / ((s - 1) * (n - 1))
-    seed = by_seed.var(ddof=1) - interaction / n
-    example = by_example.var(ddof=1) - interaction / s
+    interaction = mean_square_of_interaction(differences)
+    seed = differences.mean(1).var(ddof=1) - interaction / n
+    example = differences.mean(0).var(ddof=1) - interaction / s
     return tuple(float(np.sqrt(max(0.0, part))) for part in (seed, example, interaction))
 
 
 def keep(run):
-    """Keep which test examples each seed of a run's transfer arm answers right, bool [S, N] at each budget."""
+    """Keep which test examples each seed of a run's arms answers right, bool [S, N] for each arm and budget."""
     comparison = Comparison.load(Path(run))
-    right = {str(n): comparison.scores("transfer", n).astype(bool) for n in BUDGETS}
-    shape = right[str(BUDGETS[0])].shape
-    np.savez_compressed(SCORES, shape=shape, **{n: np.packbits(rows) for n, rows in right.items()})
+    right = {f"{arm}-{n}": comparison.scores(arm, n).astype(bool) for arm in ARMS for n in BUDGETS}
+    shape = next(iter(right.values())).shape
+    np.savez_compressed(SCORES, shape=shape, **{name: np.packbits(rows) for name, rows in right.items()})
 
 
-def null_scores():
-    """Return budget -> which test examples each seed of the default's transfer arm answers right, float [60, N]."""
+def null_scores(arm="transfer"):
+    """Return budget -> which test examples each seed of an arm of the default answers right, float [60, N]."""
     with np.load(SCORES) as kept:
         shape = tuple(kept["shape"])
-        return {n: np.unpackbits(kept[str(n)])[: np.prod(shape)].reshape(shape).astype(float) for n in BUDGETS}
+        bits = {n: np.unpackbits(kept[f"{arm}-{n}"])[: np.prod(shape)] for n in BUDGETS}
+        return {n: each.reshape(shape).astype(float) for n, each in bits.items()}
+
+
+def measured():
+    """Return (what, budget) -> `components`: of transfer − random, and of 30 seeds of transfer against 30 others."""
+    transfer, random = (null_scores(arm) for arm in ARMS)
+    rows = {("transfer − random", n): components(transfer[n] - random[n]) for n in BUDGETS}
+    return rows | {("transfer − itself", n): components(transfer[n][:30] - transfer[n][30:60]) for n in BUDGETS}
 
 
 def null_pairs(scores, seeds, trials, rng):
@@ -111,14 +116,14 @@ def shares(pairs):
 def rows():
     """Yield (what, budget, seeds, form -> share): wrong verdicts for a null, right ones for a true difference."""
     rng = np.random.default_rng(0)
-    scores = null_scores()
+    scores, sds = null_scores(), measured()["transfer − random", 20]
     for seeds in SEEDS:
         for budget in BUDGETS:
             trials = (a - b for a, b in null_pairs(scores[budget], seeds, TRIALS, rng))
             yield "real null: wrong", budget, seeds, {name: sum(both) for name, both in shares(trials).items()}
     for seeds in SEEDS:
         for difference in DIFFERENCES:
-            found = shares(simulated(seeds, difference, MEASURED[20], TRIALS, rng))
+            found = shares(simulated(seeds, difference, sds, TRIALS, rng))
             what = f"true +{difference:.2f}: found" if difference else "simulated null: wrong"
             yield what, 20, seeds, {name: up if difference else up + down for name, (up, down) in found.items()}
 
@@ -147,6 +152,11 @@ def main():
     for what, budget, seeds, found in rows():
         figures = " | ".join(f"{share:.1%}".replace("%", " %") for share in found.values())
         lines.append(f"| {what} | {budget} | {seeds} | {figures} |")
+        console.print(lines[-1], highlight=False)
+    lines += ["", "Standard deviations of the differences by source of variance:", ""]
+    lines += ["| difference | labels a class | seed | example | interaction |", "|---|---:|---:|---:|---:|"]
+    for (what, budget), sds in measured().items():
+        lines.append(f"| {what} | {budget} | {' | '.join(f'{sd:.3f}' for sd in sds)} |")
         console.print(lines[-1], highlight=False)
     (HERE / "verdict.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0

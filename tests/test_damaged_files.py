@@ -48,6 +48,7 @@ def run(tmp_path_factory):
     (folder / "model.keras").write_bytes(b"")
     (folder / "report.html").write_text("the last file of a run")
     np.savez(folder / "ranking.npz", weight=np.array(1.0), idf=np.arange(30.0))
+    np.savez(folder / "candidates.npz", beta=np.array(1.0), texts=np.array(["a", "b"]), weights=np.ones((3, 2)))
     return folder
 
 
@@ -57,6 +58,7 @@ READERS = {
     "panels.json": read_panels,
     "model.json": describe_folder,
     "ranking.npz": lambda folder: read_own_npz(folder / "ranking.npz", "save the model again", needed=("weight",)),
+    "candidates.npz": lambda folder: read_own_npz(folder / "candidates.npz", "save the model again", needed=("beta",)),
 }
 
 

@@ -418,7 +418,7 @@ class CaptionTrainingConfig(TrainingConfig):
     num_validations: int = option(2, "validations in a training; the best one's weights are kept", at_least=1)
 
 
-PROBE_SEEDS = 10  # benchmarks/verdict.md: with 3, a true difference of .03 is found in a quarter of all trials
+PROBE_SEEDS = 10  # benchmarks/verdict.md: with 3, a true difference of .03 is found in a fifth of all trials
 LARGEST_NUMBER = 2**32 - 1  # of a whole number, where an option has no bound of its own
 
 

@@ -193,6 +193,8 @@ class Comparison:
             for row in plain["records"]:
                 own = f"{Record(**row).key}/"
                 records.append(Record.of(row, {n.removeprefix(own): a for n, a in arrays.items() if n.startswith(own)}))
+            source_seeds = int(plain.get("source_seeds", 1))
+            contrasts = tuple((a, b) for a, b in plain.get("contrasts", []))
         return cls(
             title=plain["title"],
             class_names=tuple(plain["class_names"]),
@@ -204,8 +206,8 @@ class Comparison:
             measures=tuple(plain["measures"]),
             unit=plain["unit"],
             recipe=plain.get("recipe", ""),
-            source_seeds=int(plain.get("source_seeds", 1)),
-            contrasts=tuple((a, b) for a, b in plain.get("contrasts", [])),
+            source_seeds=source_seeds,
+            contrasts=contrasts,
             about=plain.get("about", {}),
         )
 

@@ -32,13 +32,22 @@ def test_one_seed_agrees_with_scipy(kind):
     assert found.high == pytest.approx(oracle.high, abs=0.04 * width)
 
 
+@pytest.mark.parametrize(("seeds", "seed_sd"), [(3, 0.0), (3, 0.03), (8, 0.03)])
+def test_intervals_have_a_coverage_of_about_95_percent(seeds, seed_sd):
+    rng = np.random.default_rng(11)
+    trials = [simulate(rng, seeds, 300, seed_sd) for _ in range(400)]
+    found = [verdict(d, np.zeros((1, 300)), draws=400, seed=k) for k, d in enumerate(trials)]
+    covered = np.mean([v.low <= 0.05 <= v.high for v in found])
+    assert 0.92 <= covered <= 0.985  # 95 % ± 3 standard errors of 400 trials
+
+
 # Seed, example and interaction of transfer − random in the default experiment at 20 labels (benchmarks/verdict.py)
 REAL = (0.017, 0.138, 0.516)
 
 
 @pytest.mark.parametrize(
     ("seeds", "sds"),
-    [(3, REAL), (10, REAL), (3, (0.03, 0.3, 0.3)), (8, (0.03, 0.3, 0.3)), (3, (0.0, 0.3, 0.3)), (3, (0.05, 0.0, 0.1))],
+    [(3, REAL), (10, REAL), (3, (0.05, 0.0, 0.1))],
 )
 def test_intervals_keep_their_five_percent(seeds, sds):
     rng = np.random.default_rng(11)

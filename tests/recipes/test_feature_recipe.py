@@ -223,8 +223,13 @@ def test_several_trained_sources_and_more_seeds_for_what_costs_little(data_dir, 
         ({"source_seeds": 3, "seeds": 2}, "--source-seeds 3: each source needs a run of its own; add --seeds 3"),
         ({"source_seeds": 2, "source": "fresh:cnn"}, "--source fresh:cnn is not trained here, so no seed changes it"),
         ({"seed": 2**32 - 5}, "the last of 10 seeds must be at most"),
+        ({"arms": ("transfer", "with_ngrams")}, "--arms with_ngrams: --bridge auto has no such arm; leave it out"),
+        (
+            {"arms": ("transfer", "scratch"), "bridge": "read", "source": "names"},
+            "--arms scratch: --bridge read has no",
+        ),
     ],
 )
-def test_seeds_that_cannot_be(options, message):
+def test_seeds_and_arms_that_cannot_be(options, message):
     with pytest.raises(UserError, match=message):
         here.check("feature", **options)

@@ -215,15 +215,15 @@ def test_transfer_in_closed_form_is_two_ridge_regressions():
     words = np.array(["red", "green", "blue", "white", "round", "small"])
     shown = {split: rng.random((n, 6)) < 0.5 for split, n in (("train", 30), ("validation", 20), ("test", 20))}
     captions = {s: [[f"a {' '.join(words[row])} thing {i}"] for i, row in enumerate(rows)] for s, rows in shown.items()}
-    places = {s: (rows + 0.3 * rng.normal(size=rows.shape)).astype("float32") for s, rows in shown.items()}
+    positions = {s: (rows + 0.3 * rng.normal(size=rows.shape)).astype("float32") for s, rows in shown.items()}
     ids = {split: np.arange(len(rows)) for split, rows in shown.items()}
-    pairs = ImageTextPairs({s: rows[:, :1] for s, rows in places.items()}, captions, ids, places)
+    pairs = ImageTextPairs({s: rows[:, :1] for s, rows in positions.items()}, captions, ids, positions)
     found = closed_form(pairs)
 
     grams = TfidfVectorizer(**NGRAMS).fit(pairs.texts("train"))
     texts = {s: grams.transform(pairs.texts(s)).toarray() for s in shown}
-    mean, deviation = places["train"].mean(0), places["train"].std(0)
-    images = {s: (rows.astype(float) - mean) / deviation for s, rows in places.items()}
+    mean, deviation = positions["train"].mean(0), positions["train"].std(0)
+    images = {s: (rows.astype(float) - mean) / deviation for s, rows in positions.items()}
     wanted = images["train"] / np.linalg.norm(images["train"], axis=1, keepdims=True)
     k = {}
     for s in ("validation", "test"):

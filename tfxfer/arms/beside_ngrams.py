@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from tfxfer.baselines.classification import STRENGTHS, UNITS
 from tfxfer.experiment import Outcome
 
 SHARES = (0.5, 0.25, 0.75)  # of the squared length of a row that the network's features have; the first is the start
-STRENGTHS = (10.0, 1.0, 100.0)  # scikit-learn's C, as for n-grams alone
-NGRAMS: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 3), "sublinear_tf": True}
 Rows = tuple[Sequence[str], Any, np.ndarray]  # texts [N], features float [N, D], labels int [N]
 
 
@@ -30,7 +29,7 @@ def beside_ngrams(train: Rows, validation: Rows, test: tuple[Sequence[str], Any]
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    vectorizer = TfidfVectorizer(**NGRAMS)
+    vectorizer = TfidfVectorizer(sublinear_tf=True, **UNITS["characters"])
     fitted = np.asarray(train[1], np.float64)
     mean, deviation = fitted.mean(0), fitted.std(0)
     scale = 1 / (np.maximum(deviation, 1e-3 * deviation.max() + 1e-12) * np.sqrt(fitted.shape[1]))

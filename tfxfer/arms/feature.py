@@ -30,7 +30,7 @@ class FeatureArms:
     """The arms over one bridge.
 
     Attributes:
-        bridge: "render", "tokens" or "none".
+        bridge: "render", "read", "tokens" or "none".
         arms: All arms.
         render_images: Renders texts as the model gets them, or None.
         classifier: Returns the transfer arm's classifier at the greatest budget, first seed.
@@ -58,7 +58,7 @@ def feature_arms(source: keras.Model, task: Task, config: Any, run: Run) -> Feat
 
     at = config.controls_at or nearest_to_20(config.labels_per_class)
     transfer = over.frozen("transfer", pretrained)
-    probe = bridge != "tokens" and (config.probe_seeds is not None or cheap_to_repeat(source))
+    probe = bridge != "tokens" and cheap_to_repeat(source, config.probe_seeds)
     arms = (
         trained("transfer", transfer, task, probe=probe),
         trained("random", over.frozen("random", fresh), task, probe=probe),

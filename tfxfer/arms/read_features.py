@@ -16,12 +16,12 @@ import keras
 import numpy as np
 
 from tfxfer.arms.beside_ngrams import beside_ngrams
-from tfxfer.arms.feature import named_errors
+from tfxfer.arms.feature import FeatureArms, named_errors
 from tfxfer.arms.frozen_features import FrozenArm
 from tfxfer.baselines.classification import most_frequent, native
 from tfxfer.data.dataset import Dataset
 from tfxfer.experiment import Arm, Outcome
-from tfxfer.models.fresh import fresh_copy
+from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
 from tfxfer.models.pooling import Pooling
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.runs import Run
@@ -29,7 +29,6 @@ from tfxfer.tasks.classification import Task
 from tfxfer.tasks.readings import Readings, ReadTask, check_letters
 from tfxfer.transfer.bridges.read import HEIGHT, ReadText, TrimTokens
 from tfxfer.transfer.bridges.render import RenderText
-from tfxfer.transfer.classifier import Classifier
 from tfxfer.transfer.feature import FeatureClassifier, extractor
 from tfxfer.transfer.knowledge.text_towers import MeanOfKnown, WordPieces
 
@@ -133,23 +132,6 @@ class TextArm(FrozenArm):
         )
 
 
-@dataclass(frozen=True)
-class ReadArms:
-    """The arms over the `read` bridge.
-
-    Attributes:
-        task: The task as the user gave it.
-        arms: All arms.
-        render_images: Draws texts as the reader gets them, or None.
-        classifier: Returns the transfer arm's classifier at the greatest budget, first seed.
-    """
-
-    task: Task
-    arms: tuple[Arm, ...]
-    render_images: Callable[[list[str]], np.ndarray] | None
-    classifier: Callable[[], Classifier]
-
-
 def reading_of(task: Task, reader: ReadText, config: Any, run: Run) -> Readings:
     """Return what reads a task: its pictures, or its texts drawn as one line."""
     draw = RenderText(config.height, config.width, config.font_size) if task.key == "text" else None
@@ -184,9 +166,7 @@ def check_texts(dataset: Dataset, alphabet: str, config: Any, run: Run, most: in
         )
 
 
-def read_arms(
-    source: keras.Model, network: Network, readings: Readings, config: Any, run: Run, *, probe: bool
-) -> ReadArms:
+def read_arms(source: keras.Model, network: Network, readings: Readings, config: Any, run: Run) -> FeatureArms:
     """Return the arms over the `read` bridge.
 
     Args:
@@ -195,9 +175,9 @@ def read_arms(
         readings: Reads the task.
         config: A `FeatureConfig`.
         run: The run.
-        probe: Whether the arms that only fit a linear model run with all probe seeds.
     """
     task, read = readings.task, ReadTask.of_readings(readings)
+    probe = cheap_to_repeat(source, config.probe_seeds)
     over = OverReader(read, config, run, network, readings)
 
     @lru_cache(maxsize=1)
@@ -223,4 +203,4 @@ def read_arms(
     ]
     draw = readings.draw
     render = None if draw is None else (lambda texts: keras.ops.convert_to_numpy(draw(np.array(texts, object))))
-    return ReadArms(task, tuple(arms), render, transfer.final)
+    return FeatureArms("read", tuple(arms), render, transfer.final)

@@ -22,7 +22,7 @@ def nearest_caption(task: CaptionedMaps, tokenizer: WordPieceTokenizer) -> Outco
 
 
 def closed_form(task: CaptionedMaps, tokenizer: WordPieceTokenizer, candidates: Sequence[str] | None = None) -> Outcome:
-    """Answer with the caption of the greatest f(X)·g(Y), by ridge regression from all places of the feature map.
+    """Answer with the caption of the greatest f(X)·g(Y), by ridge regression from all positions of the feature map.
 
     Args:
         task: What is learned and answered.
@@ -34,6 +34,6 @@ def closed_form(task: CaptionedMaps, tokenizer: WordPieceTokenizer, candidates: 
     fitted = ClosedFormCaptioner().fit(task.maps["train"], written["train"], validation=held)
     texts = None if candidates is None else as_written(candidates, tokenizer)
     answers = [row[0] for row in fitted.predict(task.maps["test"], texts).texts]
-    settings = {"method": "ridge regression from places to words and word pairs", "strength": fitted.strength}
+    settings = {"method": "ridge regression from positions to words and word pairs", "strength": fitted.strength}
     scores = caption_measures(answers, task.captions["test"], tokenizer)
     return Outcome(None, settings, fitted.trainable, scores=scores, answers=answers)

@@ -1,6 +1,6 @@
 """Visual question answering without a network that trains: the most frequent answers, and one linear model.
 
-The linear model is W·[question words, image] + b. Over raw pixels it is the native baseline. Over the places of a
+The linear model is W·[question words, image] + b. Over raw pixels it is the native baseline. Over the positions of a
 frozen encoder's feature map it is a transfer in its simplest form.
 """
 
@@ -13,13 +13,14 @@ import numpy as np
 
 from tfxfer.evaluate.vqa import majority_by_question
 from tfxfer.experiment import Outcome
-from tfxfer.models.standardize import FAINT
+from tfxfer.models.standardize import mean_and_channel_deviation
 from tfxfer.tasks.visual_questions import Questions, outcome
 from tfxfer.transfer.feature import linear_probe
+from tfxfer.transfer.knowledge.caption_model import pool_positions
 
 RAW_SIDE = 16  # pixels a side that the native baseline gets
 NEAR = 1e-3  # of the lowest loss, where fitting a linear model ends
-SIDE, AXES = 4, 256  # places a side of a feature map, and principal axes of all its places
+SIDE, AXES = 4, 256  # positions a side of a feature map, and principal axes of all its positions
 STRENGTHS = (1e-5, 1e-4, 1e-3)  # of the L2 penalty, for maps and words of length about 1
 
 
@@ -45,20 +46,20 @@ def native(questions: dict[str, Questions], names: tuple[str, ...]) -> Outcome:
 
 
 def linear(questions: dict[str, Questions], names: tuple[str, ...], maps: Mapping[str, np.ndarray]) -> Outcome:
-    """W·[question words, φ's places] + b: logistic regression on a bag of words and a frozen encoder's feature map.
+    """W·[question words, φ's positions] + b: logistic regression on a bag of words and a frozen encoder's feature map.
 
-    The map is averaged to at most 4 x 4 places, each channel scaled as a whole, and all places together are turned onto
-    their first 256 principal axes: as good as all 2,048 numbers, and ten times as fast.
+    The map is averaged to at most 4 x 4 positions, each channel scaled as a whole, and all positions together are
+    turned onto their first 256 principal axes: as good as all 2,048 numbers, and ten times as fast.
 
     Args:
         questions: The questions of the three splits.
         names: The answers that are classes.
         maps: Split -> feature maps of its images, float [P, h, w, E].
     """
-    settings = {"method": f"bag of words and {AXES} principal axes of the places of φ, logistic regression"}
+    settings = {"method": f"bag of words and {AXES} principal axes of the positions of φ, logistic regression"}
     with _one_thread():
-        places = {split: _places(each) for split, each in maps.items()}
-        rows = dict(zip(places, _turned(places["train"], list(places.values()))))
+        pooled = {split: np.asarray(pool_positions(each, SIDE, "pool_positions")) for split, each in maps.items()}
+        rows = dict(zip(pooled, _turned(pooled["train"], list(pooled.values()))))
     return _logistic(questions, names, rows, settings, STRENGTHS)
 
 
@@ -105,17 +106,9 @@ def _one_thread() -> AbstractContextManager[Any]:
     return threadpool_limits(1, user_api="blas")
 
 
-def _places(maps: np.ndarray) -> np.ndarray:
-    """Return feature maps [P, h, w, E] averaged to at most 4 x 4 places, [P, h', w', E]."""
-    rows, columns = (np.array_split(np.arange(size), min(SIDE, size)) for size in maps.shape[1:3])
-    return np.stack([np.stack([maps[:, r][:, :, c].mean((1, 2)) for c in columns], 1) for r in rows], 1)
-
-
 def _turned(train: np.ndarray, all_maps: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return maps [P, h, w, E] centred, scaled by channel, on the principal axes of `train`, at a mean length of 1."""
-    mean = train.mean(0, dtype=np.float64)
-    deviation = np.sqrt(np.square(train - mean).mean((0, 1, 2)))  # of each channel, over images and places
-    deviation = np.maximum(deviation, FAINT * max(float(deviation.max()), NEAR))
+    mean, deviation = mean_and_channel_deviation(train)
     own = ((train - mean) / deviation).reshape(len(train), -1)
     kernel = own @ own.T if len(own) < own.shape[1] else own.T @ own
     values, vectors = np.linalg.eigh(kernel)

@@ -252,7 +252,7 @@ def _interval(
         if count > 1:
             error = scores.mean(1).std(ddof=1) * np.sqrt(1 / count + alike)
             by_seed += error * rng.standard_t(count - 1, size=draws)
-            interaction += _interaction(scores) / (count * n)
+            interaction += mean_square_of_interaction(scores) / (count * n)
     whole = by_example.var(ddof=1) / len(by_example) if len(by_example) > 1 else 0.0
     kept = np.sqrt(max(0.0, 1 - interaction / whole)) if whole > 0 else 1.0
     centre = by_example.mean()
@@ -273,7 +273,7 @@ def _resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -
     return np.concatenate([values[rng.integers(0, n, (size, n), np.int32)].mean(1) for size in sizes])
 
 
-def _interaction(scores: np.ndarray) -> float:
+def mean_square_of_interaction(scores: np.ndarray) -> float:
     """Return the mean square of the interaction of seeds and examples in scores [S, N], S > 1."""
     s, n = scores.shape
     residual = scores - scores.mean(1)[:, None] - scores.mean(0) + scores.mean()  # [S, N]

@@ -8,9 +8,9 @@ SMALL = 2_000_000  # parameters of a frozen model whose random copies run with a
 AWAY = 7919  # added to a seed, so that fresh weights are not those of the source or of a head
 
 
-def cheap_to_repeat(model: keras.Model) -> bool:
-    """Return whether a frozen model is so small that arms over it, and over random copies, run with all probe seeds."""
-    return bool(model.count_params() <= SMALL)
+def cheap_to_repeat(model: keras.Model, probe_seeds: int | None) -> bool:
+    """Return whether arms over a frozen model and its random copies run with all probe seeds: asked for, or small."""
+    return probe_seeds is not None or bool(model.count_params() <= SMALL)
 
 
 def fresh_copy(model: keras.Model, seed: int) -> keras.Model:

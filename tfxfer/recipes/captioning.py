@@ -47,9 +47,9 @@ ARMS: dict[str, Any] = {
     "does not use its images.",
     "shuffled": "The same training, with the captions of other images. If this does as well, the pairs taught nothing.",
     "closed_form": {
-        "text": "K = f·g alone, no decoder: ridge regression from all places of the feature map to the words and word "
-        "pairs of captions; the answer is the training caption that fits best. If this does as well, the decoder added "
-        "nothing to the captions.",
+        "text": "K = f·g alone, no decoder: ridge regression from all positions of the feature map to the words and "
+        "word pairs of captions; the answer is the training caption that fits best. If this does as well, the decoder "
+        "added nothing to the captions.",
         "phrase": "the closed form f·g",
         "role": "baseline",
     },
@@ -213,7 +213,7 @@ def build(config: CaptioningConfig, run: Run) -> Plan:
         unit="pairs",
         panels=(panel,),
         save=lambda folder: transfer.final_captioner().save(folder),
-        diagnose=lambda comparison: caption_panels(transfer, maps, task.images["test"], comparison, ARMS, run),
+        diagnose=lambda comparison: caption_panels(transfer, maps, task.images["test"], comparison, run),
     )
 
 
@@ -319,7 +319,7 @@ def plain_arms(
     from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
 
     most, given = max(config.pairs), candidates or None
-    small = config.probe_seeds is not None or cheap_to_repeat(captioner.encoder)
+    small = cheap_to_repeat(captioner.encoder, config.probe_seeds)
 
     @lru_cache(maxsize=1)
     def fresh_encoder() -> tuple[Any, Any]:

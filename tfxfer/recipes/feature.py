@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, option, section
+from tfxfer.errors import UserError
 from tfxfer.recipes.checks import check_arms, check_source, check_target
 from tfxfer.recipes.predictors import CLASSES
 from tfxfer.recipes.reading import build_read, check_read
@@ -136,6 +137,10 @@ def check(config: FeatureConfig) -> None:
     check_target(config.target, config, "text", "image", "label")
     check_source(config.source, config, "source")
     check_arms(config, "labels_per_class")
+    absent = ("scratch", "finetune") if config.bridge == "read" else tuple(READ_ARMS)
+    asked = [arm for arm in config.arms if arm in absent]
+    if asked and config.arms != FeatureConfig().arms:
+        raise UserError(f"--arms {' '.join(asked)}: --bridge {config.bridge} has no such arm; leave it out")
     if config.bridge == "read":
         check_read(config)
 

@@ -50,7 +50,7 @@ def build_read(config: Any, run: Run) -> Plan:
     with run.phase("reading"):
         readings.check("validation")
     source, network = language_model or text_cnn(reader, config, run)
-    made = arms.read_arms(source, network, readings, config, run, probe=is_probe(source, config))
+    made = arms.read_arms(source, network, readings, config, run)
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by read",
         arms=made.arms,
@@ -106,10 +106,3 @@ def text_cnn(reader: Any, config: Any, run: Run) -> tuple[Any, Any]:
     training = Pretraining.of(replace(source, architecture="fresh:text_cnn"), config, read)
     with run.phase("source"):
         return trained_source(training, run), string_features(None)
-
-
-def is_probe(source: Any, config: Any) -> bool:
-    """Return whether the arms run with all probe seeds: asked for, or cheap because the frozen model is small."""
-    from tfxfer.models.fresh import cheap_to_repeat
-
-    return config.probe_seeds is not None or cheap_to_repeat(source)

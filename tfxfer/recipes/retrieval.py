@@ -35,8 +35,9 @@ ARMS: dict[str, Any] = {
     "shuffled": "The same training, with the texts of other images. If this does as well, the pairs taught nothing.",
     "anchors": "Nothing is trained: an image and a text match when both resemble the same training pairs (ASIF).",
     "closed_form": {
-        "text": "Transfer in closed form: ridge regressions between the frozen encoder's feature map, with its places, "
-        "and character n-grams of the texts, in both directions. If this does as well, no text tower need be trained.",
+        "text": "Transfer in closed form: ridge regressions between the frozen encoder's feature map, with its "
+        "positions, and character n-grams of the texts, in both directions. If this does as well, no text tower has to "
+        "be trained.",
         "phrase": "transfer in closed form",
         "role": "baseline",
     },
@@ -138,8 +139,8 @@ def build(config: RetrievalConfig, run: Run) -> Plan:
     how = task.reading(phi, data, size)
     with run.phase("features"):
         features = task.extracted(phi, data, size, config)
-        places = task.extracted_places(phi, data, size, config) if "closed_form" in config.arms else None
-        pairs = task.ImageTextPairs(features, task.captions_of(data), task.image_ids(data, how), places)
+        positions = task.extracted_positions(phi, data, size, config) if "closed_form" in config.arms else None
+        pairs = task.ImageTextPairs(features, task.captions_of(data), task.image_ids(data, how), positions)
     task.count_long(pairs, tokenizer, config.max_length, run)
     transfer, arms = retrieval_arms(bert, tokenizer, phi, data, pairs, config, run)
 
@@ -177,7 +178,7 @@ def retrieval_arms(
     from tfxfer.experiment import Arm
     from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
     from tfxfer.models.randomness import set_initializer_seed
-    from tfxfer.tasks.image_text_pairs import extracted, extracted_places, reading
+    from tfxfer.tasks.image_text_pairs import extracted, extracted_positions, reading
     from tfxfer.transfer.graph import clone
     from tfxfer.transfer.knowledge import DualEncoder, bert_tower
 
@@ -225,22 +226,23 @@ def retrieval_arms(
         Arm(name, arm, None if name in ("transfer", "random") else at, recall=arm.recall)
         for name, arm in trained.items()
     ]
-    probe = config.probe_seeds is not None or cheap_to_repeat(phi)
+    probe = cheap_to_repeat(phi, config.probe_seeds)
 
-    def places_of_random(seed: int) -> Any:
+    @lru_cache(maxsize=1)
+    def positions_of_random(seed: int) -> Any:
         fresh = fresh_copy(phi, seed)
         fresh.trainable = False
         size = config.target.image_size
-        known = extracted_places(fresh, data, size, config)
-        return replace(pairs, places=known, features=pairs.features if known else extracted(fresh, data, size, config))
+        known = extracted_positions(fresh, data, size, config)
+        features = pairs.features if known else extracted(fresh, data, size, config)
+        return replace(pairs, positions=known, features=features)
 
-    by_random_places = lru_cache(maxsize=1)(places_of_random)
     arms += [
         Arm("anchors", lambda budget, seed: baselines.anchors(pairs.drawn(budget, seed))),
         Arm("closed_form", lambda budget, seed: baselines.closed_form(pairs.drawn(budget, seed)), probe=probe),
         Arm(
             "closed_form_random",
-            lambda budget, seed: baselines.closed_form(by_random_places(seed).drawn(budget, seed)),
+            lambda budget, seed: baselines.closed_form(positions_of_random(seed).drawn(budget, seed)),
             probe=probe,
         ),
     ]

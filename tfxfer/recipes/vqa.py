@@ -52,8 +52,8 @@ ARMS = {
         "role": "naive baseline",
     },
     "linear": {
-        "text": "One linear model, W·[question words, φ's places] + b: logistic regression on a bag of words and the "
-        "frozen image encoder's feature map. A network has to beat it to be worth its training.",
+        "text": "One linear model, W·[question words, φ's positions] + b: logistic regression on a bag of words and "
+        "the frozen image encoder's feature map. A network has to beat it to be worth its training.",
         "phrase": "the linear model over the same encoder",
         "role": "baseline",
     },
@@ -252,7 +252,7 @@ def vqa_arms(
     from tfxfer.baselines import vqa as baselines
     from tfxfer.experiment import Arm
     from tfxfer.models.batching import in_batches
-    from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
+    from tfxfer.models.fresh import fresh_copy
     from tfxfer.models.randomness import set_initializer_seed
     from tfxfer.transfer.bridges.tokens import learn_vocabulary
     from tfxfer.transfer.graph import clone
@@ -344,26 +344,52 @@ def vqa_arms(
 
     arms += [Arm(name, answered(how)) for name, how in plain.items()]
 
-    @lru_cache(maxsize=1)
-    def maps_of() -> Any:
+    def frozen_maps(budget: int | None, seed: int) -> dict[str, Any] | None:
+        """Return the maps that the network gets; None where it trains the encoder further and gets images."""
+        return None if config.train_encoder else {s: b.images for s, b in examples(budget, seed).batches.items()}
+
+    return trained["transfer"], (*arms, *linear_arms(encoder, shape, drawn, frozen_maps, names, config, at))
+
+
+def linear_arms(
+    encoder: Any, shape: Any, drawn: Any, frozen_maps: Any, names: Any, config: VQAConfig, at: tuple[int, ...]
+) -> tuple[Any, ...]:
+    """Return the arms of one linear model: over the encoder as it came, and over random copies.
+
+    Args:
+        encoder: The image encoder.
+        shape: (H, W, C) of its images.
+        drawn: (budget, seed) -> the questions of the three splits.
+        frozen_maps: (budget, seed) -> split -> feature maps where they are at hand, else None.
+        names: The answers that are classes.
+        config: Says how many seeds were asked for.
+        at: Budgets of the control.
+    """
+    from functools import cache
+
+    from tfxfer.baselines.vqa import linear
+    from tfxfer.experiment import Arm
+    from tfxfer.models.batching import in_batches
+    from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
+    from tfxfer.transfer.knowledge.visual_qa import pooled_encoder
+
+    @cache
+    def pretrained() -> Any:
         return in_batches(pooled_encoder(encoder, shape))
 
-    def linear(budget: int | None, seed: int) -> Any:
-        """Fit the linear model on maps of the encoder as it came, whether or not the network trains it further."""
-        if not config.train_encoder:
-            found = examples(budget, seed)
-            maps = {split: batch.images for split, batch in found.batches.items()}
-            return baselines.linear(found.questions, names, maps)
+    def over(maps_of: Any, budget: int | None, seed: int) -> Any:
         asked = drawn(budget, seed)
-        return baselines.linear(asked, names, {split: maps_of()(each.images) for split, each in asked.items()})
+        return linear(asked, names, {split: maps_of(each.images) for split, each in asked.items()})
 
-    def linear_random(budget: int | None, seed: int) -> Any:
-        asked, maps = drawn(budget, seed), in_batches(pooled_encoder(fresh_copy(encoder, seed), shape))
-        return baselines.linear(asked, names, {split: maps(each.images) for split, each in asked.items()})
+    def known(budget: int | None, seed: int) -> Any:
+        maps = frozen_maps(budget, seed)
+        return linear(drawn(budget, seed), names, maps) if maps else over(pretrained(), budget, seed)
 
-    probe = config.probe_seeds is not None or cheap_to_repeat(encoder)
-    closed = [Arm("linear", linear, probe=probe), Arm("linear_random", linear_random, at, probe=probe)]
-    return trained["transfer"], (*arms, *closed)
+    def random(budget: int | None, seed: int) -> Any:
+        return over(in_batches(pooled_encoder(fresh_copy(encoder, seed), shape)), budget, seed)
+
+    probe = cheap_to_repeat(encoder, config.probe_seeds)
+    return Arm("linear", known, probe=probe), Arm("linear_random", random, at, probe=probe)
 
 
 RECIPE = Recipe(

@@ -28,7 +28,7 @@ from tfxfer.transfer.knowledge.caption_model import feature_map_encoder, resized
 
 TEXT = "caption"
 GALLERY = 20_000  # texts that a saved encoder retrieves from
-PLACES = 4  # along each side of a feature map
+POSITIONS = 4  # along each side of a feature map
 SHOWN = 8  # test images in the report, beside its gallery
 MEASURES = ("recall_at_1", "reciprocal_rank", "recall_at_5")
 
@@ -41,13 +41,13 @@ class ImageTextPairs:
         features: split -> float32 [P, D] of the frozen image encoder.
         captions: split -> P lists of texts, one or more each.
         ids: split -> int [P], what an image shows; two that are the same image share one.
-        places: split -> float32 [P, D'], the feature map before its mean, flattened; None where the encoder has none.
+        positions: split -> float32 [P, D'], the feature map before its mean, flattened; None where there is none.
     """
 
     features: dict[str, np.ndarray]
     captions: dict[str, list[list[str]]]
     ids: dict[str, np.ndarray]
-    places: dict[str, np.ndarray] | None = None
+    positions: dict[str, np.ndarray] | None = None
 
     def texts(self, split: str) -> list[str]:
         """Return all C texts of a split, those of an image one after the other."""
@@ -64,7 +64,7 @@ class ImageTextPairs:
             self.features | {"train": self.features["train"][rows]},
             self.captions | {"train": [self.captions["train"][i] for i in rows]},
             self.ids | {"train": self.ids["train"][rows]},
-            self.places and self.places | {"train": self.places["train"][rows]},
+            self.positions and self.positions | {"train": self.positions["train"][rows]},
         )
 
     def shuffled(self, seed: int) -> "ImageTextPairs":
@@ -198,10 +198,10 @@ def extracted(phi: keras.Model, data: Dataset, image_size: int, config: RunConfi
     return {split: np.asarray(rows, np.float32) for split, rows in kept.items()}
 
 
-def extracted_places(
+def extracted_positions(
     source: keras.Model, data: Dataset, image_size: int, config: RunConfig
 ) -> dict[str, np.ndarray] | None:
-    """Return split -> feature maps of the images, averaged to at most 4 x 4 places and flattened, float32 [P, D].
+    """Return split -> feature maps of the images, averaged to at most 4 x 4 positions and flattened, float32 [P, D].
 
     Args:
         source: The image encoder's model.
@@ -218,8 +218,8 @@ def extracted_places(
         return None
     channels = maps.input.shape[-1]
     size = reading(maps, data, image_size)["image_size"] or data.image_shape[:2]  # type: ignore[index]
-    encoder = resized_encoder(maps, (*size, channels), PLACES)
-    flat = keras.Model(encoder.input, keras.layers.Flatten()(encoder.output), name="places")
+    encoder = resized_encoder(maps, (*size, channels), POSITIONS)
+    flat = keras.Model(encoder.input, keras.layers.Flatten()(encoder.output), name="positions")
     flat.trainable = False
     return extracted(flat, data, image_size, config)
 

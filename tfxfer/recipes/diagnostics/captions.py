@@ -1,14 +1,11 @@
 """Diagnostics of a captioner: image ablation, attention of each word, K of images and captions."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tfxfer.arms.captioning import NEW, CaptioningArm
-from tfxfer.evaluate.comparison import budget_words, measure_name, verdicts
 from tfxfer.evaluate.image_ablation import image_ablation
-from tfxfer.evaluate.verdict import Verdict
 from tfxfer.recipes.panels.caption_choice import choice_panel
 from tfxfer.recipes.panels.image_ablation import image_ablation_panels
 from tfxfer.records import Comparison
@@ -27,7 +24,6 @@ def caption_panels(
     task: CaptionedMaps,
     images: np.ndarray,
     comparison: Comparison,
-    arms: Mapping[str, Any],
     run: Run,
 ) -> tuple[Panel, ...]:
     """Run the final model on its own, on other and on the mean images; print and return what was found.
@@ -37,7 +33,6 @@ def caption_panels(
         task: Whose test split is captioned.
         images: The test images, uint8 [N, H, W, C].
         comparison: The records of all arms.
-        arms: What each arm is there for.
         run: The run.
     """
     captioner = arm.final_captioner()
@@ -54,7 +49,7 @@ def caption_panels(
         run.say(measures[measure]["sentence"])
     words = _attention(captioner, task, images, arm.training.max_length) if captioner.attends else []  # type: ignore[attr-defined]
     panels = image_ablation_panels(measures, words, _matrix(captioner, task, images))
-    choice = choice_panel(new_captions(comparison), closed_form_sentences(comparison, arms))
+    choice = choice_panel(new_captions(comparison))
     for sentence in choice.points if choice else ():
         run.say(sentence)
     return (*panels, *([choice] if choice else []))
@@ -68,19 +63,6 @@ def new_captions(comparison: Comparison) -> dict[str, dict[int, float]]:
             shares = [r.settings[NEW] for r in comparison.select(arm, budget) if NEW in r.settings]
             if shares:
                 found.setdefault(arm, {})[budget or 0] = float(np.mean(shares))
-    return found
-
-
-def closed_form_sentences(comparison: Comparison, arms: Mapping[str, Any]) -> list[str]:
-    """Return the verdicts of the closed form against the same over random features, and against the neighbour."""
-    own = {name: {"text": each} if isinstance(each, str) else dict(each) for name, each in arms.items()}
-    control = own.get("closed_form_random", {}) | {"role": "control"}  # of this comparison, not of `transfer`
-    about, found = {"arms": own | {"closed_form_random": control}}, []
-    for other in ("closed_form_random", "neighbour"):
-        if {"closed_form", other} <= set(comparison.arms):
-            for row in verdicts(comparison, "closed_form", other)[-1:]:
-                where = f"at {budget_words(row['budgets'], comparison.unit)}"
-                found.append(Verdict.from_dict(row).sentence(measure_name(row["measure"]), where, about))
     return found
 
 

@@ -1,18 +1,17 @@
-"""The panel of where captions come from: how many are new, and what the closed form alone gives."""
+"""The panel of where captions come from: how many are new."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tfxfer.report.panel import Panel
 
 
-def choice_panel(new: Mapping[str, Mapping[int, float]], closed_form: Sequence[str]) -> Panel | None:
+def choice_panel(new: Mapping[str, Mapping[int, float]]) -> Panel | None:
     """Return the panel; None where there is nothing to say.
 
     Args:
         new: arm -> budget -> the share of its answers, 0 to 1, that are not among the training captions.
-        closed_form: Sentences on the closed form, each with its verdict.
     """
-    if not new and not closed_form:
+    if not new:
         return None
     budgets = sorted({budget for shares in new.values() for budget in shares})
     rows = [[arm, *(shares.get(budget) for budget in budgets)] for arm, shares in new.items()]
@@ -30,6 +29,6 @@ def choice_panel(new: Mapping[str, Mapping[int, float]], closed_form: Sequence[s
             "A caption that retrieval proposes was written by a person, for another image. A new caption is composed "
             "by the decoder. The closed form retrieves only, and trains no network.",
         ),
-        points=(*said, *closed_form),
-        tables=(table,) if rows else (),
+        points=tuple(said),
+        tables=(table,),
     )

@@ -1,15 +1,15 @@
 """Captions in closed form: K = f(X)·g(Y) alone, by ridge regression. No network trains.
 
     g(Y)   the words and word pairs of a caption (TF-IDF), at length 1                                    [C, G], sparse
-    f(X)   ridge regression from all places of an image's feature map to g of the image's captions        [N, G]
+    f(X)   ridge regression from all positions of an image's feature map to g of the image's captions        [N, G]
     K      the cosine of f(X) and g(Y); the answer is the caption with the greatest one                    [N, C]
 
 For the centred maps Φ [P, D] of P training images and the rows G [P, G] of their captions,
 
     f(x) = mean(G) + φ(x)·Φᵀ·(Φ·Φᵀ + α·1)⁻¹·(G − mean(G)) = Σᵢ wᵢ(x)·Gᵢ
 
-So f is a weighted sum of the rows of the training captions, and D x G weights are never made. The places of a map are
-kept, as the mean over them forgets where something is.
+So f is a weighted sum of the rows of the training captions, and D x G weights are never made. The positions of a map
+are kept, as the mean over them forgets where something is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from sklearn.preprocessing import normalize
 from tfxfer.errors import UserError
 from tfxfer.evaluate.captions import captions as caption_scores
 from tfxfer.evaluate.cider import cider
-from tfxfer.models.standardize import FAINT
+from tfxfer.models.standardize import mean_and_channel_deviation
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of the ridge, relative to the mean squared length of a centred map
 CELLS = 2**26  # of scores [N, C] that are made at a time
@@ -91,7 +91,7 @@ class ClosedFormCaptioner:
         self.words = _word_pairs()
         self.words.fit([text for each in captions for text in each])
         self.rows = _rows_by_image(self.words, captions)
-        self.mean, self.deviation = _scale(maps)
+        self.mean, self.deviation = mean_and_channel_deviation(maps)
         phi = self._phi(maps)
         with threadpool_limits(1 if len(phi) <= FEW else None, user_api="blas"):  # idle threads spin, see `probe.py`
             values, vectors = np.linalg.eigh(phi @ phi.T)  # of the kernel [P, P]
@@ -232,19 +232,6 @@ def _check(maps: np.ndarray, captions: Sequence[Sequence[str]]) -> None:
         raise UserError(f"image {empty} has no caption")
     if not np.isfinite(maps).all():
         raise UserError("a feature map has values that are not finite")
-
-
-def _scale(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean map, and the deviation of each channel over images and places, [E].
-
-    A channel is scaled as a whole. To scale each place by its own deviation would let a corner that is nearly always
-    empty count as much as the middle; it was worse (CIDEr-D 1.51 for 1.56 on other images, at 1,200 pairs).
-    """
-    values = np.asarray(maps, np.float64)
-    mean = values.mean(0)
-    deviation = np.sqrt(np.square(values - mean).mean(tuple(range(values.ndim - 1))))
-    greatest = float(deviation.max())
-    return mean, np.maximum(deviation, FAINT * greatest) if greatest > 0 else np.ones_like(deviation)
 
 
 def _rows_by_image(words: Any, captions: Sequence[Sequence[str]]) -> sparse.csr_matrix:
