@@ -26,6 +26,7 @@ NAMES = (
     "extract",
     "cached_features",
     "probe",
+    "scores",
     "captions",
     "checkpoint",
     "generation",

@@ -6,10 +6,10 @@ import re
 import shutil
 import zipfile
 
+import fake
 import numpy as np
 import pytest
 
-from tests.helpers import fake
 from tfxfer import cli, report
 from tfxfer.__main__ import work
 from tfxfer.errors import DamagedFile, TfxferError, UserError

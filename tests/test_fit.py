@@ -6,13 +6,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tfxfer.config import TrainingConfig
 from tfxfer.errors import TfxferError, UserError
-from tfxfer.fit import fit_in_memory, sweep, validation_score, warmup_cosine
+from tfxfer.fit import fit_in_memory, rate_schedule, sweep, validation_score, warmup_cosine
 
 pytestmark = pytest.mark.tensorflow
 PROGRAM = textwrap.dedent(
@@ -218,6 +219,14 @@ def test_a_warm_up_rises_for_a_sixth_of_the_steps_and_then_falls_to_one_per_cent
     assert all(0 < rate <= 2.0 for rate in rates) and top <= -(-steps // 6)
     assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
     assert steps == 1 or rates[-1] == pytest.approx(0.02)
+
+
+def test_a_constant_rate_does_not_depend_on_the_number_of_steps():
+    training = TrainingConfig(learning_rates=(0.5,), schedule="constant")
+    long, short = rate_schedule(training, 1000), rate_schedule(training, 20)
+    assert [long(i) for i in range(20)] == [short(i) for i in range(20)] and long(999) == long(10) == 0.5 > long(0) > 0
+    falling = rate_schedule(replace(training, schedule="cosine"), 100)
+    assert [falling(i) for i in range(100)] == [warmup_cosine(0.5, 100)(i) for i in range(100)]
 
 
 def test_the_schedule_sets_each_steps_learning_rate(parts):

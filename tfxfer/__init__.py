@@ -21,7 +21,9 @@ _HOME = {  # public name -> module that defines it
     "from_run": "tfxfer.saved",
     "compare": "tfxfer.experiment",
 }
-_PACKAGES = ("data", "models", "transfer", "sources", "tasks", "arms", "baselines", "evaluate", "report", "recipes")
+_PACKAGES = (
+    *("data", "models", "transfer", "sources", "tasks", "arms", "baselines", "evaluate", "choose", "report", "recipes"),
+)
 
 __all__ = ["__version__", *_HOME, *_PACKAGES]
 

@@ -8,7 +8,7 @@ cached.
 
 import math
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
@@ -303,6 +303,16 @@ class TargetConfig:
         return {name: getattr(self, name) for name in names}
 
 
+def middle(grid: Sequence[float]) -> float:
+    """Return the middle of a grid, the lower of two.
+
+    >>> middle((1.0, 0.1, 0.3)), middle((2.0, 1.0))
+    (0.3, 1.0)
+    """
+    values = sorted(set(grid))
+    return values[(len(values) - 1) // 2]
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a network is trained; every arm that trains one gets the same."""
@@ -321,12 +331,24 @@ class TrainingConfig:
         at_least=1e-12,
         why="a rate is a number above 0, such as 0.003",
     )
+    schedule: str = option(
+        "cosine",
+        "learning rate after its rise: cosine falls to 1 % at the last step; constant stays, so that a checkpoint "
+        "equals a training of so many steps",
+        ("cosine", "constant"),
+    )
+    checkpoints: int = option(
+        0,
+        "also score the test split at so many steps within each training that trains a network, each twice the one "
+        "before: 5 are 1/16, 1/8, 1/4, 1/2 and all of the steps (0: at the end only). The results stay the same",
+        decides=False,
+        at_most=20,
+    )
 
     @property
     def learning_rate(self) -> float:
         """The middle of the grid, where a search begins."""
-        grid = sorted(set(self.learning_rates))
-        return grid[(len(grid) - 1) // 2]
+        return middle(self.learning_rates)
 
     def steps_for(self, examples: int, share: float = 1.0) -> int:
         """Return the number of steps of a training.
@@ -338,6 +360,14 @@ class TrainingConfig:
         if not self.steps:
             return self.epochs * math.ceil(examples / self.batch_size)
         return max(1, round(self.steps * math.sqrt(share))) if self.steps_scaling == "sqrt" else self.steps
+
+    def checkpoint_steps(self, steps: int) -> tuple[int, ...]:
+        """Return the steps of a training after which it is scored too, ascending, each once.
+
+        >>> TrainingConfig(checkpoints=5).checkpoint_steps(200), TrainingConfig(checkpoints=5).checkpoint_steps(3)
+        ((12, 25, 50, 100, 200), (1, 3))
+        """
+        return tuple(sorted({max(1, steps >> halvings) for halvings in range(self.checkpoints)}))
 
     def at(self, learning_rate: float) -> typing.Self:
         """Return the same training with one learning rate."""
@@ -407,7 +437,11 @@ class CaptionTrainingConfig(TrainingConfig):
     )
     word_dropout: float = option(0.0, "fraction of the words read that are hidden in training", at_most=1)
     label_smoothing: float = option(0.1, "ε of label smoothing", at_most=1)
-    decoder_lr_scale: float = option(1.0, "learning rate of the pretrained decoder weights, relative to the new ones'")
+    decoder_lr_scales: tuple[float, ...] = option(
+        (1.0,),
+        "learning rate of the pretrained decoder weights, relative to the new ones'; of several, each arm chooses the "
+        "one that validates best, at its own learning rate",
+    )
     freeze_decoder_fraction: float = option(
         0.0, "fraction of the steps, at the start, in which the pretrained decoder weights are frozen", at_most=1
     )
@@ -416,6 +450,11 @@ class CaptionTrainingConfig(TrainingConfig):
     )
     encoder_lr_scale: float = option(0.1, "learning rate of the image encoder, relative to the new weights'")
     num_validations: int = option(2, "validations in a training; the best one's weights are kept", at_least=1)
+
+    @property
+    def decoder_lr_scale(self) -> float:
+        """The middle of the grid, where a search begins."""
+        return middle(self.decoder_lr_scales)
 
 
 PROBE_SEEDS = 10  # benchmarks/verdict.md: with 3, a true difference of .03 is found in a fifth of all trials

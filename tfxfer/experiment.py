@@ -32,6 +32,7 @@ class Outcome:
         trainable: Number of trained parameters.
         scores: measure -> float [N], the higher the better, where answers are not classes.
         answers: Texts [N] that were answered, to be shown.
+        checkpoints: Step -> what the network answered after that step of its training, where that was asked for.
     """
 
     probabilities: np.ndarray | None
@@ -39,6 +40,7 @@ class Outcome:
     trainable: int = 0
     scores: dict[str, np.ndarray] = field(default_factory=dict)
     answers: Sequence[str] | None = None
+    checkpoints: dict[int, "Outcome"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,17 @@ def _run(arm: Arm, budget: int | None, seed: int, experiment: Experiment) -> Rec
         probabilities=None if outcome.probabilities is None else np.asarray(outcome.probabilities, np.float32),
         scores={name: np.asarray(values, np.float32) for name, values in outcome.scores.items()},
         answers=None if outcome.answers is None else np.array(outcome.answers, dtype=np.str_),
+        checkpoints={step: _example_scores(one, experiment) for step, one in outcome.checkpoints.items()},
     )
+
+
+def _example_scores(outcome: Outcome, experiment: Experiment) -> dict[str, np.ndarray]:
+    """Return measure -> score of each test example, float32 [N], of an answer at a checkpoint."""
+    scores = dict(outcome.scores)
+    if outcome.probabilities is not None:
+        scores["accuracy"] = np.asarray(outcome.probabilities).argmax(-1) == experiment.labels
+    found = {name: np.asarray(values, np.float32) for name, values in scores.items()}
+    return {name: values for name, values in found.items() if np.isfinite(values).all()}
 
 
 def _metrics(outcome: Outcome, experiment: Experiment) -> dict[str, float]:

@@ -24,6 +24,7 @@ from tfxfer.own_files import read_own_npz, reading_own
 from tfxfer.streams import prompt, shuffled
 
 log = logging.getLogger("tfxfer")
+WARM_UP = 10  # steps in which a constant learning rate rises, the same for trainings of any length
 TINY = 1e-7  # a probability below it counts as this much, as in Keras
 Batches = Callable[[int, int], tf.data.Dataset]  # (epoch, batches to skip) -> (inputs, targets) batches
 
@@ -53,6 +54,7 @@ def train(
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 30.0,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> History:
     """Fit a compiled model through `Model.fit`, one epoch at a time.
 
@@ -68,6 +70,7 @@ def train(
         checkpoint: File that holds the state of an unfinished training; removed by the caller when all is done.
         checkpoint_seconds: Seconds between two checkpoints inside an epoch.
         on_epoch: Called with each finished epoch's row.
+        callbacks: Further callbacks of Keras, such as `WeightsAt`.
 
     Returns:
         The `History`; the model holds the monitored best (or last) weights.
@@ -87,7 +90,7 @@ def train(
             epochs=1,
             verbose=0,
             shuffle=False,
-            callbacks=[_Watch(state, epoch, step_rate)],
+            callbacks=[_Watch(state, epoch, step_rate), *callbacks],
         )
         logs = {k: float(v[-1]) for k, v in fitted.history.items()}
         if not logs and not state.step:
@@ -125,10 +128,53 @@ def warmup_cosine(rate: float, steps: int) -> Callable[[int], float]:
     return lambda step: falling(step) * min(1.0, (step + 1) / (rising + 1))
 
 
+def warmup_constant(rate: float) -> Callable[[int], float]:
+    """Return the schedule that rises over the first `WARM_UP` steps and stays, however many steps follow.
+
+    >>> [round(warmup_constant(1.0)(i), 2) for i in (0, 4, 9, 10, 1000)]
+    [0.1, 0.5, 1.0, 1.0, 1.0]
+    """
+    return lambda step: rate * min(1.0, (step + 1) / WARM_UP)
+
+
+def rate_schedule(training: TrainingConfig, steps: int) -> Callable[[int], float]:
+    """Return the learning rate of each step of a training: `warmup_cosine` or `warmup_constant`."""
+    if training.schedule == "constant":
+        return warmup_constant(training.learning_rate)
+    return warmup_cosine(training.learning_rate, steps)
+
+
+class WeightsAt(keras.callbacks.Callback):
+    """Keep the weights of a model as they are after some steps of its training, which it does not change.
+
+    One callback may go through several calls of `fit` that are parts of one training.
+
+    Args:
+        of: The model whose weights are kept; it may be a part of the one that trains.
+        steps: After which steps, the first being 1.
+
+    Attributes:
+        kept: Step -> weights. Those that never changed are the same arrays, so a frozen body is held once.
+    """
+
+    def __init__(self, of: keras.Model, steps: Sequence[int]) -> None:
+        super().__init__()
+        self.of, self.steps, self.done = of, frozenset(steps), 0
+        self.first = of.get_weights()
+        self.kept: dict[int, list[np.ndarray]] = {}
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Count the step, and keep the weights where they are wanted."""
+        self.done += 1
+        if self.done in self.steps:
+            pairs = zip(self.first, self.of.get_weights())
+            self.kept[self.done] = [old if np.array_equal(old, new) else new for old, new in pairs]
+
+
 def fit_in_memory(
     model: keras.Model, inputs: np.ndarray, labels: np.ndarray, training: TrainingConfig, seed: int
 ) -> History:
-    """Fit a compiled model on arrays with `warmup_cosine`, in batches of one size and in orders that a seed draws.
+    """Fit a compiled model on arrays, in batches of one size and in orders that a seed draws.
 
     Args:
         model: Compiled.
@@ -141,8 +187,7 @@ def fit_in_memory(
     size = min(training.batch_size, len(labels))
     rows = shuffled(tf.data.Dataset.from_tensor_slices((inputs, labels)), len(labels), seed)
     batches = rows.repeat().batch(size, drop_remainder=True).take(steps)
-    rate = warmup_cosine(training.learning_rate, steps)
-    return train(model, lambda epoch, skip: batches, 1, step_rate=rate)
+    return train(model, lambda epoch, skip: batches, 1, step_rate=rate_schedule(training, steps))
 
 
 def sweep(values: Sequence[float], train: Callable[[float], tuple[float, Any]]) -> tuple[float, Any, dict[str, float]]:

@@ -1,7 +1,7 @@
 """The results of an experiment: one `Record` for each arm, label budget and seed, and their `Comparison`."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ KINDS: dict[str, type] = {  # keys of comparison.json -> the types of their valu
     "measures": list,
     "unit": str,
 }
-ARRAYS = ("probabilities", "scores", "answers")  # attributes of a record that do not go into JSON
+ARRAYS = ("probabilities", "scores", "answers", "checkpoints")  # attributes of a record that do not go into JSON
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Record:
         probabilities: float32 [N, C] on the test split; None when the arm failed, or its predictions are not classes.
         scores: measure -> float [N] on the test split, higher is better, of tasks whose predictions are not classes.
         answers: Predicted texts [N], where the task has them.
+        checkpoints: Step -> measure -> float [N] on the test split: what the network scored after that step of the
+            training that gave this record; empty unless asked for, and for arms that train no network.
     """
 
     arm: str
@@ -59,6 +61,7 @@ class Record:
     probabilities: np.ndarray | None = field(default=None, repr=False, compare=False)
     scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     answers: np.ndarray | None = field(default=None, repr=False, compare=False)
+    checkpoints: dict[int, dict[str, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
 
     def plain(self) -> dict[str, Any]:
         """Return the record without its arrays, as JSON can hold it."""
@@ -68,13 +71,26 @@ class Record:
         """Return the record's arrays by name, for an .npz file."""
         found = {"probabilities": self.probabilities, "answers": self.answers}
         found |= {f"score/{name}": values for name, values in self.scores.items()}
+        for step, scores in self.checkpoints.items():
+            found |= {f"checkpoint/{step}/{name}": values for name, values in scores.items()}
         return {name: values for name, values in found.items() if values is not None}
 
     @classmethod
     def of(cls, plain: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> "Record":
         """Return the record that `plain` and `arrays` were made of."""
         scores = {name.removeprefix("score/"): arrays[name] for name in arrays if name.startswith("score/")}
-        return cls(**plain, probabilities=arrays.get("probabilities"), scores=scores, answers=arrays.get("answers"))
+        checkpoints: dict[int, dict[str, np.ndarray]] = {}
+        for name in arrays:
+            if name.startswith("checkpoint/"):
+                _, step, measure = name.split("/", 2)
+                checkpoints.setdefault(int(step), {})[measure] = arrays[name]
+        return cls(
+            **plain,
+            probabilities=arrays.get("probabilities"),
+            scores=scores,
+            answers=arrays.get("answers"),
+            checkpoints=checkpoints,
+        )
 
     @property
     def key(self) -> str:
@@ -150,6 +166,20 @@ class Comparison:
         if measure == "accuracy" and not rows:
             return self.correct(arm, budget)
         return np.stack(rows) if rows else np.zeros((0, len(self.labels)))
+
+    def at_checkpoint(self, halvings: int) -> "Comparison":
+        """Return the records as they stood after 1/2^`halvings` of their steps; 0 is the last step of the training.
+
+        Records without that checkpoint are left out. Their only setting is "steps".
+        """
+        found = []
+        for record in self.records:
+            steps = sorted(record.checkpoints, reverse=True)
+            if len(steps) > halvings:
+                scores = record.checkpoints[steps[halvings]]
+                then: dict[str, Any] = {"scores": scores, "settings": {"steps": steps[halvings]}, "probabilities": None}
+                found.append(replace(record, **then, checkpoints={}))
+        return replace(self, records=tuple(found))
 
     def save(self, folder: str | Path) -> None:
         """Write `comparison.json` and `probabilities.npz` into `folder`, each atomically."""

@@ -213,8 +213,13 @@ for epoch in range(EPOCHS):
     rows = glyphs.batches("train", BATCH, keys=keys, shuffle_seed=epoch)
     rows = rows.map(lambda row: (row["image"], row["label"]))
     cnn.fit(rows.take(EXAMPLES // BATCH), shuffle=False, verbose=0)
-few = glyphs.with_at_most(train=teach.size(1_200, 32), test=teach.size(150, 12))
-images = {split: few.arrays(split)["image"] for split in ("train", "test")}
+few = glyphs.with_at_most(
+    train=teach.size(1_200, 32),
+    validation=teach.size(150, 12),
+    test=teach.size(150, 12),
+)
+SPLITS = ("train", "validation", "test")
+images = {split: few.arrays(split)["image"] for split in SPLITS}
 captions = {
     split: [text.lower() for text in few.texts(split, "caption")] for split in images
 }
@@ -316,6 +321,52 @@ report the difference between the two captioners, not the score of one.
 # Whether *pretraining* helped is another question, and needs another arm. `python -m tfxfer.train captioning` runs
 # random weights, shuffled captions and the nearest neighbour's caption beside these two.
 #
+# ## 5 · f·g alone, in closed form
+#
+# A good control is the simplest model that could do the task. Here it is K = f(X)·g(Y) without h and without a decoder.
+# g(Y) are the words and word pairs of a caption, weighted by TF-IDF, at length 1. f is a linear map of *all* positions
+# of the feature map; Φ has a row for each training image. Ridge regression fits F to the rows G of the true captions:
+#
+# $$F = \arg\min_F \lVert ΦF - G \rVert^2 + α \lVert F \rVert^2 = (Φ^\top Φ + α I)^{-1} Φ^\top G$$
+#
+# The answer is the training caption with the largest cosine of f(X) and g(Y). Validation images choose α.
+
+# %%
+from tfxfer.transfer.feature import extractor
+from tfxfer.transfer.knowledge import ClosedFormCaptioner
+
+last = extractor(cnn, "relu4", pooling="none")
+
+
+def positions(images):
+    """Return maps [N, 4, 4, D]: means of 2 x 2 positions of the last map."""
+    maps = last.predict(images, batch_size=128, verbose=0)  # [N, 8, 8, D]
+    return maps.reshape(-1, SIDE, 2, SIDE, 2, maps.shape[-1]).mean((2, 4))
+
+
+maps = {split: positions(images[split]) for split in SPLITS}
+pairs = {split: (maps[split], [[text] for text in captions[split]]) for split in SPLITS}
+closed = ClosedFormCaptioner().fit(*pairs["train"], validation=pairs["validation"])
+texts["closed form"] = [best[0] for best in closed.predict(maps["test"]).texts]
+found = caption_scores(texts["closed form"], references, per_caption=True)
+against = verdict(
+    found["per_caption"]["token_f1"],
+    f1["captioner"],
+    names=("the closed form", "the captioner"),
+    one_model=True,
+)
+plain = {"arms": {against.b: {"role": "baseline"}}}
+teach.say(f"""
+The closed form has CIDEr-D **{found["cider_d"]:.2f}**, the captioner
+{cider["captioner"]:.2f}.
+
+> {against.sentence("token F1", about=plain)}
+
+No network was trained for it, and it can only repeat a training caption. With more
+steps of training the captioner becomes better (`docs/results.md`).
+""")
+
+# %% [markdown]
 # ## Exercises
 #
 # **05.1** In a decoder, to how many words does the third word attend, itself included?
@@ -349,11 +400,24 @@ teach.check("05.3", ...)  # put kept_of here
 teach.check("05.4", ...)
 
 # %% [markdown]
+# **05.5** Write `ridge(X, Y, a)`: for X [N, D], Y [N, G] and a number a, the matrix W [D, G] for which the sum of the
+# squares of XW − Y, plus a times the sum of the squares of W, is smallest.
+
+
+# %%
+def ridge(X, Y, a):
+    return X.T @ Y  # not yet
+
+
+teach.check("05.5", ...)  # put ridge here
+
+# %% [markdown]
 # ## Read next
 #
 # - S. Rothe, S. Narayan, A. Severyn, *Leveraging pre-trained checkpoints for sequence generation tasks*, 2020.
 # - R. Mokady, A. Hertz, A. Bermano, *ClipCap: CLIP prefix for image captioning*, 2021: a prefix in place of
 #   cross-attention (`CaptionModelConfig(conditioning="prefix")`).
+# - A. Hoerl, R. Kennard, *Ridge regression: biased estimation for nonorthogonal problems*, 1970.
 # - R. Vedantam, C. L. Zitnick, D. Parikh, *CIDEr: consensus-based image description evaluation*, 2015.
 # - A. Holtzman, J. Buys, L. Du, M. Forbes, Y. Choi, *The curious case of neural text degeneration*, 2020: where beam
 #   search fails.

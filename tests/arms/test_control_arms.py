@@ -6,17 +6,20 @@ import here
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.preprocessing import normalize
 
 import tfxfer
 from tfxfer.arms.captioning import CaptioningArm
 from tfxfer.arms.contrastive import ContrastiveArm
 from tfxfer.arms.vqa import VQAArm
+from tfxfer.baselines.captions import neighbour_consensus
 from tfxfer.errors import TfxferError
 from tfxfer.models.tokenizer import NEEDED, WordPieceTokenizer
 from tfxfer.records import Comparison
 from tfxfer.tasks.captioned_images import CaptionedMaps, captions_by_image
 from tfxfer.tasks.derangement import deranged
 from tfxfer.transfer.knowledge.captioner import caption_measures
+from tfxfer.transfer.knowledge.closed_form import word_pairs
 
 pytestmark = pytest.mark.tensorflow
 
@@ -71,6 +74,23 @@ def test_controls_take_away_one_thing():
     assert {split: shuffled.captions[split] for split in ("validation", "test")} == {
         split: task.captions[split] for split in ("validation", "test")
     }
+
+
+def test_consensus_of_neighbours_is_the_caption_that_is_most_like_all_others():
+    said = ["dog runs in grass", "dog runs in snow", "dog runs", "old red house", "house with a red door", "house"]
+    words = WordPieceTokenizer([*NEEDED, "now", *{word for text in said for word in text.split()}])
+    maps = {"train": np.eye(2)[[0, 0, 0, 1, 1, 1]].reshape(6, 1, 1, 2), "validation": np.eye(2).reshape(2, 1, 1, 2)}
+    maps["train"] = maps["train"] + 0.01 * np.arange(12).reshape(6, 1, 1, 2)
+    given = {"train": [[text, text + " now"] for text in said], "validation": [["dog runs"], ["house"]]}
+    task = CaptionedMaps(maps | {"test": maps["validation"]}, given | {"test": given["validation"]})
+    found = neighbour_consensus(task, words)
+    fitted = word_pairs().fit([text for each in given["train"] for text in each])
+    near, k = normalize(maps["train"].mean((1, 2))), found.settings["images"]
+    for asked, answer in zip(np.eye(2), found.answers):
+        own = [text for i in np.argsort(-(near @ asked), kind="stable")[:k] for text in given["train"][i]]
+        rows = normalize(fitted.transform(own)).toarray()
+        means = [np.mean([a @ b for j, b in enumerate(rows) if j != i]) for i, a in enumerate(rows)]
+        assert answer == own[int(np.argmax(means))]
 
 
 def test_a_smaller_draw_of_captioned_images_is_part_of_a_greater_one():

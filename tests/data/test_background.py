@@ -42,6 +42,7 @@ FIRST = {
     "captioning": "names/listed",
     "retrieval": "glyphs/by_character",
     "vqa": "names",
+    "dictionary": "emoji",
 }
 
 
@@ -49,4 +50,5 @@ FIRST = {
 def test_a_recipe_lists_its_data_sets_in_the_order_of_use(name, tmp_path):
     recipe = RECIPES[name]
     found = unprepared(recipe.data(recipe.config()), tmp_path)
-    assert found[0] == FIRST[name] and len(found) == len(set(found)) == 2
+    count = 1 if name == "dictionary" else 2  # its encoder learns the same set
+    assert found[0] == FIRST[name] and len(found) == len(set(found)) == count

@@ -18,6 +18,8 @@ SPECS = {
     "names": {"keys": {"text"}, "modality": "text"},
     "languages": {"keys": {"text", "label", "kind"}, "modality": "text"},
     "languages/latin": {"keys": {"text", "label", "kind"}, "modality": "text"},
+    "emoji": {"keys": {"image", "text", "caption", "label", "concept", "de", "zh"}, "modality": "image+text"},
+    "emoji/ja": {"keys": {"image", "text", "caption", "label"}, "modality": "image+text"},
     "languages/other": {"keys": {"text", "label", "kind"}, "modality": "text"},
     "tfds:languages/latin": {"keys": {"text", "label"}, "modality": "text"},
     "tfds:languages/latin:train[:10%]": {"keys": {"text", "label"}, "modality": "text"},
@@ -31,6 +33,7 @@ SPECS = {
 }
 SEVERAL_CAPTIONS = ("captions:captions/captions.csv", "coco:captions/coco.json")
 NO_SHARED_IMAGES = ("glyphs", "glyphs?script", "glyphs/by_face", "folder:shapes", "csv:shapes.csv", *SEVERAL_CAPTIONS)
+NO_SHARED_IMAGES += ("emoji", "emoji/ja")  # two concepts may have one name
 NO_SHARED_CHARACTERS = ("glyphs", "glyphs?script")  # elsewhere no text is shared, whatever its case
 
 

@@ -59,7 +59,7 @@ def test_the_default_run_leaves_everything_it_promises(run):
 
 def test_every_arm_answers_in_words_and_is_judged_by_four_measures(run):
     for record in Comparison.load(run[0]).records:
-        decodes = record.arm not in ("closed_form", "closed_form_random", "neighbour")
+        decodes = record.arm not in ("closed_form", "closed_form_random", "neighbour", "neighbour_consensus")
         measures = {"cider_d", "exact_match", "token_f1"} | ({"log_likelihood"} if decodes else set())
         assert measures <= set(record.metrics), record.arm
         assert ("new captions" in record.settings) == decodes
@@ -194,16 +194,22 @@ def test_a_prefix_a_table_of_captions_and_own_texts(data_dir, samples, tmp_path)
             "5",
         ),
         *("--arms", "transfer", "random", "--seeds", "1", "--run-dir", tmp_path / "run"),
+        *("--checkpoints", "2", "--decoder-lr-scales", "0.3", "1"),
         data_dir=data_dir,
     )
     assert done.returncode == 0, done.stderr
     printed = " ".join(done.stdout.split())
+    assert "transfer − random by share of the steps" in printed
     assert "captions have more than 3 word pieces and are cut there" in printed
     comparison = Comparison.load(tmp_path / "run")
     assert not [record.error for record in comparison.records if record.status == "failed"]
+    for record in comparison.records:
+        assert list(record.checkpoints) == [2, 5] and set(record.checkpoints[2]) == set(record.scores)
+        tried = record.settings["validation of decoder_lr_scale"]
+        assert set(tried) == {"0.3", "1"} and f"{record.settings['decoder_lr_scale']:g}" == max(tried, key=tried.get)
     assert any(" · " in example["true"] for example in comparison.examples)
     titles = [panel.title for panel in read_panels(tmp_path / "run")]
-    assert "Likelihood of captions under images" in titles
+    assert {"Likelihood of captions under images", "The verdict over the steps of training"} <= set(titles)
     assert "Attention of each word" not in titles  # a prefix has no cross-attention
 
 

@@ -146,6 +146,9 @@ CROSSINGS = {
             *FEW,
         ),
     ],
+    "images to images, in windows": [
+        *("--target", "folder:{samples}/shapes", "--pooling", "windows", "--windows", "4", *FEW, "finetune"),
+    ],
     "images to images, with the article's head": ["--target", "folder:{samples}/shapes", "--head", "mlp", *FEW],
 }
 
@@ -218,8 +221,24 @@ def test_several_trained_sources_and_more_seeds_for_what_costs_little(data_dir, 
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--pooling", "windows", "--windows", "57"], "windows=57: the map [B, 8, 56, 128] has 56 columns; ask for at"),
+        (["--pooling", "columns", "--layer", "norm_pool"], "cannot pool [B, 128] by 'columns'; cut at a layer of maps"),
+    ],
+)
+def test_what_cannot_be_pooled_is_refused_before_the_source_is_trained(words, message, data_dir, tmp_path, capsys):
+    words += ["--run-dir", str(tmp_path / "run"), "--data-dir", str(data_dir)]
+    assert main(train.work, words) == 2
+    printed = capsys.readouterr()
+    assert message in " ".join(printed.err.split()) and "source:" not in printed.out
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"windows": 8}, "--windows 8: only --pooling windows has windows"),
+        ({"bridge": "read", "source": "names", "pooling": "windows"}, "--pooling windows: --bridge read reads"),
         ({"source_seeds": 3, "seeds": 2}, "--source-seeds 3: each source needs a run of its own; add --seeds 3"),
         ({"source_seeds": 2, "source": "fresh:cnn"}, "--source fresh:cnn is not trained here, so no seed changes it"),
         ({"seed": 2**32 - 5}, "the last of 10 seeds must be at most"),
@@ -230,6 +249,6 @@ def test_several_trained_sources_and_more_seeds_for_what_costs_little(data_dir, 
         ),
     ],
 )
-def test_seeds_and_arms_that_cannot_be(options, message):
+def test_options_that_cannot_be(options, message):
     with pytest.raises(UserError, match=message):
         here.check("feature", **options)

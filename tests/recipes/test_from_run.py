@@ -16,7 +16,7 @@ from tfxfer.saved import CLASSES
 from tfxfer.transfer.bridges.render import RenderText
 from tfxfer.transfer.classifier import Classifier
 from tfxfer.transfer.feature import FeatureClassifier
-from tfxfer.transfer.knowledge import Captioner, DualEncoder, VisualQA, small_tower
+from tfxfer.transfer.knowledge import Captioner, Dictionary, DualEncoder, VisualQA, small_tower
 from tfxfer.transfer.knowledge.language_model import LanguageModel
 
 pytestmark = pytest.mark.tensorflow
@@ -56,7 +56,13 @@ def visual_qa():
     return qa
 
 
+def dictionary():
+    texts = {"en": TEXTS, "de": ["rotes Quadrat", "blauer Kreis", "rot", "blau"]}
+    return Dictionary(("en", "de")).fit(texts, {code: IMAGES.reshape(4, -1) for code in texts})
+
+
 CASES = {  # name -> (a model, what it is asked, from what it predicts to what has to be equal)
+    "Dictionary": (dictionary, (TEXTS, "en", "de"), lambda found: found.scores),
     "Classifier": (lambda: Classifier(cnn(), ["a", "b", "c"]), (IMAGES,), lambda found: found),
     "FeatureClassifier": (lambda: features(text=False), (IMAGES,), lambda found: found),
     "FeatureClassifier of texts": (lambda: features(text=True), (TEXTS,), lambda found: found),

@@ -38,7 +38,8 @@ def without_images(data_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     rows = [f"{begin} {chr(65 + i % 26)}{chr(65 + i // 26)}" for begin in WORDS for i in range(60)]
     (folder / "texts.csv").write_text("\n".join(["text", *rows]) + "\n", encoding="utf-8")
-    done = command("--target", f"csv:{folder / 'texts.csv'}", "--run-dir", folder / "run", data_dir=data_dir)
+    words = ("--target", f"csv:{folder / 'texts.csv'}", "--checkpoints", 2, "--run-dir", folder / "run")
+    done = command(*words, data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     return folder / "run", " ".join(done.stdout.split())
 
@@ -75,6 +76,12 @@ def test_with_images_it_is_a_captioner(run, tmp_path, capsys):
     assert main(predict.work, [str(run[0]), "--json", "--image", str(tmp_path / "a.png")]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["top"] and all(isinstance(text, str) and score < 0 for text, score in row["top"])
+
+
+def test_each_training_is_scored_within_it(without_images):
+    folder, printed = without_images
+    assert "transfer − random by share of the steps nats a token" in printed
+    assert all(list(r.checkpoints) == [1, 2] for r in Comparison.load(folder).records if r.arm != "native")
 
 
 def test_without_images_it_tells_how_likely_a_text_is(without_images, capsys):

@@ -42,7 +42,7 @@ def several(data_dir, samples, tmp_path_factory):
     (folder.parent / "c.csv").write_text("\n".join([f"{head},split", *rows]) + "\n", encoding="utf-8")
     words = ["--target", f"captions:{folder.parent / 'c.csv'}", "--image-encoder", "fresh:cnn"]
     words += ["--arms", "transfer", "random_image_encoder", "random_text_encoder", "anchors", "closed_form"]
-    words += ["--image-size", "24", "--max-length", "6"]
+    words += ["--image-size", "24", "--max-length", "6", "--checkpoints", "2"]
     words += ["--data-dir", str(data_dir), "--run-dir", str(folder), "--smoke"]
     assert main(train.work, ["retrieval", *words]) == 0
     return folder
@@ -144,6 +144,15 @@ def test_the_saved_model_is_the_transfer_arm(several):
     assert [own[i] for i in best] == list(record.answers)
 
 
+def test_each_training_is_scored_within_it(several):
+    trained = [r for r in Comparison.load(several).records if r.arm not in ("anchors", "closed_form")]
+    for record in trained:
+        steps = record.settings["steps"]
+        assert set(record.checkpoints) == {max(1, steps // 2), steps}
+        for name, values in record.checkpoints[record.settings["steps"]].items():
+            np.testing.assert_array_equal(values, record.scores[name])
+
+
 def test_every_caption_of_an_image_counts(several):
     comparison = Comparison.load(several)
     assert {record.status for record in comparison.records} == {"ok"}
@@ -178,6 +187,20 @@ def test_an_image_retrieves_any_of_its_texts_and_each_text_its_image(pairs):
     np.testing.assert_allclose(score["text_to_image_reciprocal_rank"], [(1 / 3 + 1) / 2, 1, (1 / 3 + 1 / 3 + 1) / 3])
     outcome = pairs.outcome(k, {})
     assert outcome.answers == ["b", "b", "a"] and outcome.settings["median_ranks"] == [2, 2]
+
+
+@pytest.mark.parametrize("ranking", ["similarity", "inverted_softmax", "csls"])
+def test_the_named_ranking_judges_both_directions_by_their_own_queries(ranking):
+    splits, rng = ("train", "validation", "test"), np.random.default_rng(0)
+    ids = dict.fromkeys(splits, np.arange(30))
+    captions = {split: [[f"text {i}"] for i in range(30)] for split in splits}
+    pairs = ImageTextPairs(dict.fromkeys(splits, np.eye(30)), captions, ids, None, ranking).drawn(20, 0)
+    k = 2 * np.eye(30) + rng.normal(0, 0.3, (30, 30)) + rng.normal(0, 1.3, 30)  # some texts are near to every image
+    found = pairs.outcome(k, {}, validation=lambda: k)
+    right = {d: found.scores[f"{d}_recall_at_1"].mean() for d in ("image_to_text", "text_to_image")}
+    assert right["text_to_image"] == 1  # of one text, all images are moved alike
+    assert right["image_to_text"] < 0.5 if ranking == "similarity" else right["image_to_text"] > 0.9
+    assert found.settings.get("ranking", "similarity") == ranking and ("beta" in found.settings) == ("inv" in ranking)
 
 
 def test_a_smaller_draw_is_part_of_a_greater_one_and_shuffling_moves_whole_images(pairs):

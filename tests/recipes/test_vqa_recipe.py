@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import here
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image, ImageDraw
 
 import tfxfer
 from tfxfer import predict, train
-from tfxfer.baselines.vqa import linear
+from tfxfer.baselines.vqa import linear, position_axes
 from tfxfer.cli import main
 from tfxfer.config import TargetConfig
 from tfxfer.data.questions import WORDINGS
@@ -28,6 +29,7 @@ from tfxfer.tasks.visual_questions import (
 
 pytestmark = pytest.mark.tensorflow
 ARMS = ["transfer", "random", "question_only", "shuffled", "prior", "linear", "linear_random", "native", "majority"]
+BY_TYPE = ["linear_by_type", "linear_by_type_random"]
 TARGET = TargetConfig()
 COLOURS = {"red": (200, 30, 30), "teal": (20, 140, 140), "black": (10, 10, 10)}
 QUICK = ["--smoke", "--language-model", "small", "--image-encoder", "fresh:cnn", "--train-encoder", "--seeds", "1"]
@@ -82,7 +84,19 @@ def default(data_dir, tmp_path_factory):
 def run(shapes, data_dir, tmp_path_factory):
     """A run on the drawn shapes whose encoder trains, in this process; its folder."""
     folder = tmp_path_factory.mktemp("runs") / "shapes"
-    words = ["vqa", *QUICK, "--target", f"csv:{shapes / 'questions.csv'}", "--arms", *ARMS, "--max-length", "4"]
+    words = [
+        "vqa",
+        *QUICK,
+        "--target",
+        f"csv:{shapes / 'questions.csv'}",
+        "--arms",
+        *ARMS,
+        *BY_TYPE,
+        "--max-length",
+        "4",
+        "--checkpoints",
+        "2",
+    ]
     words = [word for word in words if word != "random"]  # both encoders are fresh: it would be transfer again
     assert main(train.work, [*words, "--data-dir", str(data_dir), "--run-dir", str(folder)]) == 0
     return folder
@@ -140,10 +154,42 @@ def test_the_linear_model_reads_the_places_of_the_map():
     found = {split: sides(40, seed) for seed, split in enumerate(("train", "validation", "test"))}
     questions = {split: one for split, (_, one) in found.items()}
     names = answer_names(questions["train"], 0)
-    by_place = linear(questions, names, {split: maps for split, (maps, _) in found.items()})
+    by_place = linear(questions, names, position_axes({split: maps for split, (maps, _) in found.items()}))
     assert by_place.scores["question_accuracy"].mean() == 1
     means = {split: maps.mean((1, 2), keepdims=True) for split, (maps, _) in found.items()}
-    assert linear(questions, names, means).scores["question_accuracy"].mean() < 0.9
+    assert linear(questions, names, position_axes(means)).scores["question_accuracy"].mean() < 0.9
+
+
+def opposite(count, seed):
+    """As `sides`, and the same images are asked twice: which side is lit, and which is dark."""
+    maps, found = sides(count, seed)
+    lit = found.answers[:count]
+    dark = ["left" if one == "right" else "right" for one in lit]
+    asked = [*["which side is lit?"] * count, *["the dark side is which?"] * count]
+    return maps, replace(found, texts=asked, answers=[*lit, *dark])
+
+
+@pytest.mark.parametrize("kinds", [True, False])  # of the data, or the first words of each question
+def test_a_head_for_each_type_of_question_answers_opposite_questions_about_one_image(kinds):
+    found = {split: opposite(60, seed) for seed, split in enumerate(("train", "validation", "test"))}
+    rows = position_axes({split: maps for split, (maps, _) in found.items()})
+    questions = {split: replace(one, asked=kinds) for split, (_, one) in found.items()}
+    names = answer_names(questions["train"], 0)
+    by_type = linear(questions, names, rows, by_type=True)
+    assert by_type.scores["question_accuracy"].mean() == 1
+    assert set(by_type.settings["l2"]) == ({"side", "lit"} if kinds else {"which side", "the dark"})
+    assert linear(questions, names, rows).scores["question_accuracy"].mean() < 0.7
+    rare = replace(questions["test"], texts=[f"why {text}" for text in questions["test"].texts], asked=False)
+    answered = linear(questions | {"test": rare}, names, rows, by_type=True)  # a type that was never seen
+    assert list(answered.settings["l2"]) == [""]
+
+
+def test_types_of_a_table_come_from_the_question_and_not_from_the_answer(shapes, data_dir):
+    dataset = tfxfer.load(f"csv:{shapes / 'questions.csv'}", data_dir=data_dir)
+    found = load_questions(dataset, TARGET, (24, 24, 3), 4, here.Quiet())["train"].drawn(4, 0)
+    assert set(found.types) == {"what color", "what shape", "is it", "какого он"} and set(found.kinds) != set(
+        found.types
+    )
 
 
 def test_the_saved_model_is_the_transfer_arm(default, run):
@@ -155,6 +201,13 @@ def test_the_saved_model_is_the_transfer_arm(default, run):
             here.shown_images(comparison), [example["text"] for example in comparison.examples]
         )
         assert found.texts == [record.answers[example["index"]] for example in comparison.examples]
+
+
+def test_each_training_is_scored_within_it(run):
+    for record in (r for r in Comparison.load(run).records if r.arm == "transfer"):
+        assert len(record.checkpoints) == 2 and max(record.checkpoints) == record.settings["steps"]
+        for name, values in record.checkpoints[record.settings["steps"]].items():
+            np.testing.assert_array_equal(values, record.scores[name])
 
 
 def test_the_saved_model_answers_questions_about_images(run, shapes, capsys):

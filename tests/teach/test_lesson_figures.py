@@ -89,6 +89,14 @@ CALLS = {  # lesson and function -> arguments
         ["German", "French", "Portuguese"],
     ),
     "02 equation": (128, 10),
+    "02 order_of_letters": (
+        ["listen", "silent"],
+        RNG.integers(0, 256, (2, 32, 96, 1)),
+        RNG.random((2, 24, 128)),
+        RNG.dirichlet([0.1] * 6, (2, 24)),
+        "linst",
+    ),
+    "02 letters_by_column": (RNG.integers(0, 256, (32, 224, 1)), RNG.dirichlet([0.1] * 7, 56), "a $_bc", "b $_a"),
     "03 arms": (),
     "03 leads": (LEADS, ("scratch", "random")),
     "03 two_sources": (

@@ -16,14 +16,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfxfer.arms.trained import Report, TrainedArm, Weights
+from tfxfer.arms.trained import Report, Trained, TrainedArm, Weights
 from tfxfer.baselines.language_ngrams import nats
-from tfxfer.config import CaptionTrainingConfig
+from tfxfer.config import CaptionTrainingConfig, middle
 from tfxfer.experiment import Outcome
+from tfxfer.fit import sweep
 from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.records import Record
 from tfxfer.tasks.captioned_images import CaptionedMaps
 from tfxfer.transfer.knowledge.captioner import Captioner, FeatureMaps, as_written, caption_measures
 
+SCALE, SCALES = "decoder_lr_scale", "validation of decoder_lr_scale"  # settings of a record, where several were given
 NEW = "new captions"  # setting of a record: the share of its answers that are not among the training captions
 Drawn = Callable[[int, int], CaptionedMaps]  # (pairs, seed) -> what is learned and answered
 
@@ -57,6 +60,7 @@ class CaptioningArm(TrainedArm):
         super().__init__(training, start, keep)
         self.captioner, self.drawn, self.ranking, self.on_validation = captioner, drawn, ranking, report
         self.candidates = candidates
+        self.scales: dict[int | None, tuple[float, dict[str, float]]] = {}  # budget -> chosen decoder_lr_scale, tried
 
     @property
     def model(self) -> keras.Model:
@@ -65,30 +69,61 @@ class CaptioningArm(TrainedArm):
 
     def train(self, learning_rate: float, budget: int | None, seed: int) -> tuple[float, dict[str, Any]]:
         """Train once; return the mean log-likelihood of the validation captions' tokens."""
-        task = self.drawn(budget or 0, seed)
+        task, training = self.drawn(budget or 0, seed), self.training_at(learning_rate, budget)
         history = self.captioner.fit(
             *task.pairs("train"),
             validation=task.pairs("validation"),
-            training=self.training_at(learning_rate, budget),
+            training=training,
             seed=seed,
             on_validation=self.on_validation and self._row(learning_rate, budget, seed),
+            callbacks=self.watching(training.steps),
         )
         return max(history.history["validation"]), {}
 
+    def search(self, budget: int | None, seed: int) -> tuple[float, Trained, dict[str, float]]:
+        """Choose the learning rate at the middle of the grid of decoder_lr_scale, then decoder_lr_scale at that."""
+        grid: tuple[float, ...] = self.training.decoder_lr_scales  # type: ignore[attr-defined]
+        self.scales.pop(budget, None)
+        rate, trained, tried = super().search(budget, seed)
+        begun = (tried[f"{rate:g}"], trained)
+
+        def at(scale: float) -> tuple[float, Trained]:
+            if scale == middle(grid):
+                return begun
+            self.scales[budget] = scale, {}
+            return self._trained(rate, budget, seed)
+
+        scale, trained, scales = sweep(grid, at)
+        self.scales[budget] = scale, scales
+        return rate, trained, tried
+
+    def recall(self, record: Record) -> None:
+        """Go on with what an earlier run's first seed chose."""
+        super().recall(record)
+        if SCALES in record.settings:
+            self.scales.setdefault(record.budget, (record.settings[SCALE], record.settings[SCALES]))
+
     def training_at(self, learning_rate: float, budget: int | None) -> CaptionTrainingConfig:
-        """Return the training at one learning rate, with the steps of a budget."""
+        """Return the training at one learning rate, with the steps and the decoder_lr_scale of a budget."""
         training: Any = self.training.at(learning_rate)
+        scale, _ = self.scales.get(budget, (training.decoder_lr_scale, {}))
         share = (budget or 0) / (self.keep[0] or 1)
-        return replace(training, steps=training.steps_for(budget or 0, share))
+        return replace(training, steps=training.steps_for(budget or 0, share), decoder_lr_scales=(scale,))
 
     def answer(self, budget: int | None, seed: int) -> Outcome:
         """Caption the test images by beam search."""
         task = self.drawn(budget or 0, seed)
-        settings: dict[str, Any] = {"steps": self.training_at(self.rates[budget][0], budget).steps}
-        settings |= self._fit_choice(task)
+        settings = self.length(budget) | self._fit_choice(task)
         answers, scores = self.caption(*task.pairs("test"))
         settings[NEW] = share_new(answers, task.captions["train"], self.captioner.tokenizer)
         return Outcome(None, settings, scores=scores, answers=answers)
+
+    def length(self, budget: int | None) -> dict[str, Any]:
+        """Return the steps of a training, and decoder_lr_scale where there is a choice."""
+        training = self.training_at(self.training.learning_rate, budget)
+        scale, tried = self.scales.get(budget, (training.decoder_lr_scale, {}))
+        chosen = {SCALE: scale, SCALES: tried} if len(tried) > 1 else {}
+        return {"steps": training.steps, **chosen}
 
     def _fit_choice(self, task: CaptionedMaps) -> dict[str, Any]:
         """Fit how `predict` chooses among captions; return what validation chose."""
@@ -100,7 +135,8 @@ class CaptioningArm(TrainedArm):
             length = self.training.max_length  # type: ignore[attr-defined]
             beta = captioner.fit_candidates(*train, held, candidates=texts, max_length=length)
             assert captioner.pool is not None  # the line above sets it
-            return {"weight of h": beta, "strength": captioner.pool.closed_form.strength}
+            closed_form = captioner.pool.closed_form
+            return {"weight of h": beta, "strength": closed_form.strength, "consensus": closed_form.consensus}
         if self.ranking == "both":
             return {"weight of f·g": captioner.fit_ranking(*train, held)}
         return {}
@@ -143,5 +179,4 @@ class LanguageModelArm(CaptioningArm):
         task = self.drawn(budget or 0, seed)
         maps, texts = task.pairs("test")
         likelihoods = self.captioner.caption_likelihoods(maps, texts, self.training.max_length)  # type: ignore[attr-defined]
-        steps = {"steps": self.training_at(self.rates[budget][0], budget).steps}
-        return Outcome(None, steps, scores={"log_likelihood": likelihoods}, answers=nats(likelihoods))
+        return Outcome(None, self.length(budget), scores={"log_likelihood": likelihoods}, answers=nats(likelihoods))

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfxfer.arms.trained import Report, TrainedArm, Weights
 from tfxfer.config import RunConfig, TrainingConfig
 from tfxfer.experiment import Outcome
-from tfxfer.fit import train, validation_score, warmup_cosine
+from tfxfer.fit import rate_schedule, train, validation_score
 from tfxfer.models.randomness import reset_seed_generators, set_initializer_seed
 from tfxfer.streams import prompt, shuffled
 from tfxfer.tasks.classification import Task
@@ -120,7 +120,8 @@ class ClassifierArm(TrainedArm):
         steps = self.training.steps_for(data.sizes["train"])
         size = min(self.training.batch_size, data.sizes["train"])
         batches = self.batches.training(data, size, steps, seed)
-        history = train(model, lambda epoch, skip: batches, 1, step_rate=warmup_cosine(learning_rate, steps))
+        rates = rate_schedule(self.training.at(learning_rate), steps)
+        history = train(model, lambda epoch, skip: batches, 1, step_rate=rates, callbacks=self.watching(steps))
         model.jit_compile = False  # the step is compiled; XLA would compile anew for each size of batch to predict
         return validation_score(self._predict("validation"), self.task.labels("validation")), history.rows[-1]
 

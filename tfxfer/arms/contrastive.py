@@ -63,6 +63,7 @@ class ContrastiveArm(TrainedArm):
             training=replace(self.training.at(learning_rate), steps=self.steps(budget)),
             ridge_init=self.ridge_init,
             seed=seed,
+            callbacks=self.watching(self.steps(budget)),
         )
         score = pairs.validate(self.encoder.predict(pairs.features["validation"], pairs.texts("validation")))
         if score != score:
@@ -74,7 +75,11 @@ class ContrastiveArm(TrainedArm):
         pairs = self.drawn(budget, seed)
         temperature = round(1 / float(self.encoder.matrix.scale()), 4)
         settings = {"steps": self.steps(budget), "temperature": temperature}
-        return pairs.outcome(self.encoder.predict(pairs.features["test"], pairs.texts("test")), settings)
+
+        def k(split: str) -> Any:
+            return self.encoder.predict(pairs.features[split], pairs.texts(split))
+
+        return pairs.outcome(k("test"), settings, validation=lambda: k("validation"))
 
     def steps(self, budget: int | None) -> int:
         """Return the steps of a training at a budget."""

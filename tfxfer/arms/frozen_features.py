@@ -16,6 +16,7 @@ from tfxfer.runs import Run
 from tfxfer.tasks.classification import Task
 from tfxfer.transfer.bridges.render import RenderText
 from tfxfer.transfer.feature import FeatureClassifier, extract, extractor, finetune
+from tfxfer.transfer.feature.pooling import ORDERED
 
 Splits = dict[str, tuple[Any, np.ndarray]]  # split -> features [N, D] and labels [N]
 
@@ -36,6 +37,16 @@ class FrozenFeatures:
         rendered = tf.function(self.bridge, reduce_retracing=True) if self.bridge else None  # traced once
         self.batches = TaskBatches(task, rendered)
         self._trained: ClassifierArm | None = None
+        if config.pooling != "avg":
+            self.phi(source, input_bridge=self.bridge)  # a model without maps, or with too few columns, is refused here
+
+    def phi(self, body: keras.Model, **options: Any) -> keras.Model:
+        """Return φ of a source's body, as the config cuts and pools it; options are those of `extractor`."""
+        config = self.config
+        if config.pooling in ORDERED and not options.get("input_bridge"):
+            drawn = (config.height, config.width)
+            options["image_size"] = self.task.image_shape[:2] if self.task.key == "image" else drawn
+        return extractor(body, config.layer, pooling=config.pooling, windows=config.windows, **options)
 
     def _render(self, channels: int) -> RenderText:
         config = self.config
@@ -75,7 +86,7 @@ class FrozenFeatures:
         unfreeze = self.config.unfreeze if name == "finetune" else None
 
         def build(seed: int) -> keras.Model:
-            body = extractor(model_of(seed), self.config.layer, trainable=True)
+            body = self.phi(model_of(seed), trainable=True)
             set_initializer_seed(seed)
             head = keras.layers.Dense(len(self.task.class_names), activation="softmax", dtype="float32", name="head")
             model = keras.Model(body.input, head(body.output), name="network")
@@ -141,7 +152,7 @@ class FrozenArm:
     @lru_cache(maxsize=1)  # noqa: B019 - one object a run
     def phi(self, model: keras.Model) -> keras.Model:
         """Return φ of a source's body, made once for all seeds that share it: raw input -> features [B, D]."""
-        return extractor(model, self.config.layer, input_bridge=self.over.bridge)
+        return self.over.phi(model, input_bridge=self.over.bridge)
 
     def features(self, budget: int | None, seed: int) -> Splits:
         """Return the features and labels of each split; φ runs once on each example, whatever the budget."""

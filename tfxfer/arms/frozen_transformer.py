@@ -33,6 +33,8 @@ class FrozenTransformer:
         self.batches = TaskBatches(task)
         if config.unfreeze:
             raise UserError("--unfreeze: over tokens the trained part is fixed (Lu et al. 2021); leave it out")
+        if config.pooling != "avg":
+            raise UserError(f"--pooling {config.pooling}: over tokens the trained part is fixed; leave it out")
         if config.layer and self.takes == "text":
             raise UserError("--layer: a text body is used whole when images enter it; leave it out")
 

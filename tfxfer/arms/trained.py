@@ -1,5 +1,8 @@
 """The one arm that trains a network, whatever the network is: start weights, learning rate, seeds, what is kept.
 
+Checkpoints: where they are asked for, the weights after some steps of the chosen training answer the test split too.
+They choose nothing, and the arm's answer is the same without them (docs/checkpoints.md).
+
 Learning rates: at each budget, the first seed climbs the grid to the rate that validates best, and the other seeds
 train with that rate. A seed that validates worse with it than the first seed did with the next smaller rate steps
 down, so that a rate at the edge of divergence harms no seed (docs/decisions/0012-learning-rate.md).
@@ -8,7 +11,7 @@ down, so that a rate at the edge of divergence harms no seed (docs/decisions/001
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,11 +19,23 @@ import numpy as np
 from tfxfer.config import TrainingConfig
 from tfxfer.errors import TfxferError
 from tfxfer.experiment import Outcome
-from tfxfer.fit import sweep
+from tfxfer.fit import WeightsAt, sweep
 from tfxfer.records import Record
 
 Weights = list[np.ndarray]
 Report = Callable[[dict[str, Any]], None]
+
+
+class Trained(NamedTuple):
+    """What one training left.
+
+    Attributes:
+        weights: Of the model that answers.
+        at: Step -> the weights after that step, of the checkpoints.
+    """
+
+    weights: Weights
+    at: dict[int, Weights]
 
 
 class TrainedArm:
@@ -49,6 +64,7 @@ class TrainedArm:
         self.training, self.start, self.keep, self.report = training, start, keep, report
         self.rates: dict[int | None, tuple[float, dict[str, float]]] = {}
         self.kept: Weights | None = None
+        self._watch: WeightsAt | None = None
 
     @property
     def model(self) -> keras.Model:
@@ -56,7 +72,7 @@ class TrainedArm:
         raise NotImplementedError
 
     def train(self, learning_rate: float, budget: int | None, seed: int) -> tuple[float, dict[str, Any]]:
-        """Train `model` from the weights it has; leave the best weights in it.
+        """Train `model` from the weights it has, with the callbacks of `watching`; leave the best weights in it.
 
         Returns:
             The validation score, the greater the better, and a row of figures for the log.
@@ -71,18 +87,32 @@ class TrainedArm:
         """Train at one budget with one seed, the learning rate chosen on validation; answer the test split."""
         if budget in self.rates:
             rate, tried = self.rates[budget]
-            rate, weights = self._stepped_down(rate, tried, budget, seed)
+            rate, trained = self._stepped_down(rate, tried, budget, seed)
         else:
-            grid = self.training.learning_rates
-            rate, weights, tried = sweep(grid, lambda rate: self._trained(rate, budget, seed))
+            rate, trained, tried = self.search(budget, seed)
             self.rates[budget] = rate, tried
-        self.model.set_weights(weights)
         if (budget, seed) == self.keep:
-            self.kept = weights
+            self.kept = trained.weights
+        earlier = self._answered_at(trained, budget, seed)
+        self.model.set_weights(trained.weights)
         outcome = self.answer(budget, seed)
         settings = {"learning_rate": rate, "validation": tried, **outcome.settings}
         trainable = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
-        return replace(outcome, settings=settings, trainable=trainable)
+        checkpoints = {step: earlier.get(step, outcome) for step in trained.at}
+        return replace(outcome, settings=settings, trainable=trainable, checkpoints=checkpoints)
+
+    def search(self, budget: int | None, seed: int) -> tuple[float, Trained, dict[str, float]]:
+        """Climb the grid of learning rates; return the chosen one, its training, and the score of each that was tried.
+
+        A subclass that chooses more than the learning rate does it here.
+        """
+        return sweep(self.training.learning_rates, lambda rate: self._trained(rate, budget, seed))
+
+    def watching(self, steps: int) -> list[keras.callbacks.Callback]:
+        """Return the callbacks that a training of so many steps needs: what keeps the weights of its checkpoints."""
+        at = self.training.checkpoint_steps(steps)
+        self._watch = WeightsAt(self.model, at) if at else None
+        return [self._watch] if self._watch else []
 
     def recall(self, record: Record) -> None:
         """Go on with the learning rate that an earlier run's first seed chose."""
@@ -97,9 +127,18 @@ class TrainedArm:
         self.model.set_weights(self.kept)
         return self.model
 
+    def _answered_at(self, trained: Trained, budget: int | None, seed: int) -> dict[int, Outcome]:
+        """Return the answers at the checkpoints whose weights are others than those that answer in the end."""
+        found = {}
+        for step, weights in trained.at.items():
+            if not all(map(np.array_equal, weights, trained.weights)):
+                self.model.set_weights(weights)
+                found[step] = self.answer(budget, seed)
+        return found
+
     def _stepped_down(
         self, rate: float, tried: dict[str, float], budget: int | None, seed: int
-    ) -> tuple[float, Weights]:
+    ) -> tuple[float, Trained]:
         """Train at the first seed's rate; while that validates worse than a smaller one did, try the smaller one.
 
         Args:
@@ -108,13 +147,13 @@ class TrainedArm:
             budget: The budget.
             seed: This seed.
         """
-        best: tuple[float, float, Weights | None] = (-math.inf, rate, None)
+        best: tuple[float, float, Trained | None] = (-math.inf, rate, None)
         failure: TfxferError | None = None
         smaller = sorted((float(one) for one in tried if float(one) < rate * (1 - 1e-6)), reverse=True)
         for each, below in zip((rate, *smaller), (*smaller, None)):
             try:
-                score, weights = self._trained(each, budget, seed)
-                best = max(best, (score, each, weights), key=lambda row: row[0])
+                score, trained = self._trained(each, budget, seed)
+                best = max(best, (score, each, trained), key=lambda row: row[0])
             except TfxferError as error:
                 failure = error
             if below is None or not best[0] < tried[f"{below:g}"]:
@@ -124,10 +163,11 @@ class TrainedArm:
             raise failure
         return best[1], best[2]
 
-    def _trained(self, rate: float, budget: int | None, seed: int) -> tuple[float, Weights]:
+    def _trained(self, rate: float, budget: int | None, seed: int) -> tuple[float, Trained]:
         """Train once from the start; return the validation score and the weights."""
+        self._watch = None
         self.model.set_weights(self.start(seed))
         score, row = self.train(rate, budget, seed)
         if self.report:
             self.report({**row, "learning_rate": rate, "budget": budget, "seed": seed})
-        return score, self.model.get_weights()
+        return score, Trained(self.model.get_weights(), self._watch.kept if self._watch else {})

@@ -82,7 +82,9 @@ class VQAArm(TrainedArm):
         """Train once; return the validation accuracy (of equal ones, the smaller loss is better)."""
         batches = self.examples(budget, seed).batches
         training = self.training.at(learning_rate)
-        history = self.qa.fit(batches["train"], training=training, seed=seed, jit=self.jit)
+        steps = training.steps_for(int((batches["train"].labels >= 0).sum()))
+        watching = self.watching(steps)
+        history = self.qa.fit(batches["train"], training=training, seed=seed, jit=self.jit, callbacks=watching)
         accuracy, loss = validated(self.qa.logits(batches["validation"]), batches["validation"].labels)
         if not np.isfinite(loss):
             raise TfxferError(f"learning rate {learning_rate:g} ended in a loss of {loss}")

@@ -38,13 +38,14 @@ def closed_form(pairs: ImageTextPairs) -> Outcome:
     to_images = _best(pairs, text_to_image(images, texts, index))
     to_texts = _best(pairs, image_to_text(images, texts, index))
     spread = [max(float(k["validation"].std()), 1e-12) for _, k in (to_images, to_texts)]
-    k = to_images[1]["test"] / spread[0] + to_texts[1]["test"] / spread[1]
+    k = {split: to_images[1][split] / spread[0] + to_texts[1][split] / spread[1] for split in ANSWERED}
     settings = {
         "method": "ridge regression between image features and character n-grams, both directions",
         "strength": to_images[0],
         "strength_image_to_text": to_texts[0],
     }
-    return pairs.outcome(k, settings, trainable=2 * images["train"].shape[1] * texts["train"].shape[1])
+    trainable = 2 * images["train"].shape[1] * texts["train"].shape[1]
+    return pairs.outcome(k["test"], settings, trainable, lambda: k["validation"])
 
 
 def _best(pairs: ImageTextPairs, fitted: Callable[[float], Tables]) -> tuple[float, Tables]:
@@ -121,8 +122,10 @@ def anchors(pairs: ImageTextPairs) -> Outcome:
             score = pairs.validate(bridge.predict(images["validation"], grams["validation"]))
             best = max(best, (score, {"k": k, "p": p}, bridge), key=lambda row: row[0])
     assert best[2] is not None  # there is at least one k
-    answered = best[2].predict(images["test"], grams["test"])
-    return pairs.outcome(answered, {"method": "ASIF over character n-grams", **best[1]})
+    chosen = best[2]
+    answered = {split: chosen.predict(images[split], grams[split]) for split in ANSWERED}
+    settings = {"method": "ASIF over character n-grams", **best[1]}
+    return pairs.outcome(answered["test"], settings, validation=lambda: answered["validation"])
 
 
 def ngrams(pairs: ImageTextPairs) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Visual question answering without a network that trains: the most frequent answers, and one linear model.
 
 The linear model is W·[question words, image] + b. Over raw pixels it is the native baseline. Over the positions of a
-frozen encoder's feature map it is a transfer in its simplest form.
+frozen encoder's feature map it is a transfer in its simplest form, with one head or with one for each type of question.
 """
 
 from collections import Counter
@@ -15,13 +15,15 @@ from tfxfer.evaluate.vqa import majority_by_question
 from tfxfer.experiment import Outcome
 from tfxfer.models.standardize import mean_and_channel_deviation
 from tfxfer.tasks.visual_questions import Questions, outcome
-from tfxfer.transfer.feature import linear_probe
+from tfxfer.transfer.feature import Probe, linear_probe
 from tfxfer.transfer.knowledge.caption_model import pool_positions
 
 RAW_SIDE = 16  # pixels a side that the native baseline gets
 NEAR = 1e-3  # of the lowest loss, where fitting a linear model ends
 SIDE, AXES = 4, 256  # positions a side of a feature map, and principal axes of all its positions
 STRENGTHS = (1e-5, 1e-4, 1e-3)  # of the L2 penalty, for maps and words of length about 1
+EVERY = ""  # the head of all types of question
+ENOUGH = 20  # training questions of a type that gets a head of its own
 
 
 def prior(questions: dict[str, Questions]) -> Outcome:
@@ -45,22 +47,37 @@ def native(questions: dict[str, Questions], names: tuple[str, ...]) -> Outcome:
     return _logistic(questions, names, pixels, settings)
 
 
-def linear(questions: dict[str, Questions], names: tuple[str, ...], maps: Mapping[str, np.ndarray]) -> Outcome:
+def linear(
+    questions: dict[str, Questions], names: tuple[str, ...], rows: Mapping[str, np.ndarray], by_type: bool = False
+) -> Outcome:
     """W·[question words, φ's positions] + b: logistic regression on a bag of words and a frozen encoder's feature map.
 
-    The map is averaged to at most 4 x 4 positions, each channel scaled as a whole, and all positions together are
+    With one W for all questions, an image says the same of every question. `by_type` fits W and b for each type of
+    question instead. A type with fewer than 20 training questions, or with one answer, then has the common head.
+
+    Args:
+        questions: The questions of the three splits; `Questions.types` says which type each has.
+        names: The answers that are classes.
+        rows: Split -> its images' feature maps as rows of `position_axes`, float [P, D].
+        by_type: Whether each type of question gets a head of its own.
+    """
+    heads = "a head for each type of question" if by_type else "one head"
+    settings = {"method": f"bag of words and principal axes of φ's positions, logistic regression, {heads}"}
+    return _logistic(questions, names, rows, settings, STRENGTHS, by_type)
+
+
+def position_axes(maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return split -> feature maps [P, h, w, E] as rows, float32 [P, 256].
+
+    A map is averaged to at most 4 x 4 positions, each channel is scaled as a whole, and all positions together are
     turned onto their first 256 principal axes: as good as all 2,048 numbers, and ten times as fast.
 
     Args:
-        questions: The questions of the three splits.
-        names: The answers that are classes.
-        maps: Split -> feature maps of its images, float [P, h, w, E].
+        maps: Split -> feature maps, "train" among them, which gives scale and axes.
     """
-    settings = {"method": f"bag of words and {AXES} principal axes of the positions of φ, logistic regression"}
     with _one_thread():
         pooled = {split: np.asarray(pool_positions(each, SIDE, "pool_positions")) for split, each in maps.items()}
-        rows = dict(zip(pooled, _turned(pooled["train"], list(pooled.values()))))
-    return _logistic(questions, names, rows, settings, STRENGTHS)
+        return dict(zip(pooled, _turned(pooled["train"], list(pooled.values()))))
 
 
 def _logistic(
@@ -69,6 +86,7 @@ def _logistic(
     images: Mapping[str, np.ndarray],
     settings: dict[str, Any],
     strengths: Sequence[float] | None = None,
+    by_type: bool = False,
 ) -> Outcome:
     """Fit one head on [question words, image], its strength chosen on validation, and answer the test questions.
 
@@ -78,6 +96,40 @@ def _logistic(
         images: Split -> rows of its images, float32 [P, D].
         settings: What was done.
         strengths: Of the penalty on numbers as they are; None: the probe's own, on standardised numbers.
+        by_type: Whether each type of question gets a head of its own besides.
+    """
+    rows, labels = _rows(questions, names, images, unit=strengths is not None)
+    types = {split: np.array(each.types) for split, each in questions.items()}
+    own = _own_heads(types, labels) if by_type else []
+    how: dict[str, Any] = {} if strengths is None else {"strengths": strengths, "standardise": False}
+
+    def probe(kind: str) -> Probe:
+        """Return the head of one type of question, or of all."""
+        used = {s: (labels[s] >= 0) & ((types[s] == kind) | (kind == EVERY)) for s in ("train", "validation")}
+        train, held = ((rows[split][one], labels[split][one]) for split, one in used.items())
+        return linear_probe(*train, validation=held, num_classes=len(names), tolerance=NEAR, **how)
+
+    head_of = np.array([kind if kind in own else EVERY for kind in types["test"].tolist()])
+    answers = np.zeros(len(head_of), np.int64)
+    with _one_thread():
+        probes = {kind: probe(kind) for kind in np.unique(head_of).tolist()}
+    for kind, fitted in probes.items():
+        answers[head_of == kind] = fitted.predict_proba(rows["test"][head_of == kind]).argmax(1)
+    settings |= {"l2": {kind: fitted.l2 for kind, fitted in probes.items()} if by_type else probes[EVERY].l2}
+    trainable = sum(fitted.W.size + fitted.b.size for fitted in probes.values())
+    return outcome([names[i] for i in answers], questions, settings, trainable=trainable)
+
+
+def _rows(
+    questions: dict[str, Questions], names: tuple[str, ...], images: Mapping[str, np.ndarray], unit: bool
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return split -> [question words, image] float32 [Q, W + D], and split -> the answers' numbers, −1 for others.
+
+    Args:
+        questions: The questions of the three splits.
+        names: The answers that are classes.
+        images: Split -> rows of its images, float32 [P, D].
+        unit: Whether a question gets a length of about 1, as its image has.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -86,17 +138,22 @@ def _logistic(
     rows, labels = {}, {}
     for split, each in questions.items():
         bags = words.transform(each.texts).toarray().astype(np.float32)
-        if strengths is not None:  # a question of length about 1, as its image has
+        if unit:
             bags /= np.sqrt(np.maximum(bags.sum(1, keepdims=True), 1))
         rows[split] = np.concatenate([bags, images[split][each.image_index]], 1)
         labels[split] = np.array([place.get(name, -1) for name in each.answers], np.int32)
-    known = {split: labels[split] >= 0 for split in ("train", "validation")}
-    train, held = ((rows[s][known[s]], labels[s][known[s]]) for s in ("train", "validation"))
-    how: dict[str, Any] = {} if strengths is None else {"strengths": strengths, "standardise": False}
-    with _one_thread():
-        probe = linear_probe(*train, validation=held, num_classes=len(names), tolerance=NEAR, **how)
-    answers = [names[i] for i in probe.predict_proba(rows["test"]).argmax(1)]
-    return outcome(answers, questions, settings | {"l2": probe.l2}, trainable=probe.W.size + probe.b.size)
+    return rows, labels
+
+
+def _own_heads(types: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the types of question that get a head of their own: often enough asked, and answered in several ways."""
+    found = []
+    for kind in np.unique(types["train"]).tolist():
+        own = labels["train"][(types["train"] == kind) & (labels["train"] >= 0)]
+        held = ((types["validation"] == kind) & (labels["validation"] >= 0)).any()
+        if len(own) >= ENOUGH and len(np.unique(own)) > 1 and held:
+            found.append(kind)
+    return found
 
 
 def _one_thread() -> AbstractContextManager[Any]:

@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("run a transfer beside its controls", "tfxfer.train"),
     "predict": Command("ask a saved run about new texts or images", "tfxfer.predict"),
     "evaluate": Command("score a saved run on new data", "tfxfer.evaluate.__main__"),
+    "score": Command("say how well a source suits a target, before training", "tfxfer.commands.score"),
     "list": Command("show data sets, models, recipes or runs", "tfxfer.commands.list"),
     "clean": Command("show what is cached, and remove it", "tfxfer.commands.clean"),
 }

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tfxfer import cli
+from tfxfer.data.spec import EMOJI_LANGUAGES
 from tfxfer.errors import UserError, suggest
 from tfxfer.terminal import json_text
 
@@ -15,6 +16,9 @@ ABOUT = {  # spec of a built-in data set -> what it holds
     "languages/all": "names of countries, languages and currencies, labelled by language",
     "languages/latin": "those of ten languages in Latin script",
     "languages/other": "those of ten other languages in Latin script",
+    "emoji/en": "emoji drawn by OpenMoji, with categories and English names; the test split has other concepts",
+    **{f"emoji/{code}": f"the same with names in {name}" for code, name in EMOJI_LANGUAGES.items() if code != "en"},
+    "emoji/noto": "the same emoji as the colour font Noto draws them, where it is installed; English names",
 }
 
 

@@ -19,7 +19,7 @@ def unprepared(specs: Iterable[str | None], *folders: Path) -> list[str]:
     for spec in specs:
         if spec and spec.partition("/")[0] in BUILT_IN:
             parsed = parse(spec)
-            place = Path("tfds", parsed.name, parsed.config or "")
+            place = Path("tfds", parsed.name, parsed.prepared or "")
             if not any(any((folder / place).glob("*/dataset_info.json")) for folder in folders):
                 found[place] = spec
     return list(found.values())

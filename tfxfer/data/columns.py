@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.streams import prompt
 
+_DECODERS: dict[str, Callable[[np.ndarray], tf.Tensor]] = {}  # kind of image -> what decodes a batch of them
 _READ = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, add_tfds_id=False)
 
 
@@ -81,7 +82,17 @@ def _stored_type(feature: Any) -> tf.DType:
 
 
 def _batch_decoder(feature: Any) -> Callable[[np.ndarray], tf.Tensor]:
-    """Return string [B] -> uint8 [B, H, W, C] for images of one size, cheaper than a stream of single images."""
+    """Return string [B] -> uint8 [B, H, W, C] for images of one size, cheaper than a stream of single images.
+
+    It is traced once for each kind of image, as TensorFlow warns of functions that are traced again and again.
+    """
+    kind = repr(feature)
+    if kind not in _DECODERS:
+        _DECODERS[kind] = _traced_decoder(feature)
+    return _DECODERS[kind]
+
+
+def _traced_decoder(feature: Any) -> Callable[[np.ndarray], tf.Tensor]:
     spec = tf.TensorSpec((*feature.shape[:2], channels(feature)), tf.uint8)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])

@@ -13,7 +13,7 @@ from tfxfer.data.images import readable_errors, resize_image
 from tfxfer.data.overlap import Overlap, digests_of, overlap
 from tfxfer.data.records import Records
 from tfxfer.data.rows import Resize, Rows
-from tfxfer.data.spec import CONTENT_ROLES
+from tfxfer.data.spec import CONTENT_ROLES, credit
 from tfxfer.data.splits import SPLITS, draw_per_class, same_text
 from tfxfer.errors import UserError, suggest
 
@@ -255,8 +255,9 @@ class Dataset:
                 "  images    " + (" x ".join(map(str, self.image_shape)) if self.image_shape else "sizes vary")
             )
         lines += [f"  note      {note}" for note in self.notes]
-        shared = self.overlap().sentence()
-        return "\n".join([*lines, f"  overlap   {shared}"] if shared else lines)
+        shared, made_by = self.overlap().sentence(), credit(self.name)
+        lines += [f"  overlap   {shared}"] if shared else []
+        return "\n".join([*lines, f"  credit    {made_by}"] if made_by else lines)
 
     def _described_references(self) -> list[str]:
         if not self.references:

@@ -76,7 +76,7 @@ def from_tfds(spec: Spec, given: dict[str, str], caches: DataDirs, seed: int, do
 def built_in(spec: Spec, folder: Path) -> Any:
     """Return the TFDS builder of a built-in set, prepared or not."""
     name, _, config = spec.name.partition("/")
-    return BUILDERS[name](data_dir=folder, **({"config": c} if (c := spec.config or config) else {}))
+    return BUILDERS[name](data_dir=folder, **({"config": c} if (c := spec.prepared or config) else {}))
 
 
 def prepare_built_in(spec: Spec, folder: Path) -> Any:
@@ -104,7 +104,7 @@ def prepare_built_in(spec: Spec, folder: Path) -> Any:
 def _damaged(spec: Spec, folder: Path) -> list[Path]:
     """Return the folders of a built-in set's versions that have a manifest and other files than it says."""
     found = []
-    for manifest in (folder / spec.kind / (spec.config or "")).glob(f"*/{MANIFEST}"):
+    for manifest in (folder / spec.kind / (spec.prepared or "")).glob(f"*/{MANIFEST}"):
         try:
             digests = read_own_json(manifest, "it is made again", {"sha256": dict})["sha256"]
         except FileNotFoundError:
@@ -142,7 +142,8 @@ def _prepared(spec: Spec, caches: DataDirs, download: bool) -> Any:
 def _roles(spec: Spec, given: dict[str, str], features: dict[str, Any]) -> dict[str, str]:
     """Return key of an example -> feature of the source."""
     if spec.kind in BUILT_IN:
-        return {key: key for key in features} | ({"label": given["label"]} if "label" in given else {})
+        whole = {key: key for key in features} | ({"label": given["label"]} if "label" in given else {})
+        return whole | BUILDERS[spec.kind].views.get(spec.config or "", {})
     plain = [
         key
         for key, feature in features.items()

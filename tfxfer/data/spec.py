@@ -12,10 +12,39 @@ from tfxfer.data.tables import looks_like_json_lines, read_header
 from tfxfer.errors import UserError, suggest
 from tfxfer.given_files import file_problem
 
+EMOJI_LANGUAGES = {  # ISO 639-1 code -> name of the language
+    "en": "English",
+    "de": "German",
+    "es": "Spanish",
+    "fr": "French",
+    "it": "Italian",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "tr": "Turkish",
+    "zh": "Chinese",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "ar": "Arabic",
+    "fa": "Persian",
+    "id": "Indonesian",
+}
 BUILT_IN: dict[str, tuple[str, ...]] = {  # name -> configurations, the default first
     "glyphs": ("by_character", "by_face"),
     "names": ("all", "listed"),
     "languages": ("all", "latin", "other"),
+    "emoji": (*EMOJI_LANGUAGES, "noto"),
+}
+PREPARED = {  # name -> configuration -> what is prepared for it, where several are views of one
+    "emoji": dict.fromkeys(EMOJI_LANGUAGES, "openmoji"),
+}
+CREDITS = {  # name -> who is to be named where the data are shown
+    "glyphs": "characters drawn in the DejaVu typefaces; names and facts from Unicode (Unicode License v3)",
+    "names": "names from Unicode (Unicode License v3)",
+    "languages": "phrases from Unicode CLDR (Unicode License v3)",
+    "emoji": "emoji designed by OpenMoji, the open-source emoji and icon project, openmoji.org (CC BY-SA 4.0); names "
+    "from Unicode CLDR (Unicode License v3)",
+    "emoji/noto": "emoji of the Noto colour font by Google (SIL Open Font License 1.1); names from Unicode CLDR "
+    "(Unicode License v3)",
 }
 BUILT_IN_LABELS: dict[str, tuple[str, ...]] = {  # name -> columns that can be the label, the default first
     "glyphs": (
@@ -31,6 +60,7 @@ BUILT_IN_LABELS: dict[str, tuple[str, ...]] = {  # name -> columns that can be t
     ),
     "names": (),
     "languages": ("label", "kind"),
+    "emoji": ("label",),
 }
 PATH_KINDS = {  # kind -> what its path is
     "folder": "a folder of class folders",
@@ -77,6 +107,20 @@ class Spec:
     split: str | None = None
     image_dir: str | None = None
     draw_splits: bool = field(default=True, repr=False)
+
+    @property
+    def prepared(self) -> str | None:
+        """The configuration that is prepared: several configurations may be views of one."""
+        return PREPARED.get(self.name, {}).get(self.config or "", self.config)
+
+
+def credit(spec: str) -> str:
+    """Return who made the content of a built-in set, and under which licence; "" for other data.
+
+    >>> credit("languages/latin")
+    'phrases from Unicode CLDR (Unicode License v3)'
+    """
+    return CREDITS.get(spec) or CREDITS.get(spec.partition("/")[0], "")
 
 
 def parse(spec: str) -> Spec:

@@ -6,6 +6,7 @@ from typing import Any
 
 SERIALIZABLE = {  # class that is registered as "tfxfer>CLASS" -> its module
     "BertBackbone": "tfxfer.models.hugging_face",
+    "BetweenBlanks": "tfxfer.transfer.knowledge.dictionary",
     "Body": "tfxfer.transfer.bridges.body",
     "DiscriminativeAdam": "tfxfer.transfer.knowledge.caption_training",
     "FiLMInteraction": "tfxfer.transfer.knowledge.answer_head",
@@ -27,6 +28,7 @@ SERIALIZABLE = {  # class that is registered as "tfxfer>CLASS" -> its module
     "VQAHead": "tfxfer.transfer.knowledge.answer_head",
     "VisualPrefix": "tfxfer.transfer.knowledge.caption_model",
     "VisualTokens": "tfxfer.transfer.knowledge.caption_model",
+    "WindowPooling": "tfxfer.transfer.feature.pooling",
     "WordPieces": "tfxfer.transfer.knowledge.text_towers",
 }
 

@@ -42,9 +42,21 @@ def save_folder(folder: str | Path, model: "keras.Model", described: dict[str, A
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / "model.keras") as path:
-        model.save(path)
+        without_optimizer(model).save(path)
     write_own_json(folder / "model.json", described)
     return folder
+
+
+def without_optimizer(model: "keras.Model") -> "keras.Model":
+    """Return a functional model as it is before `compile`, with the same layers; another model as it is.
+
+    The state of Adam is twice as large as the weights. Where several arms train one compiled model, it is that of the
+    arm that trained last, and so would differ between an interrupted run and an undisturbed one.
+    """
+    import keras
+
+    functional = type(model).__name__ == "Functional"  # not a subclass, which has methods of its own
+    return keras.Model(model.input, model.output, name=model.name) if functional and model.compiled else model
 
 
 def describe_folder(path: str | Path, needed: Sequence[str] = ()) -> tuple[Path, dict[str, Any]]:

@@ -2,11 +2,19 @@
 
 from typing import Any
 
-from tfxfer.recipes import captioning, feature, retrieval, structure, vqa
+from tfxfer.recipes import captioning, dictionary, feature, retrieval, structure, vqa
 from tfxfer.recipes.recipe import Recipe
 
 RECIPES: dict[str, Recipe] = {
-    one.name: one for one in (feature.RECIPE, structure.RECIPE, captioning.RECIPE, retrieval.RECIPE, vqa.RECIPE)
+    one.name: one
+    for one in (
+        feature.RECIPE,
+        structure.RECIPE,
+        captioning.RECIPE,
+        retrieval.RECIPE,
+        vqa.RECIPE,
+        dictionary.RECIPE,
+    )
 }
 RECIPE_ALIASES = {"knowledge": "captioning"}  # old name -> name; accepted for one version
 

@@ -48,8 +48,9 @@ ARMS: dict[str, Any] = {
     "shuffled": "The same training, with the captions of other images. If this does as well, the pairs taught nothing.",
     "closed_form": {
         "text": "K = f·g alone, no decoder: ridge regression from all positions of the feature map to the words and "
-        "word pairs of captions; the answer is the training caption that fits best. If this does as well, the decoder "
-        "added nothing to the captions.",
+        "word pairs of captions; the answer is the candidate that fits best, or that one of the best k which is most "
+        "like the others (consensus; k by validation). If this does as well, the decoder added nothing to the "
+        "captions.",
         "phrase": "the closed form f·g",
         "role": "baseline",
     },
@@ -60,6 +61,12 @@ ARMS: dict[str, Any] = {
         "role": "baseline",
     },
     "neighbour": "No network: the caption of the training image with the nearest features.",
+    "neighbour_consensus": {
+        "text": "No network: of the captions of the nearest k training images, the one that is most like the others "
+        "(k by validation).",
+        "phrase": "the consensus of the nearest neighbours",
+        "role": "baseline",
+    },
 }
 
 
@@ -90,7 +97,13 @@ class CaptioningConfig(RunConfig):
     pairs: tuple[int, ...] = option(
         (150, 500, 1200), "budgets: images with captions in training", group="arms", common=True, at_least=1
     )
-    arms: tuple[str, ...] = option(tuple(ARMS), "what runs side by side", tuple(ARMS), group="arms", decides=False)
+    arms: tuple[str, ...] = option(
+        tuple(name for name in ARMS if name != "neighbour_consensus"),
+        "what runs side by side",
+        tuple(ARMS),
+        group="arms",
+        decides=False,
+    )
     controls_at: tuple[int, ...] = option(
         (),
         "budgets at which blind and shuffled run, with one seed (default: the greatest)",
@@ -261,8 +274,9 @@ def captioning_arms(
             steps=config.pretrain_steps,
             learning_rates=(3e-3,),
             word_dropout=0.0,
-            decoder_lr_scale=1.0,
+            decoder_lr_scales=(1.0,),
             freeze_decoder_fraction=0.0,
+            schedule="cosine",
         )
         pretrained = pretrain_decoder(captioner, texts, plain, config, run)
 
@@ -310,10 +324,10 @@ def captioning_arms(
 def plain_arms(
     captioner: Any, task: Any, maps: Any, config: CaptioningConfig, candidates: list[str]
 ) -> tuple[Any, ...]:
-    """Return the arms that train no network: the closed form, the same over a random encoder, and the neighbour."""
+    """Return the arms that train no network: the closed form, the same over a random encoder, and neighbours."""
     from functools import lru_cache
 
-    from tfxfer.baselines.captions import closed_form, nearest_caption
+    from tfxfer.baselines.captions import closed_form, nearest_caption, neighbour_consensus
     from tfxfer.experiment import Arm
     from tfxfer.models.batching import in_batches
     from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
@@ -346,6 +360,7 @@ def plain_arms(
         Arm("closed_form", by(over_candidates, maps.drawn), probe=True),
         Arm("closed_form_random", by(over_candidates, lambda n, seed: random_maps(seed).first(n)), probe=small),
         Arm("neighbour", by(nearest_caption, maps.drawn), probe=True),
+        Arm("neighbour_consensus", by(neighbour_consensus, maps.drawn), probe=True),
     )
 
 
@@ -369,7 +384,7 @@ RECIPE = Recipe(
     ),
     build=build,
     predictors={"Captioner": CAPTIONS},
-    contrasts=(("closed_form", "closed_form_random"), ("closed_form", "neighbour")),
+    contrasts=tuple(("closed_form", other) for other in ("closed_form_random", "neighbour", "neighbour_consensus")),
     smoke=SMOKE_SOURCES
     | {
         "pairs": (8, 16),
@@ -395,7 +410,8 @@ RECIPE = Recipe(
         "places": "positions",
         "evidence": "image_word_logits",
         "frozen": "freeze_decoder_fraction",
-        "carried_rate": "decoder_lr_scale",
+        "carried_rate": "decoder_lr_scales",
+        "decoder_lr_scale": "decoder_lr_scales",
         "updates": "steps",
         "length": "max_length",
     },

@@ -16,6 +16,7 @@ from typing import Any
 
 from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, option, section
 from tfxfer.errors import UserError
+from tfxfer.models.spec import is_model
 from tfxfer.recipes.checks import check_arms, check_source, check_target
 from tfxfer.recipes.predictors import CLASSES
 from tfxfer.recipes.reading import build_read, check_read
@@ -31,6 +32,7 @@ ARMS = {
     "native": "The usual method of the target's own field, without any transfer.",
     "majority": "Always answers with the most frequent class. Anything useful must beat it.",
 }
+WINDOWS = 2
 READ_ARMS = {  # with `--bridge read` beside transfer, random, native and majority
     "with_ngrams": {
         "text": "One linear model on the features of transfer and on character n-grams of the same read text.",
@@ -126,6 +128,14 @@ class FeatureConfig(RunConfig):
         8, "side in pixels of the image patches that enter a text body", group="bridge", at_least=1
     )
     layer: str | None = option(None, "φ ends at this layer of the source (default: before its head)", group="model")
+    pooling: str = option(
+        "avg",
+        "how the maps of φ become one vector: avg, max, both (avg+max), means in equal windows along the width "
+        "(windows), or the mean of each column (columns); all but avg end φ at its last maps",
+        ("avg", "max", "avg+max", "windows", "columns"),
+        group="model",
+    )
+    windows: int = option(WINDOWS, "number of windows of --pooling windows", group="model", at_least=1)
     head: str = option(
         "linear", "linear (W·φ + b by L-BFGS) or mlp (one hidden layer)", ("linear", "mlp"), group="model"
     )
@@ -143,6 +153,8 @@ def check(config: FeatureConfig) -> None:
         raise UserError(f"--arms {' '.join(asked)}: --bridge {config.bridge} has no such arm; leave it out")
     if config.bridge == "read":
         check_read(config)
+    if config.windows != WINDOWS and config.pooling != "windows":
+        raise UserError(f"--windows {config.windows}: only --pooling windows has windows; leave it out or add that")
 
 
 def build(config: FeatureConfig, run: Run) -> Plan:
@@ -155,6 +167,7 @@ def build(config: FeatureConfig, run: Run) -> Plan:
     from tfxfer.transfer.graph import fingerprint
 
     dataset = load_target(config.target, config, run)  # before anything is trained for it
+    check_pooling(config, dataset)
     source = load_source(config.source, config, run, image_size=config.target.image_size)
     task = load_task(config.target, config, source, run, dataset=dataset)
     made = feature_arms(source, task, config, run)
@@ -168,6 +181,21 @@ def build(config: FeatureConfig, run: Run) -> Plan:
         examples=tuple(task.examples(made.render_images)),
         save=lambda folder: task.save(made.classifier(), folder, max(config.labels_per_class), config.seed),
     )
+
+
+def check_pooling(config: FeatureConfig, dataset: Any) -> None:
+    """Refuse, before a CNN is trained as the source, what its maps cannot be pooled to; raises `UserError`."""
+    import tfxfer
+    from tfxfer.transfer.feature import extractor
+
+    architecture = config.source.architecture
+    if config.pooling == "avg" or is_model(config.source.spec) or architecture not in ("auto", "fresh:cnn"):
+        return
+    side = config.target.image_size
+    size = (config.height, config.width) if "image" not in dataset.keys else (side, side) if side else None
+    size = size or (dataset.image_shape or (64, 64))[:2]
+    cnn = tfxfer.source("fresh:cnn", num_classes=2)
+    extractor(cnn, config.layer, pooling=config.pooling, windows=config.windows, image_size=size)
 
 
 SMOKE: dict[str, Any] = {

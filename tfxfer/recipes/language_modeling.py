@@ -69,6 +69,8 @@ def build_decoder(config: Any, run: Run) -> Plan:
         word_dropout=0.0,
         label_smoothing=0.0,
         num_validations=5,
+        schedule=own.schedule,
+        checkpoints=own.checkpoints,
     )
     keep = (max(config.training_texts), config.seed)
     arms = {

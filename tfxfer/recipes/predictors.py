@@ -1,4 +1,4 @@
-"""What `python -m tfxfer.predict` shows of a saved model's answers: classes, captions, answers, likelihoods."""
+"""What `python -m tfxfer.predict` shows of a saved model: classes, captions, answers, translations, likelihoods."""
 
 import warnings
 from argparse import Namespace
@@ -125,10 +125,21 @@ def retrieval_rows(model: Any, described: dict[str, Any], request: Namespace) ->
     ]
 
 
+def translation_rows(model: Any, described: dict[str, Any], request: Namespace) -> Rows:
+    """Return for each text of the first language its `top` texts of the second, with their cosines."""
+    one, two = model.languages[:2]
+    found = model.predict(request.text, one, two, k=request.top)
+    return [
+        {"input": text, "top": [[name, round(float(score), 4)] for name, score in zip(names, scores)]}
+        for text, names, scores in zip(request.text, found.texts, found.scores)
+    ]
+
+
 CLASSES = Predictor(None, class_rows)
 ANSWERS = Predictor(("image", "question"), answer_rows, "answer")
 CAPTIONS = Predictor(("image",), caption_rows, "caption", "nats a token", ("num_beams", "max_length"))
 RETRIEVAL = Predictor(("image", "text"), retrieval_rows, "match")
+TRANSLATIONS = Predictor(("text",), translation_rows, "translation", "cosine")
 LIKELIHOODS = Predictor(("text",), likelihood_rows, "", "nats a token")
 
 

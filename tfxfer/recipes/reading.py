@@ -25,6 +25,7 @@ def check_read(config: Any) -> None:
     for name, given, usual in (
         ("layout", config.layout, "line"),
         ("layer", config.layer, None),
+        ("pooling", config.pooling, "avg"),
         ("unfreeze", config.unfreeze, None),
     ):
         if given != usual:

@@ -84,6 +84,13 @@ class RetrievalConfig(RunConfig):
         True, "the last layer of g starts at the ridge regression from texts to their images", group="model"
     )
     temperature: float = option(0.07, "initial value of the learned temperature", group="model", at_least=0.01)
+    ranking: str = option(
+        "similarity",
+        "what ranks the test candidates: K itself, or with all test queries at once (transductive) inverted_softmax "
+        "(Smith et al. 2017) or csls (Conneau et al. 2018)",
+        ("similarity", "inverted_softmax", "csls"),
+        group="model",
+    )
     pairs: tuple[int, ...] = option(
         (150, 600), "budgets: images with their texts in training", group="arms", common=True, at_least=2
     )
@@ -140,8 +147,14 @@ def build(config: RetrievalConfig, run: Run) -> Plan:
     with run.phase("features"):
         features = task.extracted(phi, data, size, config)
         positions = task.extracted_positions(phi, data, size, config) if "closed_form" in config.arms else None
-        pairs = task.ImageTextPairs(features, task.captions_of(data), task.image_ids(data, how), positions)
+        ids = task.image_ids(data, how)
+        pairs = task.ImageTextPairs(features, task.captions_of(data), ids, positions, config.ranking)
     task.count_long(pairs, tokenizer, config.max_length, run)
+    if config.ranking != "similarity":
+        run.caution(
+            f"--ranking {config.ranking} is transductive: all test queries are ranked at once and help one another. A "
+            "query alone does not reach these figures. The saved model, and the examples here, rank by K itself."
+        )
     transfer, arms = retrieval_arms(bert, tokenizer, phi, data, pairs, config, run)
 
     def save(folder: Any) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 import tfxfer
 from tfxfer import report
 from tfxfer.cache import code_key, data_dirs, key_of, sweep_caches
-from tfxfer.config import RunConfig, deciding, probe_seeds
+from tfxfer.config import RunConfig, TrainingConfig, deciding, probe_seeds
+from tfxfer.data.spec import credit
 from tfxfer.errors import TfxferError
 from tfxfer.experiment import Experiment, compare
 from tfxfer.in_use import use
 from tfxfer.recipes.device import prepare
+from tfxfer.recipes.panels.checkpoints import checkpoint_panel
 from tfxfer.recipes.recipe import Plan, Recipe
 from tfxfer.recipes.source_seeds import build
 from tfxfer.records import Comparison, Record
-from tfxfer.report.panel import write_panels
+from tfxfer.report.panel import Panel, write_panels
 from tfxfer.runs import Run, peak_memory_mib
 from tfxfer.transfer.knowledge.question_batches import TruncationWarning
 
@@ -40,7 +42,7 @@ def run(recipe: Recipe, config: Any) -> Path:
         warnings.simplefilter("ignore", TruncationWarning)  # a recipe counts what is cut over whole data sets
         plan = build(recipe, config, this)
         with this.phase("arms"):
-            kept = records_folder(config, *plan.keys)
+            kept = records_folder(config, *plan.keys, *checkpoint_key(config))
             shared = [] if config.fresh else data_dirs(config.data_dir).shared("records", kept.name)
             comparison = run_arms(experiment(recipe, plan, config), this, kept, shared)
         with this.phase("saving and report"):
@@ -48,6 +50,7 @@ def run(recipe: Recipe, config: Any) -> Path:
             if has_model(comparison, this):
                 plan.save(this.folder)
                 panels += plan.diagnose(comparison)
+            panels += curve_panels(comparison, config, this)
             write_panels(this.folder, panels)
         conclude(replace(comparison, about=about(recipe, config) | {"cautions": this.cautions}), this)
         return this.folder
@@ -81,7 +84,33 @@ def about(recipe: Recipe, config: RunConfig) -> dict[str, Any]:
         "explanation": recipe.explanation,
         "arms": dict(recipe.arms),
         "smoke": config.smoke,
+        "credits": credits_of(recipe.data(config)),
     }
+
+
+def credits_of(specs: Sequence[str | None]) -> list[str]:
+    """Return who made the built-in data that a run used, each set once: "emoji: emoji designed by …"."""
+    found = {credit(spec): spec.partition("/")[0] for spec in specs if spec and credit(spec)}
+    return [f"{name}: {text}" for text, name in found.items()]
+
+
+def checkpoint_key(config: Any) -> tuple[str, ...]:
+    """Return what `--checkpoints` adds to the key of records: one without them cannot stand for one that has them."""
+    count = training_of(config).checkpoints
+    return (f"checkpoints {count}",) if count else ()
+
+
+def training_of(config: Any) -> TrainingConfig:
+    """Return a recipe's training; one that trains no network has the default, without checkpoints."""
+    return getattr(config, "training", TrainingConfig())
+
+
+def curve_panels(comparison: Comparison, config: Any, this: Run) -> tuple[Panel, ...]:
+    """Return the panel of `--checkpoints`; say so when none was scored."""
+    panel = checkpoint_panel(comparison, training_of(config).schedule)
+    if panel is None and training_of(config).checkpoints:
+        this.say("--checkpoints: no two arms that are compared trained a network here, so there is no curve")
+    return (panel,) if panel else ()
 
 
 def records_folder(config: RunConfig, *keys: str) -> Path:

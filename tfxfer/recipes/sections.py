@@ -17,10 +17,10 @@ def image_encoder_section(**defaults: Any) -> Any:
     """Return the section `--image-encoder`: a CNN that learned characters, none of those in the test.
 
     Args:
-        defaults: Fields of its `SourceConfig`.
+        defaults: Fields of its `SourceConfig`; the data set that it learns is glyphs, unless `spec` names another.
     """
     return section(
-        SourceConfig("glyphs/by_character", **defaults),
+        SourceConfig(**({"spec": "glyphs/by_character"} | defaults)),
         "image_encoder",
         group="source",
         help={"spec": "the image encoder: a data set that it learns, or a model's spec"},

@@ -63,9 +63,22 @@ ARMS = {
         "phrase": "the linear model over random features",
         "role": "baseline",
     },
+    "linear_by_type": {
+        "text": "As linear, with a head for each type of question: its kind where the data has kinds, else its first "
+        "two words. With one head an image says the same of every question.",
+        "phrase": "the linear model with a head for each type of question",
+        "role": "baseline",
+    },
+    "linear_by_type_random": {
+        "text": "As linear_by_type, over an image encoder with fresh random weights.",
+        "phrase": "the same heads over random features",
+        "role": "baseline",
+    },
     "native": "Logistic regression on a bag of words and raw pixels, without any transfer.",
     "majority": "Always gives the most frequent answer. Anything useful must beat it.",
 }
+
+NOT_BY_DEFAULT = ("random_image_encoder", "random_text_encoder", "linear_by_type", "linear_by_type_random")
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ class VQAConfig(RunConfig):
         at_least=1,
     )
     arms: tuple[str, ...] = option(
-        tuple(name for name in ARMS if name not in ("random_image_encoder", "random_text_encoder")),
+        tuple(name for name in ARMS if name not in NOT_BY_DEFAULT),
         "what runs side by side",
         tuple(ARMS),
         group="arms",
@@ -354,7 +367,7 @@ def vqa_arms(
 def linear_arms(
     encoder: Any, shape: Any, drawn: Any, frozen_maps: Any, names: Any, config: VQAConfig, at: tuple[int, ...]
 ) -> tuple[Any, ...]:
-    """Return the arms of one linear model: over the encoder as it came, and over random copies.
+    """Return the arms of a linear model, with one head and by type: over the encoder as it came, and random copies.
 
     Args:
         encoder: The image encoder.
@@ -367,7 +380,7 @@ def linear_arms(
     """
     from functools import cache
 
-    from tfxfer.baselines.vqa import linear
+    from tfxfer.baselines.vqa import linear, position_axes
     from tfxfer.experiment import Arm
     from tfxfer.models.batching import in_batches
     from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
@@ -377,19 +390,30 @@ def linear_arms(
     def pretrained() -> Any:
         return in_batches(pooled_encoder(encoder, shape))
 
-    def over(maps_of: Any, budget: int | None, seed: int) -> Any:
-        asked = drawn(budget, seed)
-        return linear(asked, names, {split: maps_of(each.images) for split, each in asked.items()})
+    def axes_by(maps_of: Any, budget: int | None, seed: int) -> Any:
+        return position_axes({split: maps_of(each.images) for split, each in drawn(budget, seed).items()})
 
+    @cache  # rows of 256 numbers are few; the maps would be many
     def known(budget: int | None, seed: int) -> Any:
         maps = frozen_maps(budget, seed)
-        return linear(drawn(budget, seed), names, maps) if maps else over(pretrained(), budget, seed)
+        return position_axes(maps) if maps else axes_by(pretrained(), budget, seed)
 
+    @cache
     def random(budget: int | None, seed: int) -> Any:
-        return over(in_batches(pooled_encoder(fresh_copy(encoder, seed), shape)), budget, seed)
+        return axes_by(in_batches(pooled_encoder(fresh_copy(encoder, seed), shape)), budget, seed)
 
-    probe = cheap_to_repeat(encoder, config.probe_seeds)
-    return Arm("linear", known, probe=probe), Arm("linear_random", random, at, probe=probe)
+    def arm(name: str, rows: Any, budgets: Any = None, by_type: bool = False) -> Arm:
+        def answered(budget: int | None, seed: int) -> Any:
+            return linear(drawn(budget, seed), names, rows(budget, seed), by_type)
+
+        return Arm(name, answered, budgets, probe=cheap_to_repeat(encoder, config.probe_seeds))
+
+    return (
+        arm("linear", known),
+        arm("linear_random", random, at),
+        arm("linear_by_type", known, by_type=True),
+        arm("linear_by_type_random", random, at, by_type=True),
+    )
 
 
 RECIPE = Recipe(
@@ -407,7 +431,7 @@ RECIPE = Recipe(
     data=lambda config: (config.language_model.spec, config.target.spec, config.image_encoder.spec),
     build=build,
     predictors={"VisualQA": ANSWERS},
-    contrasts=(("linear", "linear_random"),),
+    contrasts=(("linear", "linear_random"), ("linear_by_type", "linear_by_type_random"), ("linear_by_type", "linear")),
     smoke=SMOKE_SOURCES
     | {
         "images": (8, 16),

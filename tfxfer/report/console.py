@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from tfxfer.evaluate import story, summary
-from tfxfer.evaluate.comparison import budget_words, measure_name
+from tfxfer.evaluate.comparison import POOLED, budget_words, measure_name
+from tfxfer.evaluate.training_steps import by_budget, sentences_by_steps, verdicts_by_steps
+from tfxfer.evaluate.verdict import signed
 from tfxfer.records import Comparison
 from tfxfer.report.words import budget_name
 from tfxfer.terminal import console as printable_console
@@ -43,6 +45,12 @@ def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
     console.print(Text(first, style="" if smoke else "bold"))
     for sentence in others:
         console.print(Text(sentence))
+    curve = verdicts_by_steps(comparison)
+    if curve:
+        console.print(_steps_table(curve))
+        for measure in comparison.measures:
+            for sentence in sentences_by_steps(comparison, measure)[:1]:
+                console.print(Text(sentence))
     for sentence in comparison.about.get("cautions", ()):
         console.print(Text(f"Caution: {sentence}", style="yellow"))
     if smoke:
@@ -64,6 +72,33 @@ def _table(comparison: Comparison, measure: str, rows: list[dict[str, Any]], bud
         style = "bold" if arm == "transfer" else ""
         table.add_row(Text(arm, style=style), *(_cell(cells.get((arm, n)), style) for n in budgets))
     return table
+
+
+def _steps_table(rows: list[dict[str, Any]]) -> "Table":
+    """Return the table of `--checkpoints`: the difference of the trained pair, a column for each share of the steps."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shares = list(dict.fromkeys(row["share"] for row in rows))[-COLUMNS:]
+    title = f"{rows[0]['a']} − {rows[0]['b']} by share of the steps\n{measure_name(rows[0]['measure'])} (95 % interval)"
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("budget", *shares):
+        table.add_column(name, justify="left" if name == "budget" else "right", no_wrap=True)
+    for budget, group in by_budget(rows).items():
+        cells = {row["share"]: row for row in group}
+        name = "all" if budget == POOLED else budget_name(budget)
+        table.add_row(name, *(_difference(cells.get(share)) for share in shares))
+    return table
+
+
+def _difference(row: dict[str, Any] | None) -> Any:
+    from rich.text import Text
+
+    if row is None:
+        return Text("–", style="dim")
+    first = Text(f"{signed(row['difference'])}\n", style="" if row["word"] == "no evidence" else "bold")
+    return first + Text(f"{signed(row['low'])[:-1]} {signed(row['high'])[:-1]}", style="dim")
 
 
 def _cell(row: dict[str, Any] | None, style: str) -> Any:

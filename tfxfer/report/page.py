@@ -90,6 +90,7 @@ def _about(comparison: Comparison) -> dict[str, Any]:
         "command": about.get("command", ""),
         "smoke": bool(about.get("smoke")),
         "cautions": list(about.get("cautions", ())),
+        "credits": list(about.get("credits", ())),
         "arms": arms,
     }
 

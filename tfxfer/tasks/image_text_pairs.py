@@ -1,8 +1,9 @@
 """Image–text pairs as the arms see them: images as features of a frozen encoder, each with one or more texts."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from tfxfer.tasks.overlap import check_overlap
 from tfxfer.transfer.feature import extract
 from tfxfer.transfer.knowledge import DualEncoder
 from tfxfer.transfer.knowledge.caption_model import feature_map_encoder, resized_encoder
+from tfxfer.transfer.knowledge.hubness import Ranking, csls, inverted_softmax, similarity
 
 TEXT = "caption"
 GALLERY = 20_000  # texts that a saved encoder retrieves from
 POSITIONS = 4  # along each side of a feature map
+BETAS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # of the inverted softmax, times the deviation of K on validation
 SHOWN = 8  # test images in the report, beside its gallery
 MEASURES = ("recall_at_1", "reciprocal_rank", "recall_at_5")
 
@@ -42,12 +45,14 @@ class ImageTextPairs:
         captions: split -> P lists of texts, one or more each.
         ids: split -> int [P], what an image shows; two that are the same image share one.
         positions: split -> float32 [P, D'], the feature map before its mean, flattened; None where there is none.
+        ranking: How candidates are ranked on test, one of `RANKINGS`; every choice is made by the similarity itself.
     """
 
     features: dict[str, np.ndarray]
     captions: dict[str, list[list[str]]]
     ids: dict[str, np.ndarray]
     positions: dict[str, np.ndarray] | None = None
+    ranking: str = "similarity"
 
     def texts(self, split: str) -> list[str]:
         """Return all C texts of a split, those of an image one after the other."""
@@ -65,6 +70,7 @@ class ImageTextPairs:
             self.captions | {"train": [self.captions["train"][i] for i in rows]},
             self.ids | {"train": self.ids["train"][rows]},
             self.positions and self.positions | {"train": self.positions["train"][rows]},
+            self.ranking,
         )
 
     def shuffled(self, seed: int) -> "ImageTextPairs":
@@ -72,18 +78,18 @@ class ImageTextPairs:
         order = deranged(len(self.captions["train"]), seed + 1)
         return replace(self, captions=self.captions | {"train": [self.captions["train"][i] for i in order]})
 
-    def ranks(self, k: np.ndarray, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def ranks(self, k: np.ndarray, split: str, by: Ranking = similarity) -> tuple[np.ndarray, np.ndarray]:
         """Return the ranks of K [P, C] over a split: int [P] of each image's best text, int [C] of each text's."""
         ids, of_texts = self.ids[split], self.ids[split][self.image_index(split)]
-        return ranks(k, ids, of_texts, "image"), ranks(k.T, of_texts, ids, "text")
+        return ranks(by(k), ids, of_texts, "image"), ranks(by(k.T), of_texts, ids, "text")
 
-    def score(self, k: np.ndarray, split: str) -> dict[str, np.ndarray]:
+    def score(self, k: np.ndarray, split: str, by: Ranking = similarity) -> dict[str, np.ndarray]:
         """Return measure -> float [P] of each image of a split, from K [P, C].
 
         An image retrieves any of its own texts; each of its texts retrieves the image, and the mean over them counts. A
         measure without a direction is the mean of both.
         """
-        of_images, of_texts = self.ranks(k, split)
+        of_images, of_texts = self.ranks(k, split, by)
         index, count = self.image_index(split), np.array([len(each) for each in self.captions[split]])
         by_image = by_query(of_images)
         by_text = {n: np.bincount(index, v, len(count)) / count for n, v in by_query(of_texts).items()}
@@ -93,12 +99,39 @@ class ImageTextPairs:
             f"{direction}_{name}": values for direction, found in directions.items() for name, values in found.items()
         }
 
-    def outcome(self, k: np.ndarray, settings: dict[str, Any], trainable: int = 0) -> Outcome:
-        """Return what an arm answers on the test pairs: for each image the text that K ranks first."""
+    def outcome(
+        self,
+        k: np.ndarray,
+        settings: dict[str, Any],
+        trainable: int = 0,
+        validation: Callable[[], np.ndarray] | None = None,
+    ) -> Outcome:
+        """Return what an arm answers on the test pairs: for each image the text that is ranked first.
+
+        Args:
+            k: K of the test pairs [P, C].
+            settings: What the arm chose.
+            trainable: Its trained parameters.
+            validation: Gives K of the validation pairs, which β of the inverted softmax is chosen by.
+        """
+        by, chosen = self._ranking(validation)
         texts = self.texts("test")
-        medians = {"median_ranks": [float(np.median(found)) for found in self.ranks(k, "test")]}
-        answers = [texts[i] for i in k.argmax(1)]
-        return Outcome(None, settings | medians, trainable, scores=self.score(k, "test"), answers=answers)
+        medians = {"median_ranks": [float(np.median(found)) for found in self.ranks(k, "test", by)]}
+        answers = [texts[i] for i in by(k).argmax(1)]
+        return Outcome(None, settings | chosen | medians, trainable, scores=self.score(k, "test", by), answers=answers)
+
+    def _ranking(self, validation: Callable[[], np.ndarray] | None) -> tuple[Ranking, dict[str, Any]]:
+        """Return how the test pairs are ranked, and what was chosen for it."""
+        if self.ranking == "similarity":
+            return similarity, {}
+        if self.ranking == "csls":
+            return csls, {"ranking": self.ranking}
+        if validation is None:
+            raise UserError("the inverted softmax has a temperature; give `validation` to choose it by")
+        k = validation()
+        rankings = {beta: partial(inverted_softmax, beta=beta / max(float(k.std()), 1e-12)) for beta in BETAS}
+        best = max(BETAS, key=lambda beta: self.score(k, "validation", rankings[beta])["reciprocal_rank"].mean())
+        return rankings[best], {"ranking": self.ranking, "beta": rankings[best].keywords["beta"]}
 
     def validate(self, k: np.ndarray) -> float:
         """Return the mean reciprocal rank of K on the validation pairs, which every choice is made by."""

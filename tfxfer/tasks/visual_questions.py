@@ -14,7 +14,7 @@ from tfxfer.data.dataset import Dataset
 from tfxfer.data.images import readable_errors
 from tfxfer.data.questions import questions_about
 from tfxfer.errors import UserError
-from tfxfer.evaluate.vqa import answer_kind, same_answer, scores_by_image, vqa
+from tfxfer.evaluate.vqa import answer_kind, question_type, same_answer, scores_by_image, vqa
 from tfxfer.experiment import Outcome
 from tfxfer.runs import Run
 from tfxfer.tasks.derangement import deranged
@@ -45,7 +45,8 @@ class Questions:
         image_index: int [Q], which image each question is about.
         texts: The questions [Q].
         answers: Their answers [Q], without case.
-        kinds: What each asks for [Q].
+        kinds: What each asks for [Q]; of a table, the kind of the true answer, which no model may see.
+        asked: Whether `kinds` are those of the questions, known without their answers.
     """
 
     images: np.ndarray
@@ -53,6 +54,12 @@ class Questions:
     texts: list[str]
     answers: list[str]
     kinds: list[str]
+    asked: bool = False
+
+    @property
+    def types(self) -> list[str]:
+        """The type of each question [Q], known without its answer: its kind, or else its first two words."""
+        return self.kinds if self.asked else [question_type(text) for text in self.texts]
 
     def drawn(self, images: int | None, seed: int) -> "Questions":
         """Return some of the images with all their questions; a smaller draw is part of a greater one."""
@@ -61,7 +68,7 @@ class Questions:
         place[kept] = np.arange(len(kept))
         rows = np.flatnonzero(place[self.image_index] >= 0)
         texts, answers, kinds = ([values[i] for i in rows] for values in (self.texts, self.answers, self.kinds))
-        return Questions(self.images[kept], place[self.image_index[rows]], texts, answers, kinds)
+        return Questions(self.images[kept], place[self.image_index[rows]], texts, answers, kinds, self.asked)
 
     def shuffled(self, seed: int) -> "Questions":
         """Return the questions, with their answers, about other images."""
@@ -117,11 +124,12 @@ def load_questions(
     """
     limits = {"train": 2 * most, "validation": target.max_validation, "test": target.max_test}
     found = {}
+    made = made_here(dataset)
     for split, limit in limits.items():
-        rows = about_characters(dataset, split) if made_here(dataset) else from_columns(dataset, split)
+        rows = about_characters(dataset, split) if made else from_columns(dataset, split)
         if not rows:
             raise UserError(f"{target.spec}: its split '{split}' holds no question")
-        found[split] = few(dataset, split, rows, limit, shape)
+        found[split] = replace(few(dataset, split, rows, limit, shape), asked=made)
     if len(found["train"].images) < most:
         raise UserError(
             f"--images {most}: {target.spec} has {len(found['train'].images)} training images with questions; ask for "
@@ -188,7 +196,9 @@ def few(dataset: Dataset, split: str, rows: Sequence[Row], limit: int, shape: tu
     return Questions(
         only.arrays(split, shape[:2], shape[2])["image"],
         np.array([place[row.image] for row in chosen], np.int32),
-        *([getattr(row, name) for row in chosen] for name in ("text", "answer", "kind")),
+        [row.text for row in chosen],
+        [row.answer for row in chosen],
+        [row.kind for row in chosen],
     )
 
 

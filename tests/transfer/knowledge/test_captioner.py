@@ -8,6 +8,7 @@ import pytest
 
 from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig
 from tfxfer.errors import UserError
+from tfxfer.fit import WeightsAt
 from tfxfer.models import load_model
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.tokenizer import WordPieceTokenizer
@@ -105,6 +106,26 @@ def test_a_frozen_decoder_learns_with_its_new_weights_alone(words, frozen):
     captioner.fit(*pictures(20), **how(4, freeze_decoder_fraction=frozen))
     changed = {v.path for v in captioner.model.trainable_variables if (before[v.path] != v.numpy()).any()}
     assert changed & new and bool(changed - new) == (not frozen)
+
+
+def test_weights_within_a_training_are_kept_and_change_nothing(words):
+    """Through several parts of one training; with a constant rate, those after 3 steps are of a training of 3."""
+    images, captions = pictures(20)
+    held = {"validation": (images[:5], captions[:5])}
+    plain, watched, short = tiny(words), tiny(words), tiny(words)
+    at = WeightsAt(watched.model, (3, 6))
+    plain.fit(images, captions, **how(6), **held)
+    watched.fit(images, captions, **how(6), **held, callbacks=[at])
+    assert list(at.kept) == [3, 6]
+    for one, other in zip(plain.model.get_weights(), watched.model.get_weights()):
+        np.testing.assert_array_equal(one, other)
+    once = {"num_validations": 1, "schedule": "constant"}
+    watched = tiny(words)
+    at = WeightsAt(watched.model, (3,))
+    watched.fit(images, captions, **how(6, **once), **held, callbacks=[at])
+    short.fit(images, captions, **how(3, **once), **held)
+    for one, other in zip(at.kept[3], short.model.get_weights()):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_captions_that_are_cut_are_counted_where_they_are_given(words):

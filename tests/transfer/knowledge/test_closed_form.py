@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import normalize
 
 from tfxfer.errors import UserError
-from tfxfer.transfer.knowledge.closed_form import ClosedFormCaptioner
+from tfxfer.transfer.knowledge.closed_form import ClosedFormCaptioner, smallest_good
 
 SIDES = ["left", "right"]
 
@@ -43,6 +43,63 @@ def test_it_is_scikit_learns_ridge_on_dense_rows(count):
     np.testing.assert_allclose(fitted.terms(x, [fitted.candidates] * count), k, atol=1e-5)
     best = fitted.predict(x, k=3)
     np.testing.assert_allclose(best.scores, -np.sort(-k, 1)[:, :3], atol=1e-5)
+
+
+def by_brute_force(fitted, maps, texts, k):
+    """The answer of each image: of its k best texts the one with the greatest mean cosine to the other k − 1."""
+    found, rows = [], fitted.g(texts).toarray()
+    for row in fitted.scores(maps, texts):
+        best = sorted(range(len(texts)), key=lambda i: -row[i])[:k]
+        means = [np.mean([rows[i] @ rows[j] for j in best if j != i]) for i in best]
+        found.append(texts[best[int(np.argmax(means))]])
+    return found
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_consensus_is_the_caption_that_is_most_like_the_other_best_ones(k):
+    x, captions, _ = maps(30)
+    new = maps(12, seed=1)[0]
+    texts = [
+        f"a {size} dot on the {side} side {more}" for size in "abc" for side in SIDES for more in ("", "now", "too")
+    ]
+    fitted = ClosedFormCaptioner(0.1, consensus=k).fit(x, captions, candidates=texts)
+    found = fitted.predict(new, k=3)
+    assert [row[0] for row in found.texts] == by_brute_force(fitted, new, texts, k)
+    assert [len(set(row)) for row in found.texts] == [3] * 12
+    best = [row[:k] for row in ClosedFormCaptioner(0.1, 1).fit(x, captions, candidates=texts).predict(new, k=k).texts]
+    asked = [
+        [row[0], "dot on the left side"] for row in best
+    ]  # one of the best, which is left out of them, and another
+    rows = [fitted.g(row).toarray() for row in best]
+    own = [[np.mean(one[1:] @ one[0]), np.mean(one @ fitted.g([asked[0][1]]).toarray()[0])] for one in rows]
+    np.testing.assert_allclose(fitted.terms(new, asked), own, atol=1e-6)
+    few = fitted.predict(new, texts[:1])
+    assert [row[0] for row in few.texts] == [texts[0]] * 12
+
+
+def test_words_of_the_candidates_count_where_no_training_caption_has_them():
+    x, captions, sides = maps(40)
+    texts = [f"dot on the {side} side" for side in SIDES]
+    strange = [f"{text} of a strange new thing" for text in texts]
+    fitted = ClosedFormCaptioner(0.1, 1).fit(x, captions, candidates=[*strange, *texts])
+    assert [row[0] for row in fitted.predict(x).texts] == [texts[side] for side in sides]
+
+
+@pytest.mark.parametrize("lucky", [True, False])
+def test_a_consensus_is_chosen_where_validation_is_sure_of_it(lucky):
+    x, captions, _ = maps(60)
+    held = maps(40, seed=2)[0]
+    best = ClosedFormCaptioner(0.1, 1 if lucky else 20).fit(x, captions)
+    wanted = [[row[0]] for row in best.predict(held).texts]  # the answers of one k are the truth
+    fitted = ClosedFormCaptioner(0.1).fit(x, captions, validation=(held, wanted))
+    assert fitted.consensus == best.consensus and fitted.score(held, wanted)["exact_match"] == 1
+    assert ClosedFormCaptioner.from_state(fitted.state()).predict(held).texts == fitted.predict(held).texts
+
+
+def test_a_gain_within_its_standard_error_is_no_reason_for_a_consensus():
+    noise = np.tile([-0.4, 0.4], 32)  # its standard error is 0.05
+    for gain, size in ((0.04, 1), (0.06, 5)):
+        assert smallest_good({1: np.full(64, 0.5), 5: 0.5 + gain + noise, 20: np.full(64, 0.1)}) == size
 
 
 def test_validation_chooses_the_strength_and_arrays_keep_all_of_it(tmp_path):

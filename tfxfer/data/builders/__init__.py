@@ -1,9 +1,10 @@
 """TFDS builders of data made offline from what is installed; importing this registers them."""
 
+from tfxfer.data.builders.emoji import EmojiPictures
 from tfxfer.data.builders.glyphs import Glyphs
 from tfxfer.data.builders.languages import Languages
 from tfxfer.data.builders.names import Names
 
-BUILDERS = {"glyphs": Glyphs, "names": Names, "languages": Languages}
+BUILDERS = {"glyphs": Glyphs, "names": Names, "languages": Languages, "emoji": EmojiPictures}
 
-__all__ = ["BUILDERS", "Glyphs", "Languages", "Names"]
+__all__ = ["BUILDERS", "EmojiPictures", "Glyphs", "Languages", "Names"]

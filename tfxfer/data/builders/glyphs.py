@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -12,6 +13,7 @@ import tensorflow_datasets as tfds
 
 from tfxfer.data.builders.faces import SIDE, draw_face, face_files
 from tfxfer.data.builders.facts import facts_of
+from tfxfer.data.builders.groups import joined
 from tfxfer.data.builders.offline import OfflineBuilder
 from tfxfer.data.splits import SPLITS, split_of
 
@@ -43,21 +45,12 @@ class GlyphImages:
 def identical_groups(images: GlyphImages) -> dict[str, str]:
     """Return character -> the first character of its group; characters with an identical image are in one group.
 
-    Latin A, Greek Alpha and Cyrillic A are one group. Groups are joined through chains (union-find).
+    Latin A, Greek Alpha and Cyrillic A are one group. Groups are joined through chains.
     """
-    parent = {character: character for character in images.characters}
-
-    def root(character: str) -> str:
-        while parent[character] != character:
-            parent[character] = parent[parent[character]]
-            character = parent[character]
-        return character
-
-    first: dict[bytes, str] = {}
+    alike: dict[bytes, list[str]] = defaultdict(list)
     for character, pixels in zip(images.characters, images.pixels):
-        a, b = root(character), root(first.setdefault(pixels.tobytes(), character))
-        parent[max(a, b)] = min(a, b)
-    return {character: root(character) for character in parent}
+        alike[pixels.tobytes()].append(character)
+    return joined(alike.values())
 
 
 def splits_by_character(images: GlyphImages) -> dict[str, np.ndarray]:

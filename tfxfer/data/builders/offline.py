@@ -3,7 +3,7 @@
 import errno
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -13,8 +13,14 @@ RELEASE_NOTES = {"1.0.0": "First version."}
 
 
 class OfflineBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """A builder that makes its examples from installed packages."""
+    """A builder that makes its examples from installed packages.
 
+    Attributes:
+        views: Configuration of a spec -> key of an example -> feature, where
+            several specs are views of one prepared set.
+    """
+
+    views: ClassVar[dict[str, dict[str, str]]] = {}
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = RELEASE_NOTES
 

@@ -9,11 +9,13 @@ from tfxfer.report.figures.attention import likelihood_matrix, word_attention
 from tfxfer.report.figures.models import confusion, reliability, training
 from tfxfer.report.figures.retrieval import retrieved_images, similarity_matrix
 from tfxfer.report.figures.sankey import sankey
+from tfxfer.report.figures.steps import difference_over_steps
 
 __all__ = [
     "accuracies",
     "answers",
     "confusion",
+    "difference_over_steps",
     "differences",
     "label_efficiency",
     "likelihood_matrix",

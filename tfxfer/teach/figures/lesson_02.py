@@ -1,4 +1,4 @@
-"""Figures of lesson 02: a phrase on its way through φ, the choice of λ, and the evidence in a phrase."""
+"""Figures of lesson 02: a phrase on its way through φ, the choice of λ, the evidence in a phrase, and reading."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -161,5 +161,105 @@ def equation(width: int, classes: int) -> tuple[Figure, str]:
         f"A phrase x is drawn as an image. The frozen φ, a CNN trained on characters, gives {width} features. The "
         f"trained head "
         f"W·φ(x) + b has {width} × {classes} weights and {classes} biases."
+    )
+    return figure, alt
+
+
+@notebook_figure
+def order_of_letters(
+    texts: Sequence[str], drawn: Any, columns: Any, posteriors: Any, alphabet: str
+) -> tuple[Figure, str]:
+    """Draw two phrases of the same words: their columns differ, the means of these hardly do, the letters read do.
+
+    Args:
+        texts: Two phrases.
+        drawn: Them as pixels [2, H, W, 1].
+        columns: The columns of their feature maps, averaged over the height, [2, w, D].
+        posteriors: A reader's probabilities for each column of 4 pixels, [2, W / 4, A + 1]; the last is blank.
+        alphabet: The A letters.
+    """
+    read = [_placed_letters(np.asarray(each), alphabet) for each in posteriors]
+    figure, axes = pyplot.subplots(4, 2, figsize=(8.4, 5.0), layout="constrained", height_ratios=(1.1, 2.0, 1.5, 0.6))
+    layout: Any = figure.get_layout_engine()
+    layout.set(hspace=0.10, wspace=0.06)
+    columns = np.asarray(columns)
+    liveliest = columns.reshape(-1, columns.shape[-1]).std(0).argsort()[::-1][:24]
+    own = columns[..., np.sort(liveliest)]  # [2, w, 24]
+    means, most = own.mean(1), float(own.max())
+    width = drawn.shape[2]
+    for i, text in enumerate(texts):
+        picture, strips, bars, letters = axes[:, i]
+        pixels(picture, drawn[i], aspect="auto")
+        picture.set_title(f"“{text}”", fontsize=12, parse_math=False)
+        pixels(strips, own[i].T, cmap=STRENGTH, aspect="auto", vmin=0, vmax=most)
+        bars.bar(range(means.shape[1]), means[i], color=BLUE, width=0.8, label="mean")
+        bars.step(np.arange(means.shape[1] + 1) - 0.5, np.append(means[1 - i], means[1 - i][-1]), where="post",
+                  color=ORANGE, linewidth=1.2, label="of the other phrase")  # fmt: skip
+        bars.set(xticks=[], yticks=[], xlim=(-0.6, means.shape[1] - 0.4), ylim=(0, 1.3 * float(means.max())))
+        bars.spines[:].set_visible(False)
+        blank(letters).set(xlim=(0, len(posteriors[i])), ylim=(0, 1))
+        for letter, place in read[i]:
+            letters.text(place + 0.5, 0.5, letter, ha="center", va="center", fontsize=15, color=GREEN, parse_math=False)
+    axes[2, 1].legend(loc="upper right", fontsize=8, ncols=2, frameon=False)
+    for place, (title, words) in zip(
+        axes[:, 0],
+        (
+            ("pixels", f"{drawn.shape[1]} × {width}"),
+            ("columns of the map", f"24 of {columns.shape[2]} channels,\n{columns.shape[1]} columns"),
+            ("mean of the columns", "no order is left"),
+            ("a letter per column", "the order stays"),
+        ),
+    ):
+        _beside(place, title, words)
+    alt = (
+        f"The phrases “{texts[0]}” and “{texts[1]}” as pixels, the columns of their feature maps, and the means of the "
+        f"columns. The columns have another order, the means are nearly the same. What is read letter by letter: "
+        f"{' and '.join('“' + ''.join(letter for letter, _ in each) + '”' for each in read)}."
+    )
+    return figure, alt
+
+
+def _placed_letters(posteriors: np.ndarray, alphabet: str) -> list[tuple[str, float]]:
+    """Return the letters of posteriors [w, A + 1], and the column in whose middle each stands."""
+    there = 1 - posteriors[:, -1]
+    found: list[tuple[str, float, float, int]] = []  # letter, sum of probabilities, of columns, last column
+    for column in np.flatnonzero(there > 0.25).tolist():
+        letter, share = alphabet[posteriors[column, :-1].argmax()], float(there[column])
+        if found and found[-1][0] == letter and found[-1][3] == column - 1:
+            _, sum_, weighted, _ = found.pop()
+            found.append((letter, sum_ + share, weighted + share * column, column))
+        else:
+            found.append((letter, share, share * column, column))
+    return [(letter, weighted / sum_) for letter, sum_, weighted, _ in found]
+
+
+@notebook_figure
+def letters_by_column(drawn: Any, posteriors: Any, alphabet: str, read: str) -> tuple[Figure, str]:
+    """Draw a line of text over the probabilities of its letters in each column of 4 pixels.
+
+    Args:
+        drawn: The line as pixels [H, W, 1].
+        posteriors: Probabilities [w, A + 1], the last is that of blank.
+        alphabet: The A letters.
+        read: What was read.
+    """
+    posteriors = np.asarray(posteriors)
+    rows = [alphabet.index(letter) for letter in dict.fromkeys(read)]
+    shown = np.concatenate([posteriors[:, rows].T, posteriors[:, -1:].T])  # [letters + 1, w]
+    figure, (line, table) = pyplot.subplots(
+        2, 1, figsize=(8.4, 1.3 + 0.26 * len(shown)), layout="constrained", height_ratios=(32 / 9, len(shown))
+    )
+    pixels(line, drawn, aspect="auto")
+    image = pixels(table, shown, cmap=STRENGTH, aspect="auto", vmin=0, vmax=1).images[0]
+    names = [*("␣" if alphabet[i] == " " else alphabet[i] for i in rows), "blank"]
+    table.set_yticks(range(len(names)), names, fontsize=10, parse_math=False)
+    table.tick_params(length=0)
+    table.set_xlabel(f"read: “{read}”", fontsize=12, color=GREEN, parse_math=False)
+    scale = figure.colorbar(image, ax=[line, table], aspect=30, pad=0.01, fraction=0.025)
+    scale.set_label("probability", fontsize=9)
+    scale.outline.set_visible(False)
+    alt = (
+        f"A drawn line of text, and for each of its {len(posteriors)} columns the probability of each letter. Each "
+        f"letter is likely in one column or two, from left to right; between them is blank. Read is “{read}”."
     )
     return figure, alt

@@ -25,6 +25,15 @@ def _over_everything(phi: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarra
     return exponentials / exponentials.sum()
 
 
+COLUMNS = np.array(
+    [[1.0, 0.0, 2.0], [3.0, -1.0, 0.0], [0.0, 4.0, 1.0], [2.0, 2.0, 5.0], [6.0, 1.0, 0.0], [0.0, 3.0, 7.0]]
+)
+
+
+def _windows(columns: np.ndarray, K: int) -> np.ndarray:
+    return columns.reshape(K, -1, columns.shape[1]).mean(1).reshape(-1)
+
+
 EXERCISES = {
     "02.1": Exercise(
         WholeNumber(),
@@ -83,6 +92,43 @@ EXERCISES = {
         mistakes=(
             Mistake("many", "That would be fine-tuning. What does `extractor` do to the layers it takes?"),
             Mistake("1", "Does `extractor` leave a layer trainable? Print `phi.trainable_weights`."),
+        ),
+    ),
+    "02.6": Exercise(
+        Shape(),
+        right=(56, 258),
+        because="224 / 4 columns, and for each the probabilities of 257 letters and of blank.",
+        hint="A row for each column of the image: how many are there? A number for each answer the reader can give.",
+        mistakes=(
+            Mistake((56, 257), "Most columns hold the centre of no letter. Is there an answer for them?"),
+            Mistake((224, 258), "A column of the reader is wider than one pixel."),
+            Mistake((258, 56), "Columns first, as in [w, D]; then the answers."),
+            Mistake((32, 56, 258), "The height of the image does not remain: a letter is read from the whole height."),
+        ),
+    ),
+    "02.7": Exercise(
+        Function(),
+        right=tuple(((COLUMNS, K), _windows(COLUMNS, K)) for K in (2, 3, 6, 1)),
+        because="With K = 1 it is the average, with K = w every column stays. Between windows order is kept.",
+        hint="Cut the columns into K blocks that follow one another (np.split); take the mean of each.",
+        mistakes=(
+            Mistake(lambda columns, K: columns.mean(0), "That is one mean over all columns: no window, no order."),
+            Mistake(
+                lambda columns, K: columns.reshape(K, -1, columns.shape[1]).mean(1),
+                "The means are right. One example should be a vector: put them one after the other.",
+            ),
+            Mistake(
+                lambda columns, K: np.concatenate([columns[k::K].mean(0) for k in range(K)]),
+                "Your windows take every K-th column. A window is columns that stand beside one another.",
+            ),
+            Mistake(
+                lambda columns, K: columns.reshape(K, -1, columns.shape[1]).sum(1).reshape(-1),
+                "Those are sums. Divide by the number of columns of a window.",
+            ),
+            Mistake(
+                lambda columns, K: columns.reshape(K, -1, columns.shape[1]).mean(1).T.reshape(-1),
+                "The numbers are right, their order is not: first all features of the first window, then of the next.",
+            ),
         ),
     ),
 }

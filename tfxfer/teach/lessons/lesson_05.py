@@ -5,10 +5,16 @@ import numpy as np
 from tfxfer.teach.exercise import Choice, Exercise, Function, Mistake, Number, WholeNumber
 
 P = np.array([0.10, 0.40, 0.05, 0.30])
+X = np.array([[1.0, 2.0], [0.0, -1.0], [3.0, 0.5], [1.0, 1.0]])  # [N, D]
+Y = np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [2.0, 0.0, 1.0], [0.0, 3.0, 1.0]])  # [N, G]
 
 
 def _right(probabilities: np.ndarray, K: int) -> np.ndarray:
     return np.argsort(-np.asarray(probabilities))[:K]
+
+
+def _ridge(X: np.ndarray, Y: np.ndarray, a: float) -> np.ndarray:
+    return np.linalg.solve(X.T @ X + a * np.eye(X.shape[1]), X.T @ Y)
 
 
 EXERCISES = {
@@ -57,6 +63,29 @@ EXERCISES = {
         mistakes=(
             Mistake("much", "The blind captioner reaches most of that score."),
             Mistake("cannot say", "The upper end of the interval bounds the gain. Is that bound large?"),
+        ),
+    ),
+    "05.5": Exercise(
+        Function(),
+        right=(
+            ((X, Y, 0.5), _ridge(X, Y, 0.5)),
+            ((X, Y, 3.0), _ridge(X, Y, 3.0)),
+            ((X, Y[:, :1], 1.0), _ridge(X, Y[:, :1], 1.0)),
+        ),
+        because="One linear system is solved. There is no learning rate and no number of steps.",
+        hint="Set the derivative to zero, and solve for W: np.linalg.solve(A, B) returns the W for which AW = B.",
+        mistakes=(
+            Mistake(lambda X, Y, a: np.linalg.lstsq(X, Y, rcond=None)[0], "That is least squares: a has no influence."),
+            Mistake(
+                lambda X, Y, a: np.linalg.solve(X.T @ X + a, X.T @ Y),
+                "You add a to every element of X.T @ X. The penalty belongs on its diagonal: np.eye(D).",
+            ),
+            Mistake(
+                lambda X, Y, a: (X.T @ X + a * np.eye(X.shape[1])) @ (X.T @ Y),
+                "You multiply by the matrix. Its inverse is wanted: solve a linear system with it.",
+            ),
+            Mistake(lambda X, Y, a: X @ _ridge(X, Y, a), "Those are the predictions XW. The exercise asks for W."),
+            Mistake(lambda X, Y, a: _ridge(X, Y, -a), "The sign of a is wrong: a penalty makes W smaller."),
         ),
     ),
 }

@@ -14,6 +14,7 @@ from tfxfer.models.batching import in_batches
 from tfxfer.models.randomness import set_initializer_seed
 from tfxfer.transfer.classifier import Classifier
 from tfxfer.transfer.feature.extraction import attach, extractor, mlp_head
+from tfxfer.transfer.feature.pooling import ORDERED, WINDOWS
 from tfxfer.transfer.feature.probe import Probe, linear_probe
 
 HEADS = ("linear", "mlp")
@@ -27,6 +28,8 @@ class FeatureClassifier(Classifier):
         class_names: Names of the C classes.
         layer: φ ends at this layer; None cuts before the classification head.
         input_bridge: From strings to the source's input, such as `RenderText`; None for images of an image model.
+        pooling: How maps become one vector, such as "windows" (`extractor`).
+        windows: How many, with pooling "windows".
         head: "linear" (W, b by L-BFGS, the L2 penalty chosen on validation) or "mlp" (one hidden layer, by Adam).
         image_size: (H, W) of the images, where φ takes any; None: the size of those that it is fitted on.
 
@@ -47,13 +50,18 @@ class FeatureClassifier(Classifier):
         *,
         layer: str | int | None = None,
         input_bridge: Callable[[Any], Any] | None = None,
+        pooling: str = "auto",
+        windows: int = WINDOWS,
         head: str = "linear",
         image_size: tuple[int, int] | None = None,
     ) -> None:
         if head not in HEADS:
             raise UserError(f"there is no head '{head}'; use linear or mlp")
         self.class_names, self.head_kind, self.image_size = tuple(class_names), head, image_size
-        self.phi = source if layer == "output" else extractor(source, layer, input_bridge=input_bridge)
+        options: dict[str, Any] = {"pooling": pooling, "windows": windows}
+        if pooling in ORDERED:  # their features depend on the size of the images
+            options["image_size"] = image_size
+        self.phi = source if layer == "output" else extractor(source, layer, input_bridge=input_bridge, **options)
         self.probe: Probe | None = None
         self.head: Any = None
         self.fitted = False

@@ -22,6 +22,7 @@ from tfxfer.errors import UserError, suggest
 from tfxfer.in_use import use
 from tfxfer.models.pixels import is_plane
 from tfxfer.transfer.feature.image_values import warn_of_application
+from tfxfer.transfer.feature.pooling import OF_MAPS, WINDOWS, last_maps, pool, shape_of
 from tfxfer.transfer.feature.probe import Probe, linear_probe
 from tfxfer.transfer.feature.store import Features, Store
 from tfxfer.transfer.feature.stream import compiled_once, stream, view_of
@@ -29,7 +30,6 @@ from tfxfer.transfer.graph import before_head, clone, find, fingerprint, input_o
 
 __all__ = ["Features", "Probe", "attach", "extract", "extractor", "finetune", "linear_probe", "mlp_head"]
 
-POOLING = ("auto", "avg", "max", "none")
 SHARD_ROWS = 2048
 log = logging.getLogger("tfxfer")
 
@@ -40,6 +40,8 @@ def extractor(
     *,
     input_bridge: Callable[[Any], Any] | None = None,
     pooling: str = "auto",
+    windows: int = WINDOWS,
+    image_size: tuple[int, int] | None = None,
     trainable: bool = False,
 ) -> keras.Model:
     """Return φ: the layers of `model` up to `layer`, shared and frozen, in inference mode.
@@ -57,14 +59,19 @@ def extractor(
             Images of another size are resized, and grey ones repeated over three channels.
             A model of square images [B, H, H] without a channel axis gets one: φ takes [B, H, H, 1].
         pooling: What happens to maps [B, H, W, D] and sequences [B, T, D]: "avg" ("auto" is the same) and
-            "max" give [B, D]; "none" leaves them.
+            "max" give [B, D], "avg+max" [B, 2·D], "windows" [B, K·D], "columns" [B, W·D] (`pooling`); "none" leaves
+            them. Without a `layer`, all but "auto", "avg" and "none" cut at the last maps, before the source's own
+            pooling.
+        windows: K of "windows", from left to right.
+        image_size: (H, W) of the images, for a model that takes any; "columns" needs it there.
         trainable: Return a φ of copied layers that trains (its BatchNorm and dropout too).
 
     Returns:
         A model from `model`'s input, or from strings, to features [B, D].
 
     Raises:
-        UserError: No such layer (the nearest is named), a model without a graph, or shapes that do not meet.
+        UserError: No such layer (the nearest is named), a model without a graph, shapes that do not meet, or more
+            windows than columns.
     """
     model = clone(model) if trainable else model
     source = inputs = like_inputs(model)
@@ -76,14 +83,16 @@ def extractor(
     elif isinstance(source, keras.KerasTensor) and is_plane(source.shape):
         inputs = keras.Input((*source.shape[1:], 1), dtype=source.dtype, name="image")
         source = keras.layers.Reshape(source.shape[1:], name="one_channel")(inputs)
+    elif image_size is not None and isinstance(source, keras.KerasTensor) and len(source.shape) == 4:
+        source = inputs = _of_size(source, image_size)
     calls, outputs = trace(model, source, frozen=not trainable)
     if raw:
         warn_of_application(model, calls, stacklevel=2)
     if layer is None:
-        features = before_head(calls, outputs, model)
+        features = last_maps(calls, model) if pooling in OF_MAPS else before_head(calls, outputs, model)
     else:
         features = calls[find(calls, name_of(layer, model), model)].output
-    phi = keras.Model(inputs, _pool(features, pooling), name="phi")
+    phi = keras.Model(inputs, pool(features, pooling, windows), name="phi")
     if trainable:
         unfreeze(phi)
     else:
@@ -176,7 +185,7 @@ def attach(phi: keras.Model, head: Probe | keras.Model | keras.Layer) -> keras.M
     width = layer.kernel.shape[0] if isinstance(layer, keras.layers.Dense) else layer.input_shape[-1]
     if phi.output.shape[1:] != (width,):
         raise UserError(
-            f"φ gives features {_shape(phi.output)}, the head takes [B, {width}]; fit the head on "
+            f"φ gives features {shape_of(phi.output)}, the head takes [B, {width}]; fit the head on "
             "features of this φ, or cut φ at the layer the head was fitted on"
         )
     return keras.Model(phi.input, layer(phi.output), name="transfer")
@@ -218,20 +227,10 @@ def finetune(model: keras.Model, from_layer: str | int) -> keras.Model:
     return copy
 
 
-def _pool(features: Any, pooling: str) -> Any:
-    """Pool [B, H, W, D] or [B, T, D] to [B, D]."""
-    if pooling not in POOLING:
-        raise UserError(f"there is no pooling '{pooling}'; {suggest(pooling, POOLING)}")
-    if not isinstance(features, keras.KerasTensor):
-        raise UserError("this layer gives several tensors; cut at one that gives a single tensor")
-    rank = len(features.shape)
-    if rank == 2 or pooling == "none":
-        return features
-    if rank not in (3, 4):
-        raise UserError(f"cannot pool {_shape(features)} to [B, D]; pass pooling='none' or cut at another layer")
-    kind = {3: "1D", 4: "2D"}[rank]
-    name = "GlobalMaxPooling" if pooling == "max" else "GlobalAveragePooling"
-    return getattr(keras.layers, name + kind)(name="pool")(features)
+def _of_size(images: Any, size: tuple[int, int]) -> Any:
+    """Return an input [B, H, W, C] of this size where a model takes any, else one of the model's own size."""
+    height, width = (own or given for own, given in zip(images.shape[1:3], size, strict=True))
+    return keras.Input((height, width, images.shape[3]), dtype=images.dtype, name=images.name)
 
 
 def _meet(bridged: Any, model: keras.Model) -> Any:
@@ -252,9 +251,5 @@ def _meet(bridged: Any, model: keras.Model) -> Any:
     if len(bridged.shape) != len(wanted.shape) or any(
         want not in (None, have) for want, have in zip(wanted.shape[1:], bridged.shape[1:])
     ):
-        raise UserError(f"the bridge gives {_shape(bridged)}, {model.name} takes {_shape(wanted)}")
+        raise UserError(f"the bridge gives {shape_of(bridged)}, {model.name} takes {shape_of(wanted)}")
     return bridged if bridged.dtype == wanted.dtype else keras.ops.cast(bridged, wanted.dtype)
-
-
-def _shape(tensor: Any) -> str:
-    return "[" + ", ".join(["B", *map(str, tensor.shape[1:])]) + "]"

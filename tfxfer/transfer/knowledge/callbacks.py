@@ -1,27 +1,26 @@
 """Keras callbacks of a training by steps: the learning rate of each step, and a stop at a loss that is not finite."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from tfxfer.errors import TfxferError
-from tfxfer.fit import warmup_cosine
 from tfxfer.transfer.knowledge.caption_training import DiscriminativeAdam
 
 
-class WarmupCosine(keras.callbacks.Callback):
-    """Set the learning rate of each step by `tfxfer.fit.warmup_cosine`; stop at the first loss that is not finite.
+class StepRates(keras.callbacks.Callback):
+    """Set the learning rate of each step; stop at the first loss that is not finite.
 
     Args:
-        learning_rate: The largest; it rises over a sixth of the steps and falls as half a cosine, to 1 %.
-        steps: Steps of the training.
-        first: Steps of it that were done before this `fit`.
+        schedule: Step -> learning rate, as `tfxfer.fit.rate_schedule` returns it.
+        first: Steps of the training that were done before this `fit`.
     """
 
-    def __init__(self, learning_rate: float, steps: int, first: int = 0) -> None:
+    def __init__(self, schedule: Callable[[int], float], first: int = 0) -> None:
         super().__init__()
-        self.schedule, self.first = warmup_cosine(learning_rate, steps), first
+        self.schedule, self.first = schedule, first
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Set the learning rate of this step."""

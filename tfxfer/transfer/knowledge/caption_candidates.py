@@ -1,7 +1,8 @@
 """Rank retrieved and generated captions together: K = f·g + β·h.
 
     pool   the k candidates with the greatest f·g, and the hypotheses of beam search                  [N][R]
-    f·g    the cosine of image and caption in closed form (`ClosedFormCaptioner`)                      [N, R]
+    f·g    the cosine of image and caption in closed form (`ClosedFormCaptioner`); with consensus,
+           that of the caption and the best candidates                                                  [N, R]
     h      log p(caption | image) a token, by the decoder                                              [N, R]
 
 Retrieval proposes captions that people wrote; the decoder proposes new ones. β is chosen on validation.
@@ -54,7 +55,8 @@ class CandidatePool:
         """
         pool = self.pool(maps, beams)
         columns = [worth([row[place] for row in pool]) for place in range(len(pool[0]))]
-        self.beta = choose_weight(self.closed_form.terms(maps, pool), h(maps, pool), np.stack(columns, 1), BETAS)
+        fg = self.closed_form.terms(maps, pool, self.texts)
+        self.beta = choose_weight(fg, h(maps, pool), np.stack(columns, 1), BETAS)
         return self.beta
 
     def rank(
@@ -63,7 +65,7 @@ class CandidatePool:
         """Return the pool [N][R] of each image, the greatest K first, and h, float [N, R]; repeated texts are last."""
         pool = self.pool(maps, beams, texts)
         likelihoods = h(maps, pool)
-        k = self.closed_form.terms(maps, pool) + self.beta * likelihoods
+        k = self.closed_form.terms(maps, pool, self.texts if texts is None else texts) + self.beta * likelihoods
         again = np.array([[text in row[:place] for place, text in enumerate(row)] for row in pool])
         order = np.argsort(-np.where(again, -np.inf, k), axis=1, kind="stable")
         ranked = [[row[i] for i in places] for row, places in zip(pool, order)]

@@ -22,6 +22,7 @@ from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.evaluate.captions import captions as caption_scores
 from tfxfer.evaluate.cider import cider
+from tfxfer.fit import rate_schedule
 from tfxfer.models.batching import in_batches
 from tfxfer.models.decoder import max_text_length, prefix_length_of
 from tfxfer.models.randomness import reset_seed_generators
@@ -30,7 +31,7 @@ from tfxfer.models.standardize import mean_and_deviation
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.own_files import read_own_npz, reading_own
 from tfxfer.transfer.graph import clone, unfreeze
-from tfxfer.transfer.knowledge.callbacks import PretrainedScale, WarmupCosine
+from tfxfer.transfer.knowledge.callbacks import PretrainedScale, StepRates
 from tfxfer.transfer.knowledge.caption_candidates import CandidatePool, checked_candidates
 from tfxfer.transfer.knowledge.caption_decoding import CaptionGenerator, Captions
 from tfxfer.transfer.knowledge.caption_model import (
@@ -181,6 +182,7 @@ class Captioner:
         seed: int = 0,
         jit: bool = True,
         on_validation: Callable[[dict[str, Any]], None] | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> keras.callbacks.History:
         """Train on images and all their captions, by teacher forcing, at `training.learning_rate`.
 
@@ -195,6 +197,7 @@ class Captioner:
             seed: Seed of the order and of the hidden words.
             jit: Compile with XLA; it costs ten seconds or more and then saves half of each step.
             on_validation: Called with a row of figures after each validation.
+            callbacks: Further callbacks of Keras.
 
         Returns:
             Keras' history: "loss" in nats, one value a part of the training; "validation", the mean log-likelihood of a
@@ -219,7 +222,7 @@ class Captioner:
         history, first = None, 0
         for place, last in enumerate(parts):
             part_seed = len(parts) * seed + place
-            trained = self._train_part(examples, images, training, first, last, frozen, part_seed, jit)
+            trained = self._train_part(examples, images, training, first, last, frozen, part_seed, jit, callbacks)
             history, first = _joined(history, trained), last
             if held:
                 score = float(self._likelihoods(validation[0], held).mean())  # type: ignore[index]
@@ -268,12 +271,13 @@ class Captioner:
     ) -> float:
         """Let `predict` choose among retrieved and generated captions by K = f·g + β·h; choose β on validation.
 
-        f·g is ridge regression in closed form (`ClosedFormCaptioner`), its strength and β chosen by CIDEr-D.
+        f·g is ridge regression in closed form (`ClosedFormCaptioner`), its strength, its consensus and β chosen by
+        CIDEr-D.
 
         Args:
             images: Training images, or their `FeatureMaps`.
             captions: Their captions.
-            validation: Images and captions that choose the strength and β.
+            validation: Images and captions that choose the strength, the consensus and β.
             candidates: Captions to retrieve from, of images or of none (default: the training captions).
             max_length: Tokens of a caption.
 
@@ -288,9 +292,10 @@ class Captioner:
             [as_written(each, self.tokenizer) for each in _listed(given, len(rows.maps))]
             for given, rows in ((captions, maps), (validation[1], held))
         )
-        closed_form = ClosedFormCaptioner().fit(maps.maps, plain, validation=(held.maps, references))
-        texts = closed_form.candidates if candidates is None else as_written(list(candidates), self.tokenizer)
-        self.pool = CandidatePool(closed_form, checked_candidates(texts))
+        texts = None if candidates is None else checked_candidates(as_written(list(candidates), self.tokenizer))
+        known = held.maps, references
+        closed_form = ClosedFormCaptioner().fit(maps.maps, plain, validation=known, candidates=texts)
+        self.pool = CandidatePool(closed_form, checked_candidates(closed_form.candidates))
 
         def worth(texts: list[str]) -> np.ndarray:
             return cider(texts, references)["cider_d"]
@@ -520,6 +525,7 @@ class Captioner:
         frozen: int,
         seed: int,
         jit: bool,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> keras.callbacks.History:
         """Train the steps from `first` to `last`; those from `frozen` on train the encoder too."""
         if first >= frozen:
@@ -540,11 +546,12 @@ class Captioner:
             name="feature_map" if model is self.model else "image",
         )
         still = max(0, round(training.freeze_decoder_fraction * training.steps) - first)
-        callbacks = [
-            WarmupCosine(training.learning_rate, training.steps, first),
+        each_step = [
+            StepRates(rate_schedule(training, training.steps), first),
             PretrainedScale(optimizer, training.decoder_lr_scale, still),
+            *callbacks,
         ]
-        return model.fit(rows, verbose=0, shuffle=False, callbacks=callbacks)
+        return model.fit(rows, verbose=0, shuffle=False, callbacks=each_step)
 
     def _start_f(self, examples: CaptionExamples) -> None:
         """Set f of f(X)·g(y) where it explains the captions as bags of words, if it is still zero."""

@@ -20,12 +20,13 @@ from scipy.special import softmax
 from tfxfer.config import TrainingConfig
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.evaluate.retrieval import retrieval
+from tfxfer.fit import rate_schedule
 from tfxfer.models.batching import in_batches
 from tfxfer.models.randomness import reset_seed_generators
 from tfxfer.models.saved_folder import load_folder, save_folder
 from tfxfer.models.standardize import mean_and_deviation
 from tfxfer.streams import prompt
-from tfxfer.transfer.knowledge.callbacks import WarmupCosine
+from tfxfer.transfer.knowledge.callbacks import StepRates
 from tfxfer.transfer.knowledge.contrastive import InfoNCE
 from tfxfer.transfer.knowledge.knowledge_matrix import KnowledgeMatrix, rebuilding
 from tfxfer.transfer.knowledge.question_batches import checked_index
@@ -97,6 +98,7 @@ class DualEncoder:
         ridge_init: bool = True,
         seed: int = 0,
         jit: bool = True,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> keras.callbacks.History:
         """Train the text tower on pairs by InfoNCE in both directions; features of images are computed once.
 
@@ -115,6 +117,7 @@ class DualEncoder:
                 first call. Where f has a layer of its own (`dim`), both start at random.
             seed: Seed of the order and of dropout.
             jit: Compile with XLA; a transformer on a CPU then takes about 0.4 of the time.
+            callbacks: Further callbacks of Keras.
 
         Returns:
             The Keras history of one epoch: the mean loss in nats.
@@ -140,9 +143,9 @@ class DualEncoder:
         size = min(training.batch_size, len(token_ids))
         rows = tf.data.Dataset.from_tensor_slices(_order(len(token_ids), steps * size, seed).reshape(steps, size))
         batches = rows.map(lambda row: _batch(row, tf.gather(index, row), features, token_ids, ids))
-        schedule = WarmupCosine(training.learning_rate, steps)
+        schedule = StepRates(rate_schedule(training, steps))
         return self.model.fit(
-            prompt(batches.prefetch(tf.data.AUTOTUNE)), verbose=0, shuffle=False, callbacks=[schedule]
+            prompt(batches.prefetch(tf.data.AUTOTUNE)), verbose=0, shuffle=False, callbacks=[schedule, *callbacks]
         )
 
     def predict(self, images: Any, texts: Sequence[str]) -> np.ndarray:

@@ -22,13 +22,14 @@ from scipy.special import softmax
 from tfxfer.config import TrainingConfig, VQAHeadConfig
 from tfxfer.errors import UserError
 from tfxfer.evaluate.vqa import vqa
+from tfxfer.fit import rate_schedule
 from tfxfer.models.batching import in_batches
 from tfxfer.models.randomness import reset_seed_generators
 from tfxfer.models.saved_folder import load_folder, save_folder
 from tfxfer.models.standardize import mean_and_deviation
 from tfxfer.transfer.graph import unfreeze
 from tfxfer.transfer.knowledge.answer_head import VQAHead
-from tfxfer.transfer.knowledge.callbacks import WarmupCosine
+from tfxfer.transfer.knowledge.callbacks import StepRates
 from tfxfer.transfer.knowledge.caption_model import VisualTokens, feature_map_encoder, pool_positions
 from tfxfer.transfer.knowledge.knowledge_matrix import rebuilding
 from tfxfer.transfer.knowledge.question_batches import QuestionBatch, batches, checked_index, parts, question_order
@@ -116,6 +117,7 @@ class VisualQA:
         training: TrainingConfig = TRAINING,
         seed: int = 0,
         jit: bool = False,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> keras.callbacks.History:
         """Train on questions and their answers by cross-entropy.
 
@@ -130,6 +132,7 @@ class VisualQA:
             training: Steps, questions in a batch (all of an image's together), and the largest learning rate.
             seed: Seed of the order and of dropout.
             jit: Compile with XLA; on a CPU, compiling takes longer than one training saves.
+            callbacks: Further callbacks of Keras.
 
         Returns:
             The Keras history of one epoch: the mean loss in nats.
@@ -151,8 +154,8 @@ class VisualQA:
         reset_seed_generators(self.model, seed)
         order = question_order(batch.image_index[usable], steps * min(training.batch_size, len(usable)), seed)
         rows = usable[order].reshape(steps, -1)
-        schedule = WarmupCosine(training.learning_rate, steps)
-        return self.model.fit(batches(batch, rows), verbose=0, shuffle=False, callbacks=[schedule])
+        schedule = StepRates(rate_schedule(training, steps))
+        return self.model.fit(batches(batch, rows), verbose=0, shuffle=False, callbacks=[schedule, *callbacks])
 
     def predict(
         self,
