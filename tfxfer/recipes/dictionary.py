@@ -10,7 +10,7 @@ Command:   python -m tfxfer.train dictionary --languages de fr
 Replay:    python -m tfxfer.train dictionary --config runs/dictionary-<time>/config.yaml
 Expected:  recall@1 at 550 pictures a language .029 (chance .004); over both budgets +.005 over random weights (95 %
            interval +.001 to +.009). The same pictures for both languages .173, and .293 with random vectors instead
-           of pictures. Under four minutes on 2 CPU cores; seeds 0 to 9 (docs/results.md).
+           of pictures. 45 s on 2 CPU cores from an empty cache; seeds 0 to 9 (docs/results.md).
 
 When both languages have the same pictures, recall is several times higher, and higher still with random vectors in
 the place of pictures: a shared list of pictures is a bilingual list, and φ has no part in it. The arms same_pictures
