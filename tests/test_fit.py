@@ -8,12 +8,14 @@ import textwrap
 import time
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfxfer.config import TrainingConfig
 from tfxfer.errors import TfxferError, UserError
-from tfxfer.fit import fit_in_memory, rate_schedule, sweep, validation_score, warmup_cosine
+from tfxfer.fit import fit_batches, fit_in_memory, rate_schedule, sweep, validation_score, warmup_cosine
 
 pytestmark = pytest.mark.tensorflow
 PROGRAM = textwrap.dedent(
@@ -324,3 +326,22 @@ def test_validation_accuracy_decides_and_the_loss_between_equals():
     assert np.isfinite(validation_score(np.array([[1.0, 0.0]]), np.array([1])))  # 0 counts as a very small probability
     with pytest.raises(TfxferError, match="the validation loss is nan; try a smaller learning rate"):
         validation_score(np.array([[np.nan, np.nan]]), np.array([1]))
+
+
+def test_a_training_step_is_made_for_its_own_shape_whatever_was_trained_before():
+    """With open shapes it would round in another way, and a training would depend on those before it."""
+    seen = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, x):
+            seen.append(x.shape[0])
+            return x
+
+    x = keras.Input((4,))
+    model = keras.Model(x, keras.layers.Dense(1)(Spy()(x)))
+    model.compile("sgd", "mse")
+    seen.clear()
+    for size in (7, 8, 8, 7):
+        fit_batches(model, tf.data.Dataset.from_tensors((np.ones((size, 4)), np.ones((size, 1)))), [])
+    assert list(dict.fromkeys(seen)) == [7, 8] and None not in seen
+    assert len(seen) < 8  # the same shape again makes no new step

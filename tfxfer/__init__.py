@@ -21,8 +21,8 @@ _HOME = {  # public name -> module that defines it
     "from_run": "tfxfer.saved",
     "compare": "tfxfer.experiment",
 }
-_PACKAGES = (
-    *("data", "models", "transfer", "sources", "tasks", "arms", "baselines", "evaluate", "choose", "report", "recipes"),
+_PACKAGES = tuple(
+    "data models transfer sources tasks arms baselines evaluate choose report recipes".split(),
 )
 
 __all__ = ["__version__", *_HOME, *_PACKAGES]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -26,6 +27,7 @@ from tfxfer.streams import prompt, shuffled
 log = logging.getLogger("tfxfer")
 WARM_UP = 10  # steps in which a constant learning rate rises, the same for trainings of any length
 TINY = 1e-7  # a probability below it counts as this much, as in Keras
+_SHAPES: WeakKeyDictionary[keras.Model, Any] = WeakKeyDictionary()  # model -> shapes and types of its last batches
 Batches = Callable[[int, int], tf.data.Dataset]  # (epoch, batches to skip) -> (inputs, targets) batches
 
 
@@ -85,13 +87,8 @@ def train(
         started = time.perf_counter()
         if learning_rate:
             model.optimizer.learning_rate = learning_rate(epoch)
-        fitted = model.fit(
-            prompt(batches(epoch, state.step)),
-            epochs=1,
-            verbose=0,
-            shuffle=False,
-            callbacks=[_Watch(state, epoch, step_rate), *callbacks],
-        )
+        watching = [_Watch(state, epoch, step_rate), *callbacks]
+        fitted = fit_batches(model, prompt(batches(epoch, state.step)), watching)
         logs = {k: float(v[-1]) for k, v in fitted.history.items()}
         if not logs and not state.step:
             raise TfxferError("training got no batch: the training split is empty")
@@ -105,6 +102,22 @@ def train(
             on_epoch(row)
     state.load_best()
     return state.history
+
+
+def fit_batches(
+    model: keras.Model, batches: tf.data.Dataset, callbacks: Sequence[keras.callbacks.Callback]
+) -> keras.callbacks.History:
+    """Fit a compiled model on batches in their order, once; equal to the last bit whatever it was fitted on before.
+
+    When batches of another shape come, Keras would trace the training step again with open shapes, for them and for all
+    that follow. Such a step rounds in another way, so a training would depend on those before it in the process, and an
+    interrupted run would end with other weights. Here a new shape gets a step of its own.
+    """
+    shape = batches.element_spec
+    if _SHAPES.get(model, shape) != shape:
+        model.train_function = None  # Keras makes it when it is None
+    _SHAPES[model] = shape
+    return model.fit(batches, verbose=0, shuffle=False, callbacks=list(callbacks))
 
 
 def cosine(rate: float, epochs: int) -> Callable[[int], float]:

@@ -9,11 +9,11 @@ strings                      no picture: names are similar when their letters ar
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import normalize
 
+from tfxfer.baselines.retrieval import NGRAMS
 from tfxfer.experiment import Outcome
 from tfxfer.tasks.named_images import NamedImages, scores
 from tfxfer.transfer.knowledge.dictionary import STRENGTHS, Dictionary, ridge
@@ -90,7 +90,6 @@ def strings(task: NamedImages) -> Outcome:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     texts = [name for code in task.languages for name in task.names(code, "train")]
-    settings: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 4), "sublinear_tf": True}
-    vectorizer = TfidfVectorizer(**settings).fit(texts)
+    vectorizer = TfidfVectorizer(**NGRAMS).fit(texts)
     one, two = (vectorizer.transform(task.names(code, "test")) for code in task.languages)
     return task.outcome((one @ two.T).toarray(), {"method": "cosine of character n-grams"})

@@ -1,4 +1,4 @@
-"""LEEP and NCE: how well a source model's own classes tell the target's classes. No feature is needed, and no fit."""
+"""LEEP and NCE: how well a source model's own classes predict the target's classes. No feature and no fit is needed."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +21,7 @@ def leep(probabilities: ArrayLike, labels: ArrayLike) -> float:
         labels: The target's classes [N]: whole numbers or text.
 
     Returns:
-        A number within −H(Y), the source's classes say nothing, and 0, they tell everything. Higher is better.
+        A number within −H(Y), the source's classes say nothing, and 0, they predict everything. Higher is better.
 
     Raises:
         UserError: A row is no distribution, or what else `tfxfer.choose.inputs` refuses.
@@ -52,7 +52,7 @@ def nce(probabilities: ArrayLike, labels: ArrayLike) -> float:
         labels: The target's classes [N]: whole numbers or text.
 
     Returns:
-        A number within −H(Y), the answers say nothing, and 0, they tell everything. Higher is better.
+        A number within −H(Y), the answers say nothing, and 0, they predict everything. Higher is better.
 
     Raises:
         UserError: A row is no distribution, or what else `tfxfer.choose.inputs` refuses.

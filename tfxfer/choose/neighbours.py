@@ -84,8 +84,8 @@ def knn_probe(features: ArrayLike, labels: ArrayLike, *, k: int = 5) -> float:
     """Return the leave-one-out accuracy of k nearest neighbours, by the Euclidean distance.
 
     Each example gets the class that most of its k nearest neighbours have. Examples at the same distance share the
-    places that are left, and classes with as many votes share the answer. An example with a copy in the data is told by
-    its copy: remove copies first.
+    places that are left, and classes with as many votes share the answer. A copy of an
+    example predicts it: remove copies first.
 
     Args:
         features: Numbers [N, D].

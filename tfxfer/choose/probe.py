@@ -27,7 +27,7 @@ def cross_validated_probe(
         seed: Of the draw of the folds.
 
     Returns:
-        The share of rows whose class is told right, within 0 and 1. Higher is better.
+        The share of rows whose class is predicted right, within 0 and 1. Higher is better.
 
     Raises:
         UserError: A class has one row, folds or λ out of range, or what `tfxfer.choose.inputs` refuses.
@@ -50,7 +50,7 @@ def cross_validated_probe(
 
 
 def held_out_classes(F: np.ndarray, classes: np.ndarray, folds: int, l2: float, seed: int) -> np.ndarray:
-    """Return the class of each row as told by a probe that was fitted on the other folds, [N].
+    """Return the class of each row as predicted by a probe that was fitted on the other folds, [N].
 
     Classes weigh the same in proportion to their rows.
     """
@@ -62,11 +62,12 @@ def held_out_classes(F: np.ndarray, classes: np.ndarray, folds: int, l2: float, 
 
     if folds < 2 or not l2 > 0:
         raise UserError(f"folds must be 2 or more and l2 above 0, not {folds} and {l2}")
-    told = np.empty_like(classes)
+    predicted = np.empty_like(classes)
     sides = 2 if classes.max() == 1 else 1  # scikit-learn fits one logit where there are two classes
     draw = StratifiedKFold(folds, shuffle=True, random_state=seed)
     with threadpool_limits(1, user_api="blas"):  # the idle threads of two BLAS take the processor from many short calls
         for fitted, held_out in draw.split(F, classes):
             head = LogisticRegression(C=sides / (len(fitted) * l2), max_iter=1000)
-            told[held_out] = make_pipeline(StandardScaler(), head).fit(F[fitted], classes[fitted]).predict(F[held_out])
-    return told
+            probe = make_pipeline(StandardScaler(), head).fit(F[fitted], classes[fitted])
+            predicted[held_out] = probe.predict(F[held_out])
+    return predicted

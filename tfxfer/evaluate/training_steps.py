@@ -113,8 +113,8 @@ def _sentence(rows: Sequence[dict[str, Any]], comparison: Comparison) -> str:
             parts[-1].append(row)
         else:
             parts.append([row])
-    told = "; ".join(f"{part[0]['outcome']} {_span(part)}" for part in parts)
-    return f"The verdict turns with training: {of}: {told}."
+    changes = "; ".join(f"{part[0]['outcome']} {_span(part)}" for part in parts)
+    return f"The verdict turns with training: {of}: {changes}."
 
 
 def _span(rows: Sequence[dict[str, Any]]) -> str:

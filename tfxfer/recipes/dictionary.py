@@ -144,7 +144,8 @@ def dictionary_arms(task: Any, phi: Any, config: DictionaryConfig, run: Run) -> 
     from tfxfer.transfer.knowledge import Dictionary
 
     def features_of(encoder: Any) -> Any:
-        return standardised(extracted(encoder, task.dataset, config.target.image_size, config))["train"]
+        found = extracted(encoder, task.dataset, config.target.image_size, config, ("train",))
+        return standardised(found)["train"]
 
     with run.phase("features"):
         known = features_of(phi)

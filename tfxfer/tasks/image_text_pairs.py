@@ -1,7 +1,7 @@
 """Image–text pairs as the arms see them: images as features of a frozen encoder, each with one or more texts."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from tfxfer.cache import atomic_file, key_of
 from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.data.images import readable_errors
+from tfxfer.data.splits import SPLITS
 from tfxfer.errors import UserError
 from tfxfer.evaluate.retrieval import by_query, ranks
 from tfxfer.experiment import Outcome
@@ -224,10 +225,12 @@ def reading(phi: keras.Model, data: Dataset, image_size: int) -> dict[str, Any]:
     return {"image_size": size if None in (height, width) else (height, width), "channels": channels}
 
 
-def extracted(phi: keras.Model, data: Dataset, image_size: int, config: RunConfig) -> dict[str, np.ndarray]:
+def extracted(
+    phi: keras.Model, data: Dataset, image_size: int, config: RunConfig, splits: Sequence[str] = SPLITS
+) -> dict[str, np.ndarray]:
     """Return split -> features [P, D] of the images; they are computed once and cached."""
     size = reading(phi, data, image_size)["image_size"] or data.image_shape[:2]  # type: ignore[index]
-    kept = {s: extract(phi, data, split=s, image_size=size, data_dir=config.data_dir) for s in data.sizes}
+    kept = {s: extract(phi, data, split=s, image_size=size, data_dir=config.data_dir) for s in splits}
     return {split: np.asarray(rows, np.float32) for split, rows in kept.items()}
 
 

@@ -22,7 +22,7 @@ from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.evaluate.captions import captions as caption_scores
 from tfxfer.evaluate.cider import cider
-from tfxfer.fit import rate_schedule
+from tfxfer.fit import fit_batches, rate_schedule
 from tfxfer.models.batching import in_batches
 from tfxfer.models.decoder import max_text_length, prefix_length_of
 from tfxfer.models.randomness import reset_seed_generators
@@ -551,7 +551,7 @@ class Captioner:
             PretrainedScale(optimizer, training.decoder_lr_scale, still),
             *callbacks,
         ]
-        return model.fit(rows, verbose=0, shuffle=False, callbacks=each_step)
+        return fit_batches(model, rows, each_step)
 
     def _start_f(self, examples: CaptionExamples) -> None:
         """Set f of f(X)·g(y) where it explains the captions as bags of words, if it is still zero."""

@@ -20,7 +20,7 @@ from scipy.special import softmax
 from tfxfer.config import TrainingConfig
 from tfxfer.errors import TfxferError, UserError
 from tfxfer.evaluate.retrieval import retrieval
-from tfxfer.fit import rate_schedule
+from tfxfer.fit import fit_batches, rate_schedule
 from tfxfer.models.batching import in_batches
 from tfxfer.models.randomness import reset_seed_generators
 from tfxfer.models.saved_folder import load_folder, save_folder
@@ -144,9 +144,7 @@ class DualEncoder:
         rows = tf.data.Dataset.from_tensor_slices(_order(len(token_ids), steps * size, seed).reshape(steps, size))
         batches = rows.map(lambda row: _batch(row, tf.gather(index, row), features, token_ids, ids))
         schedule = StepRates(rate_schedule(training, steps))
-        return self.model.fit(
-            prompt(batches.prefetch(tf.data.AUTOTUNE)), verbose=0, shuffle=False, callbacks=[schedule, *callbacks]
-        )
+        return fit_batches(self.model, prompt(batches.prefetch(tf.data.AUTOTUNE)), [schedule, *callbacks])
 
     def predict(self, images: Any, texts: Sequence[str]) -> np.ndarray:
         """Return K = f(X)·g(Y), float32 [B, C]: cosines divided by the temperature.

@@ -22,7 +22,7 @@ from scipy.special import softmax
 from tfxfer.config import TrainingConfig, VQAHeadConfig
 from tfxfer.errors import UserError
 from tfxfer.evaluate.vqa import vqa
-from tfxfer.fit import rate_schedule
+from tfxfer.fit import fit_batches, rate_schedule
 from tfxfer.models.batching import in_batches
 from tfxfer.models.randomness import reset_seed_generators
 from tfxfer.models.saved_folder import load_folder, save_folder
@@ -155,7 +155,7 @@ class VisualQA:
         order = question_order(batch.image_index[usable], steps * min(training.batch_size, len(usable)), seed)
         rows = usable[order].reshape(steps, -1)
         schedule = StepRates(rate_schedule(training, steps))
-        return self.model.fit(batches(batch, rows), verbose=0, shuffle=False, callbacks=[schedule, *callbacks])
+        return fit_batches(self.model, batches(batch, rows), [schedule, *callbacks])
 
     def predict(
         self,
