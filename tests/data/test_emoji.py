@@ -26,7 +26,7 @@ def column(dataset, key):
     return [text for split in dataset.splits for text in dataset.texts(split, key)]
 
 
-def test_every_emoji_without_skin_tone_and_flag_has_a_picture_and_fourteen_names(english):
+def test_every_emoji_without_skin_tone_and_flag_has_a_image_and_fourteen_names(english):
     rows, left_out = listed()
     assert len(rows) == sum(english.sizes.values()) > 1500
     assert left_out["flags and components"] > 250 and left_out.get("a name is missing", 0) == 0
@@ -51,7 +51,7 @@ def test_a_language_is_a_view_of_one_prepared_set(english, data_dir):
     assert made <= {"openmoji", "noto", ".config"}
 
 
-def test_pictures_are_drawn_in_colour_on_white(english):
+def test_images_are_drawn_in_colour_on_white(english):
     pixels = english.arrays("validation")["image"]
     assert (pixels[:, 0, 0] == 255).mean() > 0.95  # corners
     assert np.ptp(pixels.astype(int), axis=-1).max((1, 2)).mean() > 60
@@ -94,7 +94,7 @@ def test_other_things_are_other_concepts():
     assert len({concept_of(name) for name in names}) == len(names)
 
 
-def test_who_made_the_pictures_is_said(english):
+def test_who_made_the_images_is_said(english):
     assert "OpenMoji" in credit("emoji/fa") and "CC BY-SA 4.0" in credit("emoji/fa")
     assert "Noto" in credit("emoji/noto") and not credit("csv:a.csv")
     assert credit("emoji") in english.describe()

@@ -118,7 +118,7 @@ def test_other_recipes_that_cannot_work(recipe, change, message):
 
 
 BUDGETS = {"feature": "labels_per_class", "structure": "labels_per_class", "captioning": "pairs"}
-BUDGETS |= {"retrieval": "pairs", "vqa": "images", "dictionary": "pictures"}
+BUDGETS |= {"retrieval": "pairs", "vqa": "images", "dictionary": "images"}
 
 
 @pytest.mark.parametrize(("recipe", "budgets"), BUDGETS.items())

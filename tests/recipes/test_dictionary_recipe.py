@@ -43,15 +43,15 @@ def test_the_default_run_leaves_everything_it_promises(run):
     folder, printed = run
     assert {"report.html", "model.keras", "model.json", "comparison.json"} <= {path.name for path in folder.iterdir()}
     comparison = Comparison.load(folder)
-    assert set(comparison.arms) == set(ARMS) and comparison.unit == "pictures a language"
+    assert set(comparison.arms) == set(ARMS) and comparison.unit == "images a language"
     assert not [record.error for record in comparison.records if record.status == "failed"]
-    assert "both languages with the same pictures and the same pictures, each a random vector" in printed
+    assert "both languages with the same images and the same images, each a random vector" in printed
     panel = next(panel for panel in read_panels(folder) if panel.title == "How to read recall@1")
     count = len(comparison.labels)
     assert f"1/{count} = {1 / count:.3f}" in panel.paragraphs[0]
 
 
-def test_the_report_names_who_drew_the_pictures(run):
+def test_the_report_names_who_drew_the_images(run):
     page = (run[0] / "report.html").read_text(encoding="utf-8")
     assert credit("emoji") in page and page.count("data:image/png") > 10
 
@@ -73,7 +73,7 @@ def test_the_saved_dictionary_is_the_arm_transfer(run, data_dir):
     assert [answer.split(" → ")[1] for answer in record.answers] == [row[0] for row in answers]
 
 
-def test_no_picture_and_no_concept_is_named_in_both_languages(task):
+def test_no_image_and_no_concept_is_named_in_both_languages(task):
     concepts = np.array(task.concepts("train"))
     for seed in range(5):
         rows = task.drawn(task.most, seed)
@@ -91,7 +91,7 @@ def test_each_concept_is_asked_once(task):
         assert len(set(task.concepts(split))) == task.dataset.sizes[split]
 
 
-def test_the_same_pictures_are_a_bilingual_list_even_when_they_are_random_vectors(task):
+def test_the_same_images_are_a_bilingual_list_even_when_they_are_random_vectors(task):
     arms = DictionaryArms(task, Dictionary(task.languages))
     vectors = random_vectors(task.dataset.sizes["train"], 0)
     chance = 1 / task.dataset.sizes["test"]
@@ -101,9 +101,9 @@ def test_the_same_pictures_are_a_bilingual_list_even_when_they_are_random_vector
     assert apart.scores["recall_at_1"].mean() < 5 * chance
 
 
-def test_more_pictures_than_there_are_for_two_languages(data_dir, tmp_path):
-    done = here.command("dictionary", "--pictures", 900, "--run-dir", tmp_path / "run", data_dir=data_dir)
-    assert done.returncode == 2 and "--pictures 900: emoji has at most" in done.stderr
+def test_more_images_than_there_are_for_two_languages(data_dir, tmp_path):
+    done = here.command("dictionary", "--images", 900, "--run-dir", tmp_path / "run", data_dir=data_dir)
+    assert done.returncode == 2 and "--images 900: emoji has at most" in done.stderr
 
 
 def test_a_data_set_without_names_in_languages(data_dir, tmp_path):

@@ -1,11 +1,11 @@
 """The arms of the dictionary: two ridge regressions from texts into one space, one thing changed at a time.
 
-transfer                     each language has pictures of its own, and the space is that of a frozen encoder
+transfer                     each language has images of its own, and the space is that of a frozen encoder
 random                       the encoder has fresh weights
-random_vectors               a random vector stands for every picture
-same_pictures                both languages have the same pictures: these are then a hidden bilingual list
-same_pictures_random_vectors the same, with a random vector for every picture
-strings                      no picture: names are similar when their letters are
+random_vectors               a random vector stands for every image
+same_images                both languages have the same images: these are then a hidden bilingual list
+same_images_random_vectors the same, with a random vector for every image
+strings                      no image: names are similar when their letters are
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Features = Callable[[int], np.ndarray]  # seed -> float [P, D] of the training i
 
 
 class DictionaryArms:
-    """What all arms share: the n-grams of every name, which need no picture.
+    """What all arms share: the n-grams of every name, which need no image.
 
     Args:
         task: Images with names in two languages.
@@ -81,7 +81,7 @@ class DictionaryArms:
 
 
 def random_vectors(count: int, seed: int) -> np.ndarray:
-    """Return a random vector for each of N pictures, float [N, D]."""
+    """Return a random vector for each of N images, float [N, D]."""
     return np.random.default_rng(seed).standard_normal((count, RANDOM_WIDTH))
 
 

@@ -1,20 +1,20 @@
-"""Pictures as a dictionary: K = g(Y₁)·g(Y₂), with g from texts of one language into the space of pictures.
+"""Images as a dictionary: K = g(Y₁)·g(Y₂), with g from texts of one language into the space of images.
 
-    g    ridge regression from character n-grams of a language's names to the features φ(X) of their pictures
+    g    ridge regression from character n-grams of a language's names to the features φ(X) of their images
     φ    a frozen image encoder: by default a small CNN in colour that learned the categories of emoji
     K    over all pairs of names of unseen concepts: by default German and French names of emoji
 
-The two languages never see one picture in common, so nothing pairs their words but what φ makes of pictures.
+The two languages never see one image in common, so nothing pairs their words but what φ makes of images.
 
 Command:   python -m tfxfer.train dictionary --languages de fr
 Replay:    python -m tfxfer.train dictionary --config runs/dictionary-<time>/config.yaml
-Expected:  recall@1 at 550 pictures a language .029 (chance .004); over both budgets +.005 over random weights (95 %
-           interval +.001 to +.009). The same pictures for both languages .173, and .293 with random vectors instead
-           of pictures. 45 s on 2 CPU cores from an empty cache; seeds 0 to 9 (docs/results.md).
+Expected:  recall@1 at 550 images a language .029 (chance .004); over both budgets +.005 over random weights (95 %
+           interval +.001 to +.009). The same images for both languages .173, and .293 with random vectors instead
+           of images. 45 s on 2 CPU cores from an empty cache; seeds 0 to 9 (docs/results.md).
 
-When both languages have the same pictures, recall is several times higher, and higher still with random vectors in
-the place of pictures: a shared list of pictures is a bilingual list, and φ has no part in it. The arms same_pictures
-and same_pictures_random_vectors show it.
+When both languages have the same images, recall is several times higher, and higher still with random vectors in
+the place of images: a shared list of images is a bilingual list, and φ has no part in it. The arms same_images
+and same_images_random_vectors show it.
 """
 
 from dataclasses import dataclass
@@ -30,30 +30,30 @@ from tfxfer.recipes.sections import image_encoder_section
 from tfxfer.runs import Run
 
 ARMS: dict[str, Any] = {
-    "transfer": "The method under study: each language learns from pictures of its own, in the space of a pretrained "
+    "transfer": "The method under study: each language learns from images of its own, in the space of a pretrained "
     "image encoder.",
     "random": "As transfer, in the space of the same encoder with fresh random weights. If this does as well, nothing "
     "was transferred. It is the main control.",
     "random_vectors": {
-        "text": "As transfer, with a random vector in the place of every picture. If this does as well, pictures do "
+        "text": "As transfer, with a random vector in the place of every image. If this does as well, images do "
         "not matter.",
-        "phrase": "random vectors instead of pictures",
+        "phrase": "random vectors instead of images",
         "role": "control",
     },
-    "same_pictures": {
-        "text": "Both languages learn from the same pictures. These are then a hidden bilingual list, so this is no "
+    "same_images": {
+        "text": "Both languages learn from the same images. These are then a hidden bilingual list, so this is no "
         "fair rival of transfer.",
-        "phrase": "both languages with the same pictures",
+        "phrase": "both languages with the same images",
         "role": "baseline",
     },
-    "same_pictures_random_vectors": {
-        "text": "As same_pictures, with a random vector in the place of every picture. If this does as well as "
-        "same_pictures, that arm owes nothing to pictures.",
-        "phrase": "the same pictures, each a random vector",
+    "same_images_random_vectors": {
+        "text": "As same_images, with a random vector in the place of every image. If this does as well as "
+        "same_images, that arm owes nothing to images.",
+        "phrase": "the same images, each a random vector",
         "role": "baseline",
     },
     "strings": {
-        "text": "No picture: two names are similar when their letters are. Related languages have many such names.",
+        "text": "No image: two names are similar when their letters are. Related languages have many such names.",
         "phrase": "the similarity of letters",
         "role": "baseline",
     },
@@ -62,20 +62,20 @@ ARMS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class DictionaryConfig(RunConfig):
-    """Knowledge transfer K = g(Y₁)·g(Y₂): pictures are what two languages have in common."""
+    """Knowledge transfer K = g(Y₁)·g(Y₂): images are what two languages have in common."""
 
     image_encoder: SourceConfig = image_encoder_section(spec="emoji", epochs=40)
     target: TargetConfig = section(
         TargetConfig("emoji", image_size=36, max_validation=0),
         "target",
         group="target",
-        help={"spec": "pictures with names in several languages: emoji, emoji/noto"},
+        help={"spec": "images with names in several languages: emoji, emoji/noto"},
         leave_out=("text", "image", "label", "caption", "question", "answer", "leave_out", "max_validation"),
         common=("spec",),
     )
     languages: tuple[str, ...] = option(("de", "fr"), "the two languages, by their codes", group="target", common=True)
-    pictures: tuple[int, ...] = option(
-        (150, 550), "budgets: pictures with names that each language learns from", group="arms", common=True, at_least=2
+    images: tuple[int, ...] = option(
+        (150, 550), "budgets: images with names that each language learns from", group="arms", common=True, at_least=2
     )
     arms: tuple[str, ...] = option(
         tuple(ARMS), "what runs side by side", tuple(ARMS), group="arms", common=True, decides=False
@@ -99,7 +99,7 @@ def check(config: DictionaryConfig) -> None:
 
 
 def build(config: DictionaryConfig, run: Run) -> Plan:
-    """Load the pictures and the encoder, and lay out the arms."""
+    """Load the images and the encoder, and lay out the arms."""
     import numpy as np
 
     from tfxfer.recipes.panels.dictionary import chance_panel
@@ -109,24 +109,24 @@ def build(config: DictionaryConfig, run: Run) -> Plan:
     from tfxfer.transfer.graph import fingerprint
 
     task = NamedImages.load(config.target, config.languages, config, run)
-    if max(config.pictures) > task.most:
+    if max(config.images) > task.most:
         raise UserError(
-            f"--pictures {max(config.pictures)}: {config.target.spec} has at most {task.most} training pictures for "
+            f"--images {max(config.images)}: {config.target.spec} has at most {task.most} training images for "
             "each language, as no concept may be in both; ask for fewer"
         )
     phi = extractor(load_source(config.image_encoder, config, run, image_size=config.target.image_size))
-    keep = (max(config.pictures), config.seed)
+    keep = (max(config.images), config.seed)
     arms, shared, features = dictionary_arms(task, phi, config, run)
     one, two = config.languages
     return Plan(
-        title=f"{config.target.spec}: {EMOJI_LANGUAGES[one]} and {EMOJI_LANGUAGES[two]} meet in pictures",
+        title=f"{config.target.spec}: {EMOJI_LANGUAGES[one]} and {EMOJI_LANGUAGES[two]} meet in images",
         arms=arms,
-        budgets=tuple(sorted(config.pictures)),
+        budgets=tuple(sorted(config.images)),
         keys=(task.dataset.fingerprint, fingerprint(phi)),
         labels=np.zeros(task.dataset.sizes["test"], np.int32),
         examples=tuple(task.examples()),
         measures=MEASURES,
-        unit="pictures a language",
+        unit="images a language",
         panels=(chance_panel(task.dataset.sizes["test"], (EMOJI_LANGUAGES[one], EMOJI_LANGUAGES[two])),),
         save=lambda folder: shared.final(features(config.seed), *keep).save(folder),
     )
@@ -164,8 +164,8 @@ def dictionary_arms(task: Any, phi: Any, config: DictionaryConfig, run: Run) -> 
         "transfer": shared.arm(lambda seed: known),
         "random": shared.arm(of_random),
         "random_vectors": shared.arm(vectors),
-        "same_pictures": shared.arm(lambda seed: known, shared=True),
-        "same_pictures_random_vectors": shared.arm(vectors, shared=True),
+        "same_images": shared.arm(lambda seed: known, shared=True),
+        "same_images_random_vectors": shared.arm(vectors, shared=True),
     }
     probe = cheap_to_repeat(phi, config.probe_seeds)
     arms = [Arm(name, run, probe=probe) for name, run in runs.items()]
@@ -175,11 +175,11 @@ def dictionary_arms(task: Any, phi: Any, config: DictionaryConfig, run: Run) -> 
 
 RECIPE = Recipe(
     name="dictionary",
-    title="pictures as a dictionary",
+    title="images as a dictionary",
     equation="K = g(Y₁) · g(Y₂)",
     explanation=(
-        "g turns a name into a vector in the space of pictures: where the picture of this name should lie. It is "
-        "learned for each language alone, from pictures that the other language does not have. K scores how near two "
+        "g turns a name into a vector in the space of images: where the image of this name should lie. It is "
+        "learned for each language alone, from images that the other language does not have. K scores how near two "
         "names of two languages lie. The question is whether names of one thing are near, and whether that is due to "
         "what the image encoder has learned."
     ),
@@ -189,11 +189,11 @@ RECIPE = Recipe(
     data=lambda config: (config.target.spec, config.image_encoder.spec),
     build=build,
     predictors={"Dictionary": TRANSLATIONS},
-    contrasts=(("same_pictures", "same_pictures_random_vectors"),),
+    contrasts=(("same_images", "same_images_random_vectors"),),
     smoke={
         "image_encoder_epochs": 1,
         "image_encoder_max_examples": 256,
-        "pictures": (20, 40),
+        "images": (20, 40),
         "seeds": 2,
         "probe_seeds": 2,
         "max_test": 50,

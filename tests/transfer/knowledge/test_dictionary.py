@@ -1,4 +1,4 @@
-"""`Dictionary`: two languages that meet in the space of pictures, against the formula and scikit-learn."""
+"""`Dictionary`: two languages that meet in the space of images, against the formula and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -12,17 +12,17 @@ from tfxfer.transfer.knowledge import Dictionary
 pytestmark = pytest.mark.tensorflow
 DE = ["roter Ball", "blauer Ball", "roter Hut", "blauer Hut", "grüner Ball", "grüner Hut"]
 FR = ["balle rouge", "balle bleue", "chapeau rouge", "chapeau bleu", "balle verte", "chapeau vert"]
-PICTURES = np.array(  # red, blue, green, ball, hat
+IMAGES = np.array(  # red, blue, green, ball, hat
     [[1, 0, 0, 1, 0], [0, 1, 0, 1, 0], [1, 0, 0, 0, 1], [0, 1, 0, 0, 1], [0, 0, 1, 1, 0], [0, 0, 1, 0, 1]]
 )
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    """German from four pictures, French from the others and two of these: no two words are ever shown together."""
+    """German from four images, French from the others and two of these: no two words are ever shown together."""
     german, french = [0, 1, 2, 4], [1, 2, 3, 5]
     texts = {"de": [DE[i] for i in german], "fr": [FR[i] for i in french]}
-    return Dictionary(("de", "fr"), 0.1).fit(texts, {"de": PICTURES[german], "fr": PICTURES[french]})
+    return Dictionary(("de", "fr"), 0.1).fit(texts, {"de": IMAGES[german], "fr": IMAGES[french]})
 
 
 def test_names_of_one_thing_are_nearest(fitted):
@@ -34,7 +34,7 @@ def test_names_of_one_thing_are_nearest(fitted):
 
 def test_g_is_ridge_regression_from_ngrams_to_features(fitted):
     rows = fitted.rows(fitted.known["de"], "de").toarray()
-    oracle = Ridge(alpha=0.1, fit_intercept=False).fit(rows, normalize(PICTURES[[0, 1, 2, 4]]))
+    oracle = Ridge(alpha=0.1, fit_intercept=False).fit(rows, normalize(IMAGES[[0, 1, 2, 4]]))
     asked = ["ein roter Hut", "blauer Ball"]
     expected = normalize(oracle.predict(fitted.rows(asked, "de").toarray()))
     np.testing.assert_allclose(fitted.encode(asked, "de"), expected, atol=1e-5)
@@ -65,10 +65,10 @@ def test_case_and_unknown_letters_do_no_harm(fitted):
 @pytest.mark.parametrize(
     ("texts", "features", "message"),
     [
-        ({"de": [], "fr": FR}, {"de": PICTURES, "fr": PICTURES}, "language 'de' has no texts"),
-        ({"de": DE}, {"de": PICTURES}, "language 'fr' has no texts"),
-        ({"de": DE, "fr": FR[:5]}, {"de": PICTURES, "fr": PICTURES}, "'fr': 5 texts and 6 pictures are no pairs"),
-        ({"de": DE, "fr": FR}, {"de": PICTURES * np.nan, "fr": PICTURES}, "'de': the features .* not finite"),
+        ({"de": [], "fr": FR}, {"de": IMAGES, "fr": IMAGES}, "language 'de' has no texts"),
+        ({"de": DE}, {"de": IMAGES}, "language 'fr' has no texts"),
+        ({"de": DE, "fr": FR[:5]}, {"de": IMAGES, "fr": IMAGES}, "'fr': 5 texts and 6 images are no pairs"),
+        ({"de": DE, "fr": FR}, {"de": IMAGES * np.nan, "fr": IMAGES}, "'de': the features .* not finite"),
     ],
 )
 def test_what_cannot_be_learned_is_refused(texts, features, message):

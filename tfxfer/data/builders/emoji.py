@@ -182,8 +182,8 @@ def concepts(drawn: dict[str, np.ndarray]) -> dict[str, str]:
     return {character: of_concept[concept_of(names[character])] for character in drawn}
 
 
-class EmojiPictures(OfflineBuilder):
-    """Emoji as colour pictures of 72 x 72 pixels, with names, categories and keywords, split by concept."""
+class EmojiImages(OfflineBuilder):
+    """Emoji as colour images of 72 x 72 pixels, with names, categories and keywords, split by concept."""
 
     BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(name="openmoji", description="Drawn by OpenMoji."),

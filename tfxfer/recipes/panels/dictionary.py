@@ -17,8 +17,8 @@ def chance_panel(concepts: int, languages: tuple[str, str]) -> Panel:
             f"Each {one} name of the test split is answered with one of {concepts:,} {two} names, and each {two} name "
             f"with one of as many {one} names. All show concepts that neither language was trained on. Recall@1 is the "
             f"share of right answers; guessing gives 1/{concepts:,} = {1 / concepts:.3f}.",
-            "Compare same_pictures with same_pictures_random_vectors first. When both languages learn from the same "
-            "pictures, a picture is only a number that pairs two words, and a random vector is as good a number. So "
-            "the score of same_pictures says little about pictures. In transfer no picture is named in both languages.",
+            "Compare same_images with same_images_random_vectors first. When both languages learn from the same "
+            "images, an image is only a number that pairs two words, and a random vector is at least as good a number. "
+            "So the score of same_images says little about images. In transfer no image is named in both languages.",
         ),
     )

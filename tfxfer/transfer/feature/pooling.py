@@ -1,16 +1,16 @@
-"""How the maps of φ become one vector: averaged over all places, or with the order of their columns kept.
+"""How the maps of φ become one vector: averaged over all positions, or with the order of their columns kept.
 
 A picture of a line of text is wide. A mean over its width is the same for "no" and for "on", as far as a column of the
 map sees one letter: the order of the letters is lost. Means in windows keep it roughly, all columns keep it exactly.
 
     pooling     maps [B, H, W, D] →    what it is
-    avg         [B, D]                 mean over all places
+    avg         [B, D]                 mean over all positions
     max         [B, D]                 largest activation
     avg+max     [B, 2·D]               both, the means first
     windows     [B, K·D]               means in K equal windows along the width, from left to right
     columns     [B, W·D]               means of the W columns, from left to right
 
-Of sequences [B, T, D], positions take the place of columns. Windows are a spatial pyramid (Lazebnik, Schmid & Ponce
+Of sequences [B, T, D], tokens take the place of columns. Windows are a spatial pyramid (Lazebnik, Schmid & Ponce
 2006) of one level along one axis; a linear head on them can do what it can do on the mean, which is their mean.
 """
 
@@ -81,7 +81,7 @@ def pool(features: Any, pooling: str, windows: int = WINDOWS) -> Any:
         windows: K of "windows".
 
     Raises:
-        UserError: There is no such pooling, the features have no places, or fewer columns than windows.
+        UserError: There is no such pooling, the features have no positions, or fewer columns than windows.
     """
     if pooling not in POOLING:
         raise UserError(f"there is no pooling '{pooling}'; {suggest(pooling, POOLING)}")
@@ -123,7 +123,7 @@ def _check_width(features: Any, pooling: str, windows: int) -> None:
 
 
 def last_maps(calls: list[Call], model: keras.Model) -> Any:
-    """Return the last maps [B, H, W, D] or tokens [B, T, D] with more than one place along their width.
+    """Return the last maps [B, H, W, D] or tokens [B, T, D] with more than one position along their width.
 
     Raises:
         UserError: The model has none.

@@ -2,7 +2,7 @@
 
 - `KnowledgeMatrix`: the layer of the equation, K [B, C] over all pairs, its two terms readable one by one.
 - `DualEncoder`: f·g alone. A frozen image tower and a trained text tower; retrieval and zero-shot classes.
-- `Dictionary`: g·g. Texts of two languages that meet in the space of pictures, by ridge regression.
+- `Dictionary`: g·g. Texts of two languages that meet in the space of images, by ridge regression.
 - `VisualQA`: both terms over the positions of a feature map and a question, pooled to an answer.
 - `Captioner`: both terms in every word of a caption. A feature map and a BERT made a decoder.
 - `ClosedFormCaptioner`: f·g alone, by ridge regression. It retrieves captions, and no network trains.

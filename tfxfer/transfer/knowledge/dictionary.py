@@ -1,13 +1,13 @@
-"""Pictures as a dictionary: K = g(Y₁)·g(Y₂), two languages that meet in the space of pictures.
+"""Images as a dictionary: K = g(Y₁)·g(Y₂), two languages that meet in the space of images.
 
     t(Y)    character n-grams of a text (TF-IDF), at length 1                                              [N, G]
-    φ(X)    features of a picture, from a frozen encoder                                                   [P, D]
-    A       ridge regression from the texts of one language to the features of their pictures, A = Tᵀ·(T·Tᵀ + α·1)⁻¹·Φ
-    g(Y)    A·t(Y) at length 1: where the picture of this text should lie                                  [N, D]
+    φ(X)    features of an image, from a frozen encoder                                                   [P, D]
+    A       ridge regression from the texts of one language to the features of their images, A = Tᵀ·(T·Tᵀ + α·1)⁻¹·Φ
+    g(Y)    A·t(Y) at length 1: where the image of this text should lie                                  [N, D]
     K       the cosine of two texts of two languages; the answer is the text with the greatest one         [N, M]
 
-No text of one language is ever shown beside a text of the other. But when both learn from the *same* pictures, the
-pictures are a hidden bilingual list: random vectors in their place do as well. Only with pictures of its own for each
+No text of one language is ever shown beside a text of the other. But when both learn from the *same* images, the
+images are a hidden bilingual list: random vectors in their place do as well. Only with images of its own for each
 language does K show what φ knows (`python -m tfxfer.train dictionary` runs both).
 """
 
@@ -55,7 +55,7 @@ class BetweenBlanks(keras.layers.Layer):
 
 
 class Dictionary:
-    """Texts of several languages in one space, each language learned from pictures of its own.
+    """Texts of several languages in one space, each language learned from images of its own.
 
     Args:
         languages: Codes or names of two or more languages.
@@ -70,8 +70,8 @@ class Dictionary:
 
     Example:
         >>> words = {"de": ["Hund", "Haus"], "fr": ["chien", "maison"]}              # doctest: +SKIP
-        >>> pictures = {"de": phi(german_pictures), "fr": phi(french_pictures)}      # doctest: +SKIP
-        >>> Dictionary(("de", "fr")).fit(words, pictures).predict(["Hunde"], "de", "fr").texts  # doctest: +SKIP
+        >>> images = {"de": phi(german_images), "fr": phi(french_images)}      # doctest: +SKIP
+        >>> Dictionary(("de", "fr")).fit(words, images).predict(["Hunde"], "de", "fr").texts  # doctest: +SKIP
         [['chien']]
     """
 
@@ -83,7 +83,7 @@ class Dictionary:
         self.ngrams: dict[str, keras.Layer] = {}
 
     def adapt(self, texts: Mapping[str, Sequence[str]]) -> Self:
-        """Learn the n-grams t of each language from texts, which need no pictures.
+        """Learn the n-grams t of each language from texts, which need no images.
 
         Args:
             texts: Language -> texts.
@@ -110,14 +110,14 @@ class Dictionary:
         return normalize(sparse.vstack(parts).tocsr())
 
     def fit(self, texts: Mapping[str, Sequence[str]], features: Mapping[str, np.ndarray]) -> Self:
-        """Fit g of each language on P texts and the features of their pictures.
+        """Fit g of each language on P texts and the features of their images.
 
         Args:
             texts: Language -> P texts; t is learned from them too, unless `adapt` was called.
             features: Language -> φ, float [P, D], standardised alike for all languages.
 
         Raises:
-            UserError: A language has no texts, or other pictures than texts, or features that are not finite.
+            UserError: A language has no texts, or other images than texts, or features that are not finite.
         """
         for language in self.languages:
             _check(language, texts.get(language, ()), features.get(language, ()))
@@ -212,7 +212,7 @@ def ridge(rows: sparse.csr_matrix, features: np.ndarray) -> Callable[[float], np
 
     Args:
         rows: T, the n-grams of P texts, sparse [P, G].
-        features: Φ, the features of their pictures, [P, D]; each is scaled to length 1.
+        features: Φ, the features of their images, [P, D]; each is scaled to length 1.
     """
     values, vectors = np.linalg.eigh((rows @ rows.T).toarray())
     turned = vectors.T @ normalize(np.asarray(features, np.float64))
@@ -227,6 +227,6 @@ def _check(language: str, texts: Sequence[str], features: Any) -> None:
     if not len(texts):
         raise UserError(f"language '{language}' has no texts to learn from")
     if len(texts) != len(features):
-        raise UserError(f"language '{language}': {len(texts)} texts and {len(features)} pictures are no pairs")
+        raise UserError(f"language '{language}': {len(texts)} texts and {len(features)} images are no pairs")
     if not np.isfinite(features).all():
-        raise UserError(f"language '{language}': the features of a picture are not finite")
+        raise UserError(f"language '{language}': the features of an image are not finite")
