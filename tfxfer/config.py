@@ -442,8 +442,11 @@ class CaptionTrainingConfig(TrainingConfig):
         "learning rate of the pretrained decoder weights, relative to the new ones'; of several, each arm chooses the "
         "one that validates best, at its own learning rate",
     )
-    freeze_decoder_fraction: float = option(
-        0.0, "fraction of the steps, at the start, in which the pretrained decoder weights are frozen", at_most=1
+    freeze_decoder_fractions: tuple[float, ...] = option(
+        (0.0,),
+        "fraction of the steps, at the start, in which the decoder weights that are not new are frozen; of several, "
+        "each arm chooses the one that validates best, at its own learning rate",
+        at_most=1,
     )
     unfreeze_encoder_fraction: float = option(
         0.0, "fraction of the steps, at the end, in which the image encoder trains too", at_most=1
@@ -455,6 +458,11 @@ class CaptionTrainingConfig(TrainingConfig):
     def decoder_lr_scale(self) -> float:
         """The middle of the grid, where a search begins."""
         return middle(self.decoder_lr_scales)
+
+    @property
+    def freeze_decoder_fraction(self) -> float:
+        """The middle of the grid, where a search begins."""
+        return middle(self.freeze_decoder_fractions)
 
 
 PROBE_SEEDS = 10  # benchmarks/verdict.md: with 3, a true difference of .03 is found in a fifth of all trials

@@ -29,7 +29,7 @@ def test_the_default_and_the_smoke_experiment_can_be(recipe):
         ({"learning_rates": (3e-3, 0.0)}, "--learning-rates 0.0: a rate is a number above 0"),
         ({"learning_rates": (math.inf,)}, "--learning-rates inf"),
         ({"length_penalty": math.nan}, "--length-penalty nan: must be a finite number"),
-        ({"freeze_decoder_fraction": math.nan}, "--freeze-decoder-fraction nan"),
+        ({"freeze_decoder_fractions": (0.0, math.nan)}, "--freeze-decoder-fractions nan"),
         (
             {"language_model": "keras:MobileNetV2/fresh"},
             "--language-model keras:MobileNetV2/fresh: give a data set of texts",

@@ -5,6 +5,7 @@ import time
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tfxfer.errors import UserError
 
@@ -54,6 +55,15 @@ GOOD = {
     "jsonl": "\n".join(json.dumps({"text": text, "label": label}) for text, label in ROWS).encode(),
     "text": "\n".join(text for text, _ in ROWS).encode(),
 }
+IMAGES = [f"{number}.png" for number in range(12)]  # written beside a COCO file
+COCO = {
+    "images": [{"id": number, "file_name": name} for number, name in enumerate(IMAGES)],
+    "annotations": [
+        {"id": 2 * number + again, "image_id": number, "caption": f"caption {again} of image {number}"}
+        for number in range(len(IMAGES))
+        for again in (0, 1)
+    ],
+}
 
 
 def lines_of_text():
@@ -67,11 +77,32 @@ def json_lines():
 
 
 def coco():
-    image = st.fixed_dictionaries({}, optional={"id": JSON, "file_name": JSON, "split": JSON})
-    note = st.fixed_dictionaries({}, optional={"image_id": JSON, "caption": JSON, "id": JSON})
-    return st.fixed_dictionaries(
-        {}, optional={"images": st.lists(image, max_size=5) | JSON, "annotations": st.lists(note, max_size=8) | JSON}
-    ).map(lambda whole: json.dumps(whole).encode("utf-8", "surrogatepass"))
+    """COCO captions that are nearly right: up to three values of a good file replaced or taken away."""
+    places = [("images",), ("annotations",)]
+    places += [("images", number, key) for number in range(len(IMAGES)) for key in ("id", "file_name", "split")]
+    places += [("annotations", number, key) for number in range(2 * len(IMAGES)) for key in ("image_id", "caption")]
+    value = JSON | st.sampled_from([*IMAGES, "train", "test", "val2014", "restval", 0, 3, "3", "", " ", "absent.png"])
+    change = st.tuples(st.sampled_from(places), value | st.just(GONE))
+
+    def changed(changes):
+        made = json.loads(json.dumps(COCO))
+        for (*path, last), other in changes:
+            try:
+                inner = made[path[0]][path[1]] if path else made
+            except (KeyError, IndexError, TypeError):  # an earlier change replaced the list
+                continue
+            if not isinstance(inner, dict):
+                continue
+            if other is GONE:
+                inner.pop(last, None)
+            else:
+                inner[last] = other
+        return json.dumps(made).encode("utf-8", "surrogatepass")
+
+    return st.lists(change, max_size=3).map(changed)
+
+
+GONE = object()  # as a value: the key is taken away
 
 
 def safetensors():
@@ -103,6 +134,14 @@ def loaded(spec):
     return load
 
 
+def coco_captions(file):
+    """Load a COCO file; its images stand beside it."""
+    if not file.with_name(IMAGES[0]).exists():
+        for number, name in enumerate(IMAGES):
+            Image.new("RGB", (16, 16), (20 * number, 90, 200)).save(file.with_name(name))
+    loaded("coco")(file)
+
+
 def weights(file):
     from tfxfer.transfer.structure.checkpoints.safetensors_file import Safetensors
 
@@ -119,7 +158,7 @@ READERS = {  # what is read -> (strategy of bytes, suffix, reader)
     "CSV tables": (tables(",") | nearly(GOOD["csv"]), ".csv", loaded("csv")),
     "TSV tables": (tables("\t") | nearly(GOOD["tsv"]), ".tsv", loaded("csv")),
     "JSON Lines": (json_lines() | nearly(GOOD["jsonl"]), ".jsonl", loaded("jsonl")),
-    "COCO captions": (coco(), ".json", loaded("captions")),
+    "COCO captions": (coco() | nearly(json.dumps(COCO).encode()), ".json", coco_captions),
     "lines of text": (
         LINES.map(lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass")),
         ".txt",

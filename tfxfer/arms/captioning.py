@@ -26,7 +26,10 @@ from tfxfer.records import Record
 from tfxfer.tasks.captioned_images import CaptionedMaps
 from tfxfer.transfer.knowledge.captioner import Captioner, FeatureMaps, as_written, caption_measures
 
-SCALE, SCALES = "decoder_lr_scale", "validation of decoder_lr_scale"  # settings of a record, where several were given
+CHOICES = {  # option with a grid -> the setting of a record that an arm chooses from it
+    "decoder_lr_scales": "decoder_lr_scale",
+    "freeze_decoder_fractions": "freeze_decoder_fraction",
+}
 NEW = "new captions"  # setting of a record: the share of its answers that are not among the training captions
 Drawn = Callable[[int, int], CaptionedMaps]  # (pairs, seed) -> what is learned and answered
 
@@ -60,7 +63,7 @@ class CaptioningArm(TrainedArm):
         super().__init__(training, start, keep)
         self.captioner, self.drawn, self.ranking, self.on_validation = captioner, drawn, ranking, report
         self.candidates = candidates
-        self.scales: dict[int | None, tuple[float, dict[str, float]]] = {}  # budget -> chosen decoder_lr_scale, tried
+        self.chosen: dict[int | None, dict[str, tuple[float, dict[str, float]]]] = {}  # budget -> option -> value, tried
 
     @property
     def model(self) -> keras.Model:
@@ -81,34 +84,42 @@ class CaptioningArm(TrainedArm):
         return max(history.history["validation"]), {}
 
     def search(self, budget: int | None, seed: int) -> tuple[float, Trained, dict[str, float]]:
-        """Choose the learning rate at the middle of the grid of decoder_lr_scale, then decoder_lr_scale at that."""
-        grid: tuple[float, ...] = self.training.decoder_lr_scales  # type: ignore[attr-defined]
-        self.scales.pop(budget, None)
+        """Choose the learning rate at the middle of the other grids, then from each of these at that rate."""
+        self.chosen[budget] = {}
         rate, trained, tried = super().search(budget, seed)
-        begun = (tried[f"{rate:g}"], trained)
+        score = tried[f"{rate:g}"]
+        for option in CHOICES:
+            grid, begun = getattr(self.training, option), (score, trained)
 
-        def at(scale: float) -> tuple[float, Trained]:
-            if scale == middle(grid):
-                return begun
-            self.scales[budget] = scale, {}
-            return self._trained(rate, budget, seed)
+            def at(value: float, option: str = option, begun: tuple[float, Trained] = begun) -> tuple[float, Trained]:
+                if value == middle(getattr(self.training, option)):
+                    return begun
+                self.chosen[budget][option] = value, {}
+                return self._trained(rate, budget, seed)
 
-        scale, trained, scales = sweep(grid, at)
-        self.scales[budget] = scale, scales
+            value, trained, values = sweep(grid, at)
+            self.chosen[budget][option], score = (value, values), values[f"{value:g}"]
         return rate, trained, tried
 
     def recall(self, record: Record) -> None:
         """Go on with what an earlier run's first seed chose."""
         super().recall(record)
-        if SCALES in record.settings:
-            self.scales.setdefault(record.budget, (record.settings[SCALE], record.settings[SCALES]))
+        settings, chosen = record.settings, self.chosen.setdefault(record.budget, {})
+        for option, name in CHOICES.items():
+            if name in settings:
+                chosen.setdefault(option, (settings[name], settings[f"validation of {name}"]))
 
     def training_at(self, learning_rate: float, budget: int | None) -> CaptionTrainingConfig:
-        """Return the training at one learning rate, with the steps and the decoder_lr_scale of a budget."""
+        """Return the training at one learning rate, with the steps and the choices of a budget."""
         training: Any = self.training.at(learning_rate)
-        scale, _ = self.scales.get(budget, (training.decoder_lr_scale, {}))
         share = (budget or 0) / (self.keep[0] or 1)
-        return replace(training, steps=training.steps_for(budget or 0, share), decoder_lr_scales=(scale,))
+        single = {option: (self._value(option, budget),) for option in CHOICES}
+        return replace(training, steps=training.steps_for(budget or 0, share), **single)
+
+    def _value(self, option: str, budget: int | None) -> float:
+        """Return what was chosen at a budget, or where its search begins."""
+        chosen = self.chosen.get(budget, {})
+        return chosen[option][0] if option in chosen else middle(getattr(self.training, option))
 
     def answer(self, budget: int | None, seed: int) -> Outcome:
         """Caption the test images by beam search."""
@@ -119,11 +130,13 @@ class CaptioningArm(TrainedArm):
         return Outcome(None, settings, scores=scores, answers=answers)
 
     def length(self, budget: int | None) -> dict[str, Any]:
-        """Return the steps of a training, and decoder_lr_scale where there is a choice."""
-        training = self.training_at(self.training.learning_rate, budget)
-        scale, tried = self.scales.get(budget, (training.decoder_lr_scale, {}))
-        chosen = {SCALE: scale, SCALES: tried} if len(tried) > 1 else {}
-        return {"steps": training.steps, **chosen}
+        """Return the steps of a training, and what was chosen where there is a choice."""
+        settings: dict[str, Any] = {"steps": self.training_at(self.training.learning_rate, budget).steps}
+        for option, name in CHOICES.items():
+            if len(set(getattr(self.training, option))) > 1:
+                _, tried = self.chosen.get(budget, {}).get(option, (None, {}))
+                settings |= {name: self._value(option, budget), f"validation of {name}": tried}
+        return settings
 
     def _fit_choice(self, task: CaptionedMaps) -> dict[str, Any]:
         """Fit how `predict` chooses among captions; return what validation chose."""

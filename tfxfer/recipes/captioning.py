@@ -275,7 +275,7 @@ def captioning_arms(
             learning_rates=(3e-3,),
             word_dropout=0.0,
             decoder_lr_scales=(1.0,),
-            freeze_decoder_fraction=0.0,
+            freeze_decoder_fractions=(0.0,),
             schedule="cosine",
         )
         pretrained = pretrain_decoder(captioner, texts, plain, config, run)
@@ -409,7 +409,8 @@ RECIPE = Recipe(
         "looking": "conditioning",
         "places": "positions",
         "evidence": "image_word_logits",
-        "frozen": "freeze_decoder_fraction",
+        "frozen": "freeze_decoder_fractions",
+        "freeze_decoder_fraction": "freeze_decoder_fractions",
         "carried_rate": "decoder_lr_scales",
         "decoder_lr_scale": "decoder_lr_scales",
         "updates": "steps",

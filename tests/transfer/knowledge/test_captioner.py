@@ -103,7 +103,7 @@ def test_a_frozen_decoder_learns_with_its_new_weights_alone(words, frozen):
     captioner = tiny(words)
     new = new_weight_paths(captioner.model)
     before = {v.path: v.numpy() for v in captioner.model.trainable_variables}
-    captioner.fit(*pictures(20), **how(4, freeze_decoder_fraction=frozen))
+    captioner.fit(*pictures(20), **how(4, freeze_decoder_fractions=(frozen,)))
     changed = {v.path for v in captioner.model.trainable_variables if (before[v.path] != v.numpy()).any()}
     assert changed & new and bool(changed - new) == (not frozen)
 
@@ -197,7 +197,7 @@ def test_half_precision_trains_generates_and_is_loaded_too(words, tmp_path):
         ([["a side"], [], ["a side"], ["a side"]], {}, "image 1 has no caption"),
         (["a side"] * 4, {"max_length": 99}, "has 24 positions for words"),
         (["a side"] * 4, {"unfreeze_encoder_fraction": 1.5}, "unfreeze_encoder_fraction 1.5: is a fraction"),
-        (["a side"] * 4, {"freeze_decoder_fraction": -0.1}, "freeze_decoder_fraction -0.1: is a fraction"),
+        (["a side"] * 4, {"freeze_decoder_fractions": (-0.1,)}, "freeze_decoder_fractions -0.1: is a fraction"),
         (["a side"] * 4, {"steps": 0}, "steps 0: nothing would be learned"),
     ],
 )

@@ -670,9 +670,11 @@ def _joined(history: keras.callbacks.History | None, later: keras.callbacks.Hist
 
 
 def _check_fractions(training: CaptionTrainingConfig) -> None:
-    for name in ("freeze_decoder_fraction", "unfreeze_encoder_fraction", "word_dropout"):
-        if not 0 <= getattr(training, name) <= 1:
-            raise UserError(f"{name} {getattr(training, name)}: is a fraction; give a number from 0 to 1")
+    for name in ("freeze_decoder_fractions", "unfreeze_encoder_fraction", "word_dropout"):
+        given = getattr(training, name)
+        for value in given if isinstance(given, tuple) else (given,):
+            if not 0 <= value <= 1:
+                raise UserError(f"{name} {value}: is a fraction; give a number from 0 to 1")
 
 
 def _listed(captions: Sequence[Sequence[str] | str], images: int) -> list[list[str]]:
