@@ -8,9 +8,11 @@ import sys
 import here
 import pytest
 
+from tfxfer.config import with_options
 from tfxfer.errors import UserError
 from tfxfer.recipes import RECIPES
 from tfxfer.recipes.checks import POSITIONS
+from tfxfer.recipes.source_seeds import source_seeds
 
 DECODER = {"transfer": "encoder_to_decoder"}
 PREFIX = {"conditioning": "prefix"}
@@ -160,3 +162,22 @@ def test_the_command_says_so_before_it_imports_tensorflow(words, tmp_path):
     wanted = "--second" if "merge" in words else words[-2]
     assert wanted in done.stderr, done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "count"),
+    [
+        ("structure", {}, 3),
+        ("dictionary", {}, 3),
+        ("feature", {}, 1),  # three would go past two minutes
+        ("structure", {"seeds": 2}, 2),  # each source needs a run of its own
+        ("structure", {"smoke": True}, 1),
+        ("structure", {"source_seeds": 2}, 2),
+        ("structure", {"source_epochs": 9}, 1),  # another training of the source may take long
+        ("structure", {"source": "preset:FOLDER"}, 1),  # a given model has no luck here
+        ("dictionary", {"image_encoder": "folder:DIR"}, 1),
+    ],
+)
+def test_a_source_that_trains_in_seconds_is_trained_three_times(recipe, change, count):
+    config = with_options(RECIPES[recipe].config(), **change)
+    assert source_seeds(RECIPES[recipe], config) == count

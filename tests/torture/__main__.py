@@ -9,11 +9,13 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from datetime import date
 from pathlib import Path
+from xml.etree import ElementTree
 
 from torture import damage, disks, fuzz, kills
 from torture.disks import NotHere
@@ -36,13 +38,14 @@ class Trials:
         prepared: Folder of prepared data sets.
         work: Folder for runs.
         recipes: Recipes that are interrupted.
+        readers: What is fuzzed.
         kept: Whether each row is written into the table at once.
         rows: (part, what was tried, trials, result, day).
         failures: What went wrong, in words.
     """
 
-    def __init__(self, prepared, work, recipes, kept):
-        self.prepared, self.work, self.recipes, self.kept = prepared, work, recipes, kept
+    def __init__(self, prepared, work, recipes, readers, kept):
+        self.prepared, self.work, self.recipes, self.readers, self.kept = prepared, work, recipes, readers, kept
         self.rows, self.failures = [], []
 
     def folder(self):
@@ -113,11 +116,30 @@ def run_damage(trials, scale):
 
 def run_fuzz(trials, scale):
     """Feed the readers of people's files."""
-    for name in fuzz.READERS:
+    for name in trials.readers:
         read, refused, wrong = fuzz.fuzz(name, trials.folder(), 120 / scale)
         trials.add("fuzzed reader", name, read + refused + len(wrong), wrong, f"{read:,} read, {refused:,} refused")
 
 
+def run_hostile(trials, scale):
+    """Run the tests of files that are made to do harm."""
+    for name, files in HOSTILE.items():
+        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *files]
+        done = subprocess.run([*words, f"--junitxml={trials.work / 'hostile.xml'}"], cwd=ROOT, capture_output=True)
+        suite = ElementTree.parse(trials.work / "hostile.xml").getroot().find("testsuite")
+        kinds = ("failure", "error")
+        failed = [case.get("name") for kind in kinds for case in suite.iterfind(f"testcase/{kind}/..")]
+        wrong = failed or ([f"exit code {done.returncode}"] if done.returncode else [])
+        trials.add("hostile file", name, int(suite.get("tests")), wrong)
+
+
+HOSTILE = {  # what is read -> files of tests
+    "`.keras` and HDF5: bombs, huge layers, endless heaps": ["tests/models/test_hostile_models.py"],
+    "JSON, NPZ, YAML, `.keras`: pickles, bombs, other types": ["tests/test_damaged_files.py"],
+    "safetensors and HDF5 checkpoints": ["tests/transfer/structure/checkpoints"],
+    "images: pipes, devices, damage": ["tests/data/test_images.py", "-k", "bad or regular or damage or utf8"],
+    "HTML and terminal: tags and escapes in names": ["tests/report/test_page.py", "tests/test_terminal.py"],
+}
 NAMES = (
     "interrupted",
     "one cold cache",
@@ -126,10 +148,12 @@ NAMES = (
     "read-only shared folder",
     "flipped byte in a cache",
     "flipped byte in a result",
+    "hostile file",
     "fuzzed reader",
     "full and read-only disks",
 )
-PARTS = {"kills": run_kills, "together": run_together, "disks": run_disks, "damage": run_damage, "fuzz": run_fuzz}
+PARTS = {"kills": run_kills, "together": run_together, "disks": run_disks, "damage": run_damage}
+PARTS |= {"hostile": run_hostile, "fuzz": run_fuzz}
 
 
 def table(trials):
@@ -160,12 +184,13 @@ def main():
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--scale", type=int, default=1, help="divide the trials and the times by this")
     parser.add_argument("--recipe", nargs="*", default=list(RECIPES), help="what is interrupted; all by default")
+    parser.add_argument("--reader", nargs="*", default=list(fuzz.READERS), help="what is fuzzed; all by default")
     asked = parser.parse_args()
     unknown = sorted(set(asked.parts) - set(PARTS))
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory(prefix="torture-") as work:
-        trials = Trials(data_dir(), Path(work), asked.recipe, asked.scale == 1)
+        trials = Trials(data_dir(), Path(work), asked.recipe, asked.reader, asked.scale == 1)
         for name in asked.parts or PARTS:
             PARTS[name](trials, asked.scale)
     print(table(trials))

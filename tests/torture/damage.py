@@ -29,19 +29,23 @@ def here(work, *words):
 
 
 @contextlib.contextmanager
-def flipped(file, chance):
-    """Change one byte of a file during the block."""
-    before = file.read_bytes()
-    at = chance.randrange(len(before))
-    damaged = bytearray(before)
-    damaged[at] ^= 1 << chance.randrange(8)
-    stat = file.stat()
-    file.write_bytes(damaged)
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+def flipped(files, chance):
+    """Change one byte of each file during the block; give the places."""
+    before = {file: file.read_bytes() for file in files}
+    places = {}
+    for file, content in before.items():
+        places[file] = at = chance.randrange(len(content))
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << chance.randrange(8)
+        stat = file.stat()
+        file.write_bytes(damaged)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     try:
-        yield at
+        yield places
     finally:
-        file.write_bytes(before)
+        for file, content in before.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
 
 
 def results(run, text="mare", flips=FLIPS, seed=0):
@@ -55,7 +59,8 @@ def results(run, text="mare", flips=FLIPS, seed=0):
     for file in sorted(path for path in run.iterdir() if path.is_file() and path.stat().st_size):
         well, named, wrong = 0, 0, []
         for _ in range(flips):
-            with flipped(file, chance) as at:
+            with flipped([file], chance) as places:
+                at = places[file]
                 answer = here(predict.work, run, "--text", text, "--json")
                 wrong += [f"byte {at}: {each.printed[-200:]}" for each in (answer, here(list_work, "runs")) if each.raw]
                 if answer.code == 0 and answer.printed == right:
@@ -73,34 +78,52 @@ def results(run, text="mare", flips=FLIPS, seed=0):
 def caches(prepared, work, flips=FLIPS, seed=0):
     """Flip bytes in every cached file, and run the same command again: it must end as the undisturbed run did.
 
+    A run has one damaged file in each entry of the cache, since it looks at each entry by itself. Records are damaged
+    in runs of their own: finished records would hide what is below them.
+
     Returns:
-        file -> (runs that ended alike, what went wrong in words).
+        file -> (flips after which the run ended alike, what went wrong in words).
     """
     chance, found = random.Random(seed), {}
-    data = data_folder(prepared, work / "data")
-    whole = work / "whole"
+    data, whole = data_folder(prepared, work / "data"), work / "whole"
     outcome = call(*WORDS, "--run-dir", whole, "--data-dir", data)
     assert outcome.code == 0, outcome.printed
-    files = [path for name in MADE_BY_RUNS for path in sorted((data / name).rglob("*")) if path.is_file()]
-    files = [path for path in files if path.stat().st_size and path.suffix != ".lock"]
-    kept = {path: path.read_bytes() for path in files}
-    for file in files:
-        alike, wrong = 0, []
-        for number in range(flips):
-            for path, content in kept.items():  # what the last run made anew is put back
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            if file.parts[-3:-2] != ("records",):  # finished records would hide what is below them
-                shutil.rmtree(data / "records", ignore_errors=True)
-            run = work / f"run-{file.stem}-{number}"
-            with flipped(file, chance) as at:
-                outcome = here(train.work, *WORDS[1:], "--run-dir", run, "--data-dir", data)
-            if outcome.code or outcome.raw:
-                wrong.append(f"byte {at}: exit code {outcome.code}: {outcome.printed[-200:]}")
-            elif differ := differences(run, whole):
-                wrong.append(f"byte {at}: {', '.join(differ)} differ")
-            else:
-                alike += 1
-            shutil.rmtree(run, ignore_errors=True)
-        found["/".join(file.relative_to(data).parts[:1] + file.parts[-1:])] = (alike, wrong)
+    kept = {
+        path: path.read_bytes() for name in MADE_BY_RUNS for path in sorted((data / name).rglob("*")) if stays(path)
+    }
+    records = [path for path in kept if "records" in path.relative_to(data).parts]
+    for number, files in enumerate(chosen(kept, records, flips, chance)):
+        for path, content in kept.items():  # what the last run made anew is put back
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        if files[0] not in records:
+            shutil.rmtree(data / "records", ignore_errors=True)
+        run = work / f"run-{number}"
+        with flipped(files, chance) as places:
+            outcome = here(train.work, *WORDS[1:], "--run-dir", run, "--data-dir", data)
+        wrong = [f"exit code {outcome.code}: {outcome.printed[-200:]}"] if outcome.code or outcome.raw else []
+        if not wrong and (differ := differences(run, whole)):
+            wrong = [f"{', '.join(differ)} differ"]
+        flipped_at = ", ".join(f"{path.relative_to(data)} byte {at}" for path, at in places.items())
+        for file in files:
+            alike, earlier = found.get(name := "/".join(file.relative_to(data).parts[:1] + file.parts[-1:]), (0, []))
+            found[name] = alike + (not wrong), earlier + [f"{each} ({flipped_at})" for each in wrong]
+        shutil.rmtree(run, ignore_errors=True)
     return found
+
+
+def stays(path):
+    """Return whether a file is kept with content: no lock, and not empty."""
+    return path.is_file() and path.stat().st_size > 0 and path.suffix != ".lock"
+
+
+def chosen(kept, records, flips, chance):
+    """Yield the files that a run has damaged: `flips` times all records, then each other file about `flips` times."""
+    for _ in range(flips):
+        yield records
+    entries = {}
+    for path in kept:
+        if path not in records:
+            entries.setdefault(path.parent, []).append(path)
+    for _ in range(flips * max(map(len, entries.values()))):
+        yield [chance.choice(files) for files in entries.values()]

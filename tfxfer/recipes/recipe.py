@@ -26,6 +26,8 @@ class Plan:
         budgets: Its budgets, ascending.
         keys: Fingerprints of the data and models that decide a record.
         labels: int [N], true classes of the test split; zeros where answers are not classes.
+        dataset: The target, whose rows are kept as digests for `tfxfer compare`.
+        test_rows: What is scored, a text for each test example, where that is not a row of the test split each.
         save: Saves the transfer arm at its greatest budget, first seed, into the run's folder.
         class_names: Names of the C classes; none where answers are not classes.
         examples: Test examples to show, dicts with "index" and "text" or "png".
@@ -41,6 +43,8 @@ class Plan:
     keys: tuple[str, ...]
     labels: Any
     save: Callable[[Path], Any]
+    dataset: Any = None
+    test_rows: tuple[str, ...] | None = None
     class_names: tuple[str, ...] = ()
     examples: tuple[dict[str, Any], ...] = ()
     measures: tuple[str, ...] = ("accuracy",)
@@ -68,6 +72,7 @@ class Recipe:
         smoke: Option -> value that makes a run of seconds.
         aliases: Old option name -> its name today.
         resolve: Config -> the config with "auto" replaced by what it stands for.
+        source_seeds: How many times its own source is trained where `--source-seeds` is not given.
     """
 
     name: str
@@ -84,6 +89,7 @@ class Recipe:
     smoke: Mapping[str, Any] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     resolve: Callable[[Any], Any] = lambda config: config
+    source_seeds: int = 1
 
     @property
     def summary(self) -> str:

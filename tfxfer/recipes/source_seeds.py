@@ -1,4 +1,8 @@
-"""`--source-seeds N`: the sources are trained N times, each with a seed of its own, and the runs take them in turn."""
+"""`--source-seeds N`: the sources are trained N times, each with a seed of its own, and the runs take them in turn.
+
+Without the option, a recipe whose own source trains in seconds trains it three times (`Recipe.source_seeds`); the
+others would go past their time (docs/decisions/0022-source-seeds.md).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:  # a check needs neither, nor NumPy
 
 def check_source_seeds(config: Any) -> None:
     """Check that there is a training to repeat, and a run for each trained source; raises `UserError`."""
-    count = config.source_seeds
+    count = config.source_seeds or 1
     sources = {f.name: getattr(config, f.name) for f in fields(config)}
     given = {name: s.spec for name, s in sources.items() if isinstance(s, SourceConfig) and model_spec.is_model(s.spec)}
     if count > 1 and len(given) == sum(isinstance(s, SourceConfig) for s in sources.values()):
@@ -31,12 +35,25 @@ def check_source_seeds(config: Any) -> None:
         raise UserError(f"--source-seeds {count}: each source needs a run of its own; add --seeds {count} or more")
 
 
+def source_seeds(recipe: Recipe, config: Any) -> int:
+    """Return how many times the sources are trained: as the option says, else as the recipe does with its own source.
+
+    Another source, or another training of it, may take long: it is trained once where nothing is asked for.
+    """
+    if config.source_seeds is not None:
+        return config.source_seeds
+    plain = type(config)()
+    own = {f.name: getattr(plain, f.name) for f in fields(plain) if isinstance(getattr(plain, f.name), SourceConfig)}
+    usual = recipe.resolve(config) == recipe.resolve(replace(config, **own))
+    return min(recipe.source_seeds, config.seeds) if usual and not config.smoke else 1
+
+
 def build(recipe: Recipe, config: Any, run: Run) -> Plan:
     """Return the plan of a recipe, whose arms take the trained sources in turn.
 
-    Seed number i uses the source i modulo `config.source_seeds`, which is trained with the seed of its first run.
+    Of `source_seeds` sources, seed number i uses the source i modulo that, trained with the seed of its first run.
     """
-    count = config.source_seeds
+    count = source_seeds(recipe, config)
     plans = []
     for i in range(count):
         if count > 1:
