@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 
 import pytest
 
+from tfxfer import cli
 from tfxfer.config import (
     GROUPS,
     CaptionModelConfig,
@@ -246,3 +247,13 @@ def test_steps_of_a_training(how, examples, share, steps):
 def test_a_captioner_has_a_prefix_only_where_it_is_conditioned_by_one():
     assert CaptionModelConfig().prefix == 0
     assert CaptionModelConfig(conditioning="prefix", prefix_length=7).prefix == 7
+
+
+def test_seeds_are_a_number_or_auto():
+    config = cli.parse(RunConfig, ["--seeds", "auto"], "x", "y")
+    check_values(config)
+    assert config.seeds == "auto" and config.most_seeds == 20
+    with pytest.raises(UserError, match="--seeds auto chooses how often every arm runs"):
+        check_values(cli.parse(RunConfig, ["--seeds", "auto", "--probe-seeds", "5"], "x", "y"))
+    with pytest.raises(UserError, match="--seeds 0: must be 1 or more"):
+        check_values(cli.parse(RunConfig, ["--seeds", "0"], "x", "y"))

@@ -35,6 +35,7 @@ KNOWS = {  # part -> the parts it may import, besides the ground; sub-packages o
     "experiment": {"evaluate"},
     "teach": {"report", "evaluate"},
     "choose": {"evaluate"},
+    "rate": {"report", "evaluate", "tasks", "data"},
     "transfer": {"models", "data", "evaluate", "fit", "generate"},
     "saved": {"models", "transfer"},
     "sources": {"data", "models", "fit", "transfer", "runs"},

@@ -20,6 +20,7 @@ _HOME = {  # public name -> module that defines it
     "load_model": "tfxfer.models",
     "from_run": "tfxfer.saved",
     "compare": "tfxfer.experiment",
+    "compare_runs": "tfxfer.evaluate.run_comparison",
 }
 _PACKAGES = tuple(
     "data models transfer sources tasks arms baselines evaluate choose report recipes".split(),

@@ -10,7 +10,7 @@ import math
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from tfxfer.errors import UserError, suggest
 
@@ -190,13 +190,23 @@ def deciding(config: Any, of: type | None = None) -> dict[str, Any]:
     return found
 
 
+SEED_LOOKS = (3, 5, 8, 13, 20)  # numbers of seeds after which `--seeds auto` looks whether it is decided
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """What every recipe needs to know, whatever it does."""
 
     seed: int = option(0, "first random seed; run s uses seed + s", group="training", common=True, at_most=2**32 - 1)
-    seeds: int = option(
-        3, "how many times each arm is trained", group="training", common=True, decides=False, at_least=1, at_most=1000
+    seeds: int | Literal["auto"] = option(
+        3,
+        f"how many times each arm is trained, or auto: {', '.join(map(str, SEED_LOOKS[:-1]))} or {SEED_LOOKS[-1]}, as "
+        "soon as transfer against random is decided",
+        group="training",
+        common=True,
+        decides=False,
+        at_least=1,
+        at_most=1000,
     )
     probe_seeds: int | None = option(
         None,
@@ -207,14 +217,24 @@ class RunConfig:
         at_least=1,
         at_most=1000,
     )
-    source_seeds: int = option(
-        1,
+    source_seeds: int | None = option(
+        None,
         "how many times the source is trained, each with a seed of its own; the runs take them in turn, and intervals "
-        "then hold the luck of that training too",
+        "then hold the luck of that training too (default: 3 in structure and dictionary with their own source, which "
+        "trains in seconds, else 1)",
         group="source",
         decides=False,
         at_least=1,
         at_most=1000,
+    )
+    margin: float | None = option(
+        None,
+        "greatest difference that would not matter, chosen before the run: the report then says too whether transfer "
+        "is equivalent or non-inferior to each other arm",
+        group="arms",
+        decides=False,
+        at_least=1e-12,
+        why="a margin is a number above 0, such as 0.01",
     )
     device: str = option("auto", "auto, cpu, gpu or gpu:N", group="training")
     precision: str = option(
@@ -254,6 +274,11 @@ class RunConfig:
         decides=False,
     )
     run_dir: str | None = option(None, "this run's folder (default: runs/RECIPE-TIME)", group="output", decides=False)
+
+    @property
+    def most_seeds(self) -> int:
+        """The greatest number of times that an arm is trained."""
+        return SEED_LOOKS[-1] if self.seeds == "auto" else self.seeds
 
 
 @dataclass(frozen=True)
@@ -471,7 +496,7 @@ LARGEST_NUMBER = 2**32 - 1  # of a whole number, where an option has no bound of
 
 def probe_seeds(config: RunConfig) -> int:
     """Return with how many seeds an arm runs that costs little: `probe_seeds`, by default 10 and at least `seeds`."""
-    return config.probe_seeds or (config.seeds if config.smoke else max(PROBE_SEEDS, config.seeds))
+    return config.probe_seeds or (config.most_seeds if config.smoke else max(PROBE_SEEDS, config.most_seeds))
 
 
 def check_values(config: Any) -> None:
@@ -482,7 +507,9 @@ def check_values(config: Any) -> None:
             _check_value(one, each)
         if value == () and one.default != ():
             raise UserError(f"{one.flag}: give at least one value")
-    seeds = max(config.seeds, probe_seeds(config))
+    if config.seeds == "auto" and config.probe_seeds is not None:
+        raise UserError("--probe-seeds: --seeds auto chooses how often every arm runs; leave one of them out")
+    seeds = max(config.most_seeds, probe_seeds(config))
     if config.seed + seeds - 1 > LARGEST_NUMBER:
         raise UserError(f"--seed {config.seed}: the last of {seeds} seeds must be at most {LARGEST_NUMBER:,}")
     if config.device not in ("auto", "cpu", "gpu") and not _is_numbered_gpu(config.device):

@@ -169,6 +169,25 @@ def compare(
     return with_verdicts(comparison)
 
 
+def earlier_records(experiment: Experiment, folders: Sequence[Path], arms: Sequence[str]) -> Comparison:
+    """Return what is kept of earlier runs of the same experiment: records of some arms, with whichever seeds."""
+    found: dict[str, Record] = {}
+    for folder in folders:
+        for name in (f"{arm}-{budget or 'all'}-*.npz" for arm in arms for budget in experiment.budgets):
+            for record in map(_taken_up, sorted(folder.glob(name))):
+                if record is not None:
+                    found.setdefault(record.key, record)
+    return Comparison(
+        experiment.title,
+        tuple(experiment.class_names),
+        np.asarray(experiment.labels, np.int32),
+        tuple(found.values()),
+        measures=experiment.measures,
+        unit=experiment.unit,
+        source_seeds=experiment.source_seeds,
+    )
+
+
 def with_verdicts(comparison: Comparison) -> Comparison:
     """Return the comparison with the verdicts of `transfer` against every other arm, and of its contrasts."""
     rows = [row for measure in comparison.measures for row in verdicts(comparison, measure=measure)]

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 import tfxfer
 from tfxfer import predict, train
-from tfxfer.baselines.retrieval import NGRAMS, anchors, closed_form
+from tfxfer.baselines.retrieval import NGRAMS, Named, anchors, closed_form
 from tfxfer.cli import main
 from tfxfer.data.images import read_image
 from tfxfer.errors import UserError
@@ -88,6 +88,7 @@ def test_the_report_shows_k_the_gallery_and_the_head_on_texts(run):
         "Retrieval in both directions",
         "The similarity matrix K",
         "A classifier fitted on images, applied to texts",
+        "Zero-shot classification in closed form",
     ]
     assert all(title in page for title in titles)
     assert page.count("<svg") >= 5 and "Image to text" in page and "chance" in page
@@ -305,3 +306,37 @@ def test_data_that_cannot_be_used_is_named(words, message, data_dir, samples, tm
     options = ["--language-model-max-examples", "64", "--image-encoder", "fresh:cnn", "--data-dir", str(data_dir)]
     assert main(train.work, ["retrieval", *words, *options, "--run-dir", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_closed_form_over_a_text_encoder_that_knows_meanings_finds_classes_by_their_names():
+    """Vectors in which synonyms are alike: letters find nothing, and the names of classes are new words."""
+    rng = np.random.default_rng(0)
+    words = [["cat", "moggy", "feline"], ["dog", "hound", "canine"], ["car", "auto", "vehicle"]]
+    meanings = rng.standard_normal((3, 16))
+    vector_of = {word: meanings[i] + 0.1 * rng.standard_normal(16) for i, row in enumerate(words) for word in row}
+    labels = {split: rng.integers(0, 3, 60) for split in ("train", "validation", "test")}
+    turned = rng.standard_normal((16, 24))
+    pairs = ImageTextPairs(
+        {s: (meanings[y] @ turned + 0.3 * rng.standard_normal((60, 24))).astype(np.float32) for s, y in labels.items()},
+        {s: [[words[i][0 if s == "train" else 1]] for i in y] for s, y in labels.items()},
+        labels,
+    )
+    named = Named(tuple(row[2] for row in words), labels["test"])
+    by_meaning = closed_form(pairs, lambda texts: np.stack([vector_of[text] for text in texts]), named)
+    by_letters = closed_form(pairs, named=named)
+    assert by_meaning.scores["zero_shot"].mean() > 0.95 and by_meaning.scores["recall_at_1"].mean() > 0.9
+    assert by_letters.scores["zero_shot"].mean() < 0.6
+    assert "text encoder" in by_meaning.settings["method"] and "zero_shot" not in closed_form(pairs).scores
+
+
+def test_the_arms_over_the_frozen_text_tower_and_their_zero_shot_panel(data_dir, tmp_path):
+    words = ["--smoke", "--seeds", "2", "--arms", "transfer", "closed_form_tower", "closed_form_random_tower"]
+    words += ["--image-encoder", "fresh:cnn", "--data-dir", str(data_dir), "--run-dir", str(tmp_path / "run")]
+    assert main(train.work, ["retrieval", *words]) == 0
+    comparison = Comparison.load(tmp_path / "run")
+    assert not [record.error for record in comparison.records if record.status == "failed"]
+    tower, random = (comparison.select(arm, 16) for arm in ("closed_form_tower", "closed_form_random_tower"))
+    assert not np.array_equal(random[0].scores["recall_at_5"], random[1].scores["recall_at_5"])
+    assert set(np.unique(tower[0].scores["zero_shot"])) <= {0.0, 1.0}
+    panel = next(panel for panel in read_panels(tmp_path / "run") if panel.title.startswith("Zero-shot"))
+    assert [row[0] for row in panel.tables[0]["rows"]] == [*comparison.arms[1:], "always the most frequent class"]

@@ -60,7 +60,7 @@ def test_the_report_shows_the_map_under_its_equation(run):
 
 
 def test_the_ledger_lists_every_part_of_the_new_model(run):
-    (panel,) = read_panels(run[0])
+    panel, _ = read_panels(run[0])
     (ledger,) = panel.tables
     from tfxfer.transfer.structure import WeightMap
 

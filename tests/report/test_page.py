@@ -12,6 +12,7 @@ from reading import Page
 from tfxfer import evaluate, report
 from tfxfer.errors import UserError
 from tfxfer.evaluate.arms import describe, outcome
+from tfxfer.evaluate.holm import with_adjusted
 from tfxfer.records import Comparison, Record
 from tfxfer.report import run
 from tfxfer.report.panel import Panel, write_panels
@@ -99,15 +100,16 @@ def test_the_numbers_of_the_table_are_the_comparisons(comparison, page):
 
 def test_every_verdict_is_in_the_verdict_table(comparison, page):
     rows = [[cell.strip() for cell in row] for row in page.tables[1][1:]]
-    expected = evaluate.verdicts(comparison)
+    expected = with_adjusted(evaluate.verdicts(comparison))
     assert len(rows) == len(expected) == 5 * 6
     for row, one in zip(rows, expected):
         assert row[0] == one["b"]
         numbers = [float(x.replace("−", "-")) for x in re.findall(r"[+−]?\d\.\d{3}", " ".join(row[2:4]))]
         assert numbers == pytest.approx([one["difference"], one["low"], one["high"]], abs=6e-4)
-        assert row[4:] == [outcome(one["word"], one["a"], describe(None, one["b"])), one["role"]]
+        plain, adjusted = (outcome(one[key], one["a"], describe(None, one["b"])) for key in ("word", "adjusted"))
+        assert row[4:] == [plain, "–" if one["role"] == "primary" else adjusted, one["role"]]
     assert "hurt" not in [row[4] for row in rows]
-    assert [row[5] for row in rows].count("primary") == 1
+    assert [row[6] for row in rows].count("primary") == 1
 
 
 def test_costs_seeds_and_replay(page):

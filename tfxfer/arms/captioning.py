@@ -63,7 +63,8 @@ class CaptioningArm(TrainedArm):
         super().__init__(training, start, keep)
         self.captioner, self.drawn, self.ranking, self.on_validation = captioner, drawn, ranking, report
         self.candidates = candidates
-        self.chosen: dict[int | None, dict[str, tuple[float, dict[str, float]]]] = {}  # budget -> option -> value, tried
+        # budget -> option -> the value chosen, and the validation score of each that was tried
+        self.chosen: dict[int | None, dict[str, tuple[float, dict[str, float]]]] = {}
 
     @property
     def model(self) -> keras.Model:

@@ -21,6 +21,8 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("ask a saved run about new texts or images", "tfxfer.predict"),
     "evaluate": Command("score a saved run on new data", "tfxfer.evaluate.__main__"),
     "score": Command("say how well a source suits a target, before training", "tfxfer.commands.score"),
+    "compare": Command("compare runs on the same test set", "tfxfer.commands.compare"),
+    "rate": Command("let people rate what runs answered, on a page", "tfxfer.commands.rate"),
     "list": Command("show data sets, models, recipes or runs", "tfxfer.commands.list"),
     "clean": Command("show what is cached, and remove it", "tfxfer.commands.clean"),
 }

@@ -134,7 +134,7 @@ def scores(config: FeatureConfig, run: Run) -> list[dict[str, Any]]:
     rows, width = ours["features"].shape
     run.say(f"φ: {rows:,} training examples of {len(task.class_names)} classes, {width:,} features")
     controls: dict[str, list[float]] = {}
-    for seed in range(config.seed, config.seed + config.seeds):
+    for seed in range(config.seed, config.seed + config.most_seeds):
         random = arrays_of(fresh_copy(source, seed))
         for one in score(random):
             controls.setdefault(one.name, []).extend([] if one.value is None else [one.value])

@@ -6,7 +6,7 @@ misses the true difference by chance.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,7 @@ def verdicts(
         `Verdict.to_dict` of each comparison with `budget` (the budget), `budgets` (a list of it)
         `measure` and `role`. Where an arm shares several budgets, a last row has `budget` "pooled" and all
         of them in `budgets`. `role` is "primary" for `transfer` against `random` over all budgets by the first
-        measure, else "secondary".
+        measure, else "secondary". With `--seeds auto` the primary row is at the level of a look.
     """
     measure = measure or comparison.measures[0]
     others = [against] if isinstance(against, str) else against
@@ -93,10 +93,11 @@ def verdicts(
         shared = shared_budgets(comparison, subject, other)
         groups = [[budget] for budget in shared] + ([shared] if len(shared) > 1 else [])
         for budgets in groups:
-            one = _compare(comparison, subject, other, budgets, measure, level, seed)
+            primary = (subject, other) == PRIMARY and budgets == shared and measure == comparison.measures[0]
+            at = max(level, comparison.about.get("primary_level", level)) if primary else level
+            one = compare_arms((comparison, subject), (comparison, other), budgets, measure, level=at, seed=seed)
             if one is None:
                 continue
-            primary = (subject, other) == PRIMARY and budgets == shared and measure == comparison.measures[0]
             place = {"budget": budgets[0] if len(budgets) == 1 else POOLED, "budgets": budgets}
             role = "primary" if primary else "secondary"
             rows.append({**one.to_dict(), **place, "measure": measure, "role": role})
@@ -154,7 +155,14 @@ def _sentence(comparison: Comparison, row: dict[str, Any]) -> str:
 
 def shared_budgets(comparison: Comparison, a: str, b: str) -> list[int | None]:
     """Return the budgets at which both arms have at least one success."""
-    return [n for n in comparison.budgets if _by_seed(comparison, a, [n]) and _by_seed(comparison, b, [n])]
+    return shared_budgets_of((comparison, a), (comparison, b))
+
+
+def shared_budgets_of(
+    a: tuple[Comparison, str], b: tuple[Comparison, str], measure: str | None = None
+) -> list[int | None]:
+    """Return the budgets at which both arms, each of its own comparison, have at least one success with a score."""
+    return [n for n in a[0].budgets if all(scores_by_seed(run, arm, [n], measure) for run, arm in (a, b))]
 
 
 def budget_words(budgets: Sequence[int | None], unit: str = "labels a class") -> str:
@@ -181,7 +189,7 @@ def _row(
 ) -> dict[str, Any]:
     records = [r for r in comparison.records if (r.arm, r.budget) == (arm, budget)]
     good = [r for r in records if r.status == "ok"]
-    scores = by_source(_by_seed(comparison, arm, [budget], measure), comparison)  # [S, N]
+    scores = by_source(scores_by_seed(comparison, arm, [budget], measure), comparison)  # [S, N]
     mean, low, high = interval(scores, level=level, seed=seed) if scores.size else (None, None, None)
     if (measure or comparison.measures[0]) in RATIOS and low is not None and high is not None:
         low, high = max(low, 0.0), min(high, 1.0)
@@ -200,7 +208,7 @@ def _row(
     }
 
 
-def _by_seed(
+def scores_by_seed(
     comparison: Comparison, arm: str, budgets: Sequence[int | None], measure: str | None = None
 ) -> dict[int, np.ndarray]:
     """Return seed -> scores [N] averaged over `budgets`, for the seeds that succeeded at all of them."""
@@ -232,20 +240,77 @@ def by_source(scores: dict[int, np.ndarray], comparison: Comparison) -> np.ndarr
     return np.stack([np.mean([row for s, row in scores.items() if (s - first) % count == g], axis=0) for g in groups])
 
 
-def _compare(
-    comparison: Comparison, a: str, b: str, budgets: Sequence[int | None], measure: str, level: float, seed: int
-) -> Verdict | None:
-    first, second = (_by_seed(comparison, arm, budgets, measure) for arm in (a, b))
+@dataclass(frozen=True)
+class Paired:
+    """The scores of two arms on the same test examples.
+
+    Attributes:
+        scores: Rows of the first arm [S, N] and of the second [S', N], as `verdict` takes them.
+        alike: Whether both arms train something, so that one row of an arm has the other's seed variance.
+        seeds: Number of seeds of each.
+        sources: Number of trained sources that the seeds were spread over.
+    """
+
+    scores: tuple[np.ndarray, np.ndarray]
+    alike: bool
+    seeds: tuple[int, int]
+    sources: int = 1
+
+
+def paired(
+    a: tuple[Comparison, str], b: tuple[Comparison, str], budgets: Sequence[int | None], measure: str | None = None
+) -> Paired | None:
+    """Return the scores of two arms, averaged over budgets; seeds are paired by their number.
+
+    Args:
+        a: The comparison that an arm stands in, and the arm.
+        b: The same of the other arm; the comparison may be another one on the same test split.
+        budgets: Budgets that both arms have.
+        measure: The score; the first measure by default.
+
+    Returns:
+        The scores; None where no seed of one arm succeeded at every budget.
+    """
+    return pair_by_seed(a, b, *(scores_by_seed(comparison, arm, budgets, measure) for comparison, arm in (a, b)))
+
+
+def pair_by_seed(
+    a: tuple[Comparison, str],
+    b: tuple[Comparison, str],
+    first: dict[int, np.ndarray],
+    second: dict[int, np.ndarray],
+) -> Paired | None:
+    """Return the scores of two arms, given as seed -> scores [N]; None where one has none.
+
+    Seeds that one arm lacks are left out as long as two pairs remain.
+    """
     if not first or not second:
-        return None  # pooled, and no seed of one arm succeeded at every budget
+        return None
     common = sorted(first.keys() & second.keys())
     if len(common) > 1:
         first, second = ({s: arm[s] for s in common} for arm in (first, second))
-    scores = [by_source(arm, comparison) for arm in (first, second)]
-    trained = all(any(r.trainable for r in comparison.records if r.arm == arm) for arm in (a, b))
-    found = verdict(scores[0], scores[1], level=level, seed=seed, names=(a, b), alike=trained)
-    sources = len(scores[0]) if comparison.source_seeds > 1 else 1
-    return replace(found, seeds_a=len(first), seeds_b=len(second), sources=sources)
+    scores = (by_source(first, a[0]), by_source(second, b[0]))
+    trained = all(any(r.trainable for r in comparison.records if r.arm == arm) for comparison, arm in (a, b))
+    several = a[0].source_seeds == b[0].source_seeds > 1
+    return Paired(scores, trained, (len(first), len(second)), len(scores[0]) if several else 1)
+
+
+def compare_arms(
+    a: tuple[Comparison, str],
+    b: tuple[Comparison, str],
+    budgets: Sequence[int | None],
+    measure: str | None = None,
+    *,
+    names: tuple[str, str] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Verdict | None:
+    """Return the verdict on two arms, averaged over budgets; the arguments are those of `paired` and `verdict`."""
+    both = paired(a, b, budgets, measure)
+    if both is None:
+        return None
+    found = verdict(*both.scores, level=level, seed=seed, names=names or (a[1], b[1]), alike=both.alike)
+    return replace(found, seeds_a=both.seeds[0], seeds_b=both.seeds[1], sources=both.sources)
 
 
 def _where(budgets: Sequence[int | None], unit: str) -> str:

@@ -14,7 +14,7 @@ The interval is never narrower than the plain bootstrap over examples. `python -
 it leaves out the true difference; docs/decisions/0004-verdict.md has the figures.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -46,6 +46,8 @@ class Verdict:
         alike: Whether an arm with one seed was assumed to have the seed variance of the other arm.
         one_model: Whether the claim is about trained models as they are, not about their training.
         sources: Number of trained sources that the seeds were spread over; the interval is that of their means.
+        p: Smallest error at which the interval would leave out 0, from the same draws, to adjust for several
+            comparisons (`tfxfer.evaluate.holm`); at most as exact as one in 20,000. None where there is no verdict.
     """
 
     a: str
@@ -61,6 +63,7 @@ class Verdict:
     alike: bool = False
     one_model: bool = False
     sources: int = 1
+    p: float | None = None
 
     def sentence(self, metric: str = "accuracy", where: str = "", about: Mapping[str, Any] | None = None) -> str:
         """Return the verdict as one sentence: "helped" and "hurt" for a control, the better arm for any other.
@@ -165,9 +168,11 @@ def verdict(
     paired = len(first) == len(second) or 1 in (len(first), len(second))
     independent = [first - second] if paired else sorted((first, second), key=len)
     alike = alike and 1 in (len(first), len(second)) and len(first) != len(second)
-    low, high = _interval(by_example, independent, level, draws, seed, alike)
+    low, high, p = _interval(by_example, independent, level, draws, seed, alike)
     if too_few(by_example, level):
         low, high = min(low, 0.0), max(high, 0.0)
+    p = max(p, min(1.0, 2.0 ** (1 - np.count_nonzero(by_example))))  # a sign test's smallest, the same rule
+    decided = one_model or max(len(first), len(second)) > 1
     if all(scores.min() >= 0 and scores.max() <= 1 for scores in (first, second)):
         low, high = max(low, -1.0), min(high, 1.0)
     return Verdict(
@@ -175,13 +180,14 @@ def verdict(
         difference=float(by_example.mean()),
         low=low,
         high=high,
-        word=word_of(low, high) if one_model or max(len(first), len(second)) > 1 else "no evidence",
+        word=word_of(low, high) if decided else "no evidence",
         level=level,
         seeds_a=len(first),
         seeds_b=len(second),
         examples=first.shape[1],
         alike=alike,
         one_model=one_model and max(len(first), len(second)) == 1,
+        p=float(p) if decided else None,
     )
 
 
@@ -207,7 +213,7 @@ def interval(
         UserError: Empty, NaN or infinite scores.
     """
     table = _scores(scores, "the arm")
-    low, high = _interval(table.mean(0), [table], level, draws, seed)
+    low, high, _ = _interval(table.mean(0), [table], level, draws, seed)
     if table.min() >= 0 and table.max() <= 1:
         low, high = max(low, 0.0), min(high, 1.0)
         if (table == table.flat[0]).all() and table.flat[0] in (0, 1):
@@ -233,32 +239,63 @@ def signed(number: float) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def _interval(
-    by_example: np.ndarray, independent: list[np.ndarray], level: float, draws: int, seed: int, alike: bool = False
-) -> tuple[float, float]:
-    """Return the interval of the mean of `by_example` [N], plus a seed term for each independent [S, N].
+@dataclass(frozen=True)
+class Components:
+    """The standard errors of which an interval is made.
+
+    Attributes:
+        seeds: Standard error and degrees of freedom of each seed term.
+        examples: Standard error of the examples' term, less the interaction.
+        narrowest: Standard error of the plain bootstrap over examples.
+    """
+
+    seeds: tuple[tuple[float, int], ...]
+    examples: float
+    narrowest: float
+
+
+def components(by_example: np.ndarray, independent: Sequence[np.ndarray], alike: bool = False) -> Components:
+    """Return the standard errors of the mean of `by_example` [N], with a seed term for each independent [S, N].
 
     With `alike`, the other arm has one seed of the same variance: sd²/S becomes sd²/S + sd².
     """
+    seeds, interaction = [], 0.0
+    for scores in independent:
+        count, n = scores.shape
+        if count > 1:
+            seeds.append((float(scores.mean(1).std(ddof=1) * np.sqrt(1 / count + alike)), count - 1))
+            interaction += mean_square_of_interaction(scores) / (count * n)
+    whole = by_example.var(ddof=1) / len(by_example) if len(by_example) > 1 else 0.0
+    kept = max(0.0, 1 - interaction / whole) if whole > 0 else 1.0
+    return Components(tuple(seeds), float(np.sqrt(kept * whole)), float(np.sqrt(whole)))
+
+
+def _interval(
+    by_example: np.ndarray, independent: list[np.ndarray], level: float, draws: int, seed: int, alike: bool = False
+) -> tuple[float, float, float]:
+    """Return the interval made of `components`, and the smallest error at which it would leave out 0."""
     if not 0 < level < 1:
         raise UserError(f"the confidence level must lie between 0 and 1, not {level:g}; try 0.95.")
     rng = np.random.default_rng(seed)
     ends = [(1 - level) / 2, (1 + level) / 2]
     means = _resampled_means(by_example, draws, rng)  # [draws]
-    narrowest = np.quantile(means, ends)
-    by_seed, interaction = np.zeros(draws), 0.0
-    for scores in independent:
-        count, n = scores.shape
-        if count > 1:
-            error = scores.mean(1).std(ddof=1) * np.sqrt(1 / count + alike)
-            by_seed += error * rng.standard_t(count - 1, size=draws)
-            interaction += mean_square_of_interaction(scores) / (count * n)
-    whole = by_example.var(ddof=1) / len(by_example) if len(by_example) > 1 else 0.0
-    kept = np.sqrt(max(0.0, 1 - interaction / whole)) if whole > 0 else 1.0
+    found = components(by_example, independent, alike)
+    by_seed = np.zeros(draws)
+    for error, freedom in found.seeds:
+        by_seed += error * rng.standard_t(freedom, size=draws)
+    kept = found.examples / found.narrowest if found.narrowest > 0 else 1.0
     centre = by_example.mean()
     by_examples = centre + kept * (means - centre)
-    low, high = np.quantile(np.concatenate([by_examples + by_seed, by_examples - by_seed]), ends)
-    return float(min(low, narrowest[0])), float(max(high, narrowest[1]))
+    both = np.concatenate([by_examples + by_seed, by_examples - by_seed])
+    (narrow_low, low), (narrow_high, high) = zip(np.quantile(means, ends), np.quantile(both, ends))
+    p = max(_share_beyond_zero(means), _share_beyond_zero(both))
+    return float(min(low, narrow_low)), float(max(high, narrow_high)), p
+
+
+def _share_beyond_zero(draws: np.ndarray) -> float:
+    """Return twice the share of draws on the rarer side of 0, at least one draw."""
+    rarer = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
+    return min(1.0, max(1, 2 * rarer) / len(draws))
 
 
 def _resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:

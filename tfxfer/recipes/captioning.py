@@ -221,6 +221,8 @@ def build(config: CaptioningConfig, run: Run) -> Plan:
             key_of(texts, candidates),
         ),
         labels=np.zeros(len(task.captions["test"]), np.int32),
+        dataset=task.dataset,
+        test_rows=tuple(map("\n".join, task.captions["test"])),
         examples=tuple(task.examples()),
         measures=("cider_d", "log_likelihood", "exact_match", "token_f1"),
         unit="pairs",

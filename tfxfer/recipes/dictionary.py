@@ -124,6 +124,7 @@ def build(config: DictionaryConfig, run: Run) -> Plan:
         budgets=tuple(sorted(config.images)),
         keys=(task.dataset.fingerprint, fingerprint(phi)),
         labels=np.zeros(task.dataset.sizes["test"], np.int32),
+        dataset=task.dataset,
         examples=tuple(task.examples()),
         measures=MEASURES,
         unit="images a language",
@@ -188,6 +189,7 @@ RECIPE = Recipe(
     check=check,
     data=lambda config: (config.target.spec, config.image_encoder.spec),
     build=build,
+    source_seeds=3,
     predictors={"Dictionary": TRANSLATIONS},
     contrasts=(("same_images", "same_images_random_vectors"),),
     smoke={

@@ -177,6 +177,8 @@ def build(config: FeatureConfig, run: Run) -> Plan:
         budgets=tuple(sorted(config.labels_per_class)),
         keys=(task.fingerprint, fingerprint(source)),
         labels=task.labels("test"),
+        dataset=task.dataset,
+        texts=task.texts("test"),
         class_names=task.class_names,
         examples=tuple(task.examples(made.render_images)),
         save=lambda folder: task.save(made.classifier(), folder, max(config.labels_per_class), config.seed),

@@ -97,6 +97,8 @@ def build_decoder(config: Any, run: Run) -> Plan:
         budgets=tuple(sorted(config.training_texts)),
         keys=(texts.dataset.fingerprint, fingerprint(language_model)),
         labels=np.zeros(len(texts.task.captions["test"]), np.int32),
+        dataset=texts.dataset,
+        test_rows=tuple(map("\n".join, texts.task.captions["test"])),
         examples=tuple(texts.examples()),
         measures=("log_likelihood",),
         unit="texts",

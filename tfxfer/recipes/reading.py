@@ -58,6 +58,7 @@ def build_read(config: Any, run: Run) -> Plan:
         budgets=tuple(sorted(config.labels_per_class)),
         keys=(task.fingerprint, fingerprint(source), readings.key),
         labels=task.labels("test"),
+        dataset=task.dataset,
         class_names=task.class_names,
         examples=tuple(task.examples(made.render_images)),
         save=lambda folder: task.save(made.classifier(), folder, max(config.labels_per_class), config.seed),

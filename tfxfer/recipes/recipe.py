@@ -26,8 +26,6 @@ class Plan:
         budgets: Its budgets, ascending.
         keys: Fingerprints of the data and models that decide a record.
         labels: int [N], true classes of the test split; zeros where answers are not classes.
-        dataset: The target, whose rows are kept as digests for `tfxfer compare`.
-        test_rows: What is scored, a text for each test example, where that is not a row of the test split each.
         save: Saves the transfer arm at its greatest budget, first seed, into the run's folder.
         class_names: Names of the C classes; none where answers are not classes.
         examples: Test examples to show, dicts with "index" and "text" or "png".
@@ -35,6 +33,9 @@ class Plan:
         unit: What a budget counts.
         panels: What the report shows besides the scores, known before the arms run.
         diagnose: Comparison -> further panels, from the trained model.
+        dataset: The target, whose rows are kept as digests for `tfxfer compare`.
+        texts: The test texts, where texts are classified; the report shows short and long ones apart.
+        test_rows: What is scored, a text for each test example, where that is not a row of the test split each.
     """
 
     title: str
@@ -43,14 +44,15 @@ class Plan:
     keys: tuple[str, ...]
     labels: Any
     save: Callable[[Path], Any]
-    dataset: Any = None
-    test_rows: tuple[str, ...] | None = None
     class_names: tuple[str, ...] = ()
     examples: tuple[dict[str, Any], ...] = ()
     measures: tuple[str, ...] = ("accuracy",)
     unit: str = "labels a class"
     panels: tuple[Panel, ...] = ()
     diagnose: Callable[[Comparison], tuple[Panel, ...]] = lambda comparison: ()
+    dataset: Any = None
+    texts: tuple[str, ...] | None = None
+    test_rows: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,18 @@ ARMS: dict[str, Any] = {
         "phrase": "transfer in closed form",
         "role": "baseline",
     },
+    "closed_form_tower": {
+        "text": "As closed_form, with the vectors of the frozen text tower in place of n-grams. If this is better, "
+        "what the text tower learned is of use before it is trained.",
+        "phrase": "the closed form over the frozen text tower",
+        "role": "baseline",
+    },
+    "closed_form_random_tower": {
+        "text": "As closed_form_tower, over a text tower with fresh random weights. If this does as well, what the "
+        "tower learned did not matter.",
+        "phrase": "the closed form over a random text tower",
+        "role": "baseline",
+    },
     "closed_form_random": {
         "text": "As closed_form, over an image encoder with fresh random weights. If this does as well, what the "
         "encoder learned did not matter.",
@@ -48,6 +60,7 @@ ARMS: dict[str, Any] = {
         "role": "baseline",
     },
 }
+CLOSED = {name for name in ARMS if name.startswith("closed_form")}
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ class RetrievalConfig(RunConfig):
         (150, 600), "budgets: images with their texts in training", group="arms", common=True, at_least=2
     )
     arms: tuple[str, ...] = option(
-        tuple(name for name in ARMS if name != "random_image_encoder"),
+        tuple(name for name in ARMS if name != "random_image_encoder" and "tower" not in name),
         "what runs side by side",
         tuple(ARMS),
         group="arms",
@@ -146,7 +159,7 @@ def build(config: RetrievalConfig, run: Run) -> Plan:
     how = task.reading(phi, data, size)
     with run.phase("features"):
         features = task.extracted(phi, data, size, config)
-        positions = task.extracted_positions(phi, data, size, config) if "closed_form" in config.arms else None
+        positions = task.extracted_positions(phi, data, size, config) if CLOSED.intersection(config.arms) else None
         ids = task.image_ids(data, how)
         pairs = task.ImageTextPairs(features, task.captions_of(data), ids, positions, config.ranking)
     task.count_long(pairs, tokenizer, config.max_length, run)
@@ -168,6 +181,7 @@ def build(config: RetrievalConfig, run: Run) -> Plan:
         budgets=tuple(sorted(config.pairs)),
         keys=(data.fingerprint, fingerprint(bert), fingerprint(phi)),
         labels=np.zeros(len(pairs.ids["test"]), np.int32),
+        dataset=data,
         examples=tuple(task.examples(data, pairs, how)),
         measures=task.MEASURES,
         unit="pairs",
@@ -191,7 +205,7 @@ def retrieval_arms(
     from tfxfer.experiment import Arm
     from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
     from tfxfer.models.randomness import set_initializer_seed
-    from tfxfer.tasks.image_text_pairs import extracted, extracted_positions, reading
+    from tfxfer.tasks.image_text_pairs import embedding_of, extracted, extracted_positions, reading
     from tfxfer.transfer.graph import clone
     from tfxfer.transfer.knowledge import DualEncoder, bert_tower
 
@@ -240,6 +254,20 @@ def retrieval_arms(
         for name, arm in trained.items()
     ]
     probe = cheap_to_repeat(phi, config.probe_seeds)
+    named = None
+    if len(data.class_names) > 1:
+        named = baselines.Named(tuple(data.class_names), np.asarray(data.labels("test")))
+
+    @lru_cache(maxsize=2)
+    def embedding(seed: int | None) -> Any:
+        """The vectors of all texts by the frozen text tower, with fresh weights where a seed is given."""
+        backbone = clone(bert) if seed is None else fresh_copy(bert, seed)
+        tower = bert_tower(backbone, tokenizer.vocabulary, config.max_length, tokenizer.lowercase)
+        known = [text for split in pairs.captions for text in pairs.texts(split)]
+        return embedding_of(tower, [*known, *data.class_names])
+
+    def by_tower(budget: int | None, seed: int, fresh: bool) -> Any:
+        return baselines.closed_form(pairs.drawn(budget, seed), embedding(seed if fresh else None), named)
 
     @lru_cache(maxsize=1)
     def positions_of_random(seed: int) -> Any:
@@ -252,10 +280,20 @@ def retrieval_arms(
 
     arms += [
         Arm("anchors", lambda budget, seed: baselines.anchors(pairs.drawn(budget, seed))),
-        Arm("closed_form", lambda budget, seed: baselines.closed_form(pairs.drawn(budget, seed)), probe=probe),
+        Arm(
+            "closed_form",
+            lambda budget, seed: baselines.closed_form(pairs.drawn(budget, seed), named=named),
+            probe=probe,
+        ),
+        Arm("closed_form_tower", lambda budget, seed: by_tower(budget, seed, fresh=False), probe=probe),
+        Arm(
+            "closed_form_random_tower",
+            lambda budget, seed: by_tower(budget, seed, fresh=True),
+            probe=cheap_to_repeat(bert, config.probe_seeds),
+        ),
         Arm(
             "closed_form_random",
-            lambda budget, seed: baselines.closed_form(positions_of_random(seed).drawn(budget, seed)),
+            lambda budget, seed: baselines.closed_form(positions_of_random(seed).drawn(budget, seed), named=named),
             probe=probe,
         ),
     ]
@@ -277,7 +315,7 @@ RECIPE = Recipe(
     data=lambda config: (config.target.spec, config.language_model.spec, config.image_encoder.spec),
     build=build,
     predictors={"DualEncoder": RETRIEVAL},
-    contrasts=(("closed_form", "closed_form_random"),),
+    contrasts=(("closed_form", "closed_form_random"), ("closed_form_tower", "closed_form_random_tower")),
     smoke=SMOKE_SOURCES
     | {
         "pairs": (8, 16),

@@ -13,12 +13,17 @@ from tfxfer.cache import code_key, data_dirs, key_of, sweep_caches
 from tfxfer.config import RunConfig, TrainingConfig, deciding, probe_seeds
 from tfxfer.data.spec import credit
 from tfxfer.errors import TfxferError
-from tfxfer.experiment import Experiment, compare
+from tfxfer.evaluate.comparison import PRIMARY, measure_name
+from tfxfer.evaluate.power import expectation
+from tfxfer.evaluate.sequential import LEVEL, until_decided
+from tfxfer.evaluate.split_rows import SplitRows
+from tfxfer.experiment import Experiment, compare, earlier_records, with_verdicts
 from tfxfer.in_use import use
 from tfxfer.recipes.device import prepare
 from tfxfer.recipes.panels.checkpoints import checkpoint_panel
+from tfxfer.recipes.panels.transfer_gain import transfer_gain_panel
 from tfxfer.recipes.recipe import Plan, Recipe
-from tfxfer.recipes.source_seeds import build
+from tfxfer.recipes.source_seeds import build, source_seeds
 from tfxfer.records import Comparison, Record
 from tfxfer.report.panel import Panel, write_panels
 from tfxfer.runs import Run, peak_memory_mib
@@ -41,21 +46,41 @@ def run(recipe: Recipe, config: Any) -> Path:
             this.say("smoke run: very little data, so its figures mean nothing")
         warnings.simplefilter("ignore", TruncationWarning)  # a recipe counts what is cut over whole data sets
         plan = build(recipe, config, this)
+        if plan.dataset is not None:
+            SplitRows.of(plan.dataset, plan.test_rows).save(this.folder)
         with this.phase("arms"):
             kept = records_folder(config, *plan.keys, *checkpoint_key(config))
             shared = [] if config.fresh else data_dirs(config.data_dir).shared("records", kept.name)
-            comparison = run_arms(experiment(recipe, plan, config), this, kept, shared)
+            comparison = run_all(recipe, plan, config, this, kept, shared)
         with this.phase("saving and report"):
             panels = plan.panels
             if has_model(comparison, this):
                 plan.save(this.folder)
                 panels += plan.diagnose(comparison)
+            gain = transfer_gain_panel(comparison, plan.texts)
+            panels += (gain,) if gain else ()
             panels += curve_panels(comparison, config, this)
             write_panels(this.folder, panels)
-        conclude(replace(comparison, about=about(recipe, config) | {"cautions": this.cautions}), this)
+        told = comparison.about | about(recipe, config) | {"cautions": this.cautions}
+        conclude(replace(comparison, about=told), this)
         return this.folder
     finally:
         this.close()
+
+
+def run_all(recipe: Recipe, plan: Plan, config: Any, this: Run, kept: Path, shared: Sequence[Path] = ()) -> Comparison:
+    """Run all arms with the seeds that the config asks for, or with more and more until it is decided."""
+    whole = experiment(recipe, plan, config)
+    if config.seeds != "auto":
+        say_what_is_known(whole, this, (kept, *shared))
+        return run_arms(whole, this, kept, shared)
+    whole = replace(whole, probe_seeds=())
+    say_what_is_known(whole, this, (kept, *shared), LEVEL)
+
+    def run_with(seeds: int) -> Comparison:
+        return run_arms(replace(whole, seeds=whole.seeds[:seeds]), this, kept, shared)
+
+    return with_verdicts(until_decided(run_with, config.margin, this.say))
 
 
 def experiment(recipe: Recipe, plan: Plan, config: Any) -> Experiment:
@@ -66,8 +91,8 @@ def experiment(recipe: Recipe, plan: Plan, config: Any) -> Experiment:
         labels=plan.labels,
         arms=tuple(arm for arm in plan.arms if arm.name in config.arms),
         budgets=plan.budgets,
-        seeds=tuple(range(config.seed, config.seed + config.seeds)),
-        source_seeds=config.source_seeds,
+        seeds=tuple(range(config.seed, config.seed + config.most_seeds)),
+        source_seeds=source_seeds(recipe, config),
         probe_seeds=tuple(range(config.seed, config.seed + probe_seeds(config))),
         examples=plan.examples,
         measures=plan.measures,
@@ -85,6 +110,7 @@ def about(recipe: Recipe, config: RunConfig) -> dict[str, Any]:
         "arms": dict(recipe.arms),
         "smoke": config.smoke,
         "credits": credits_of(recipe.data(config)),
+        **({} if config.margin is None else {"margin": config.margin}),
     }
 
 
@@ -129,9 +155,6 @@ def records_folder(config: RunConfig, *keys: str) -> Path:
 
 def run_arms(experiment: Experiment, this: Run, kept: Path, shared: Sequence[Path] = ()) -> Comparison:
     """Run all arms with a progress bar; a line for each that failed. `kept` and `shared` as for `compare`."""
-    count = len({path.name for folder in (kept, *shared) for path in folder.glob("[!.]*.npz")})
-    if count:
-        this.say(f"{count} finished records of this experiment are at hand and not run again (--fresh runs them)")
     with this.progress() as bar:
         task = bar.add_task("running the arms", total=None, note="")
 
@@ -145,6 +168,35 @@ def run_arms(experiment: Experiment, this: Run, kept: Path, shared: Sequence[Pat
                 this.say(f"arm failed: {where}: {record.error}", style="red")
 
         return compare(experiment, on_record=on_record, kept=kept, shared=shared)
+
+
+def say_what_is_known(experiment: Experiment, this: Run, folders: Sequence[Path], level: float = 0.95) -> None:
+    """Say how many records are at hand, and what a run will be able to find by those with other seeds."""
+    count = len({path.name for folder in folders for path in folder.glob("[!.]*.npz")})
+    if count:
+        this.say(f"{count} finished records of this experiment are at hand and not run again (--fresh runs them)")
+    expected = expectation_sentence(experiment, folders, level)
+    if expected:
+        this.say(expected)
+
+
+def expectation_sentence(experiment: Experiment, folders: Sequence[Path], level: float = 0.95) -> str | None:
+    """Return what the primary comparison will be able to find, by earlier records with other seeds; None without."""
+    arms = [arm for arm in experiment.arms if arm.name in PRIMARY]
+    runs = [len(experiment.probe_seeds if arm.probe and experiment.probe_seeds else experiment.seeds) for arm in arms]
+    if len(arms) < len(PRIMARY) or experiment.source_seeds > 1:
+        return None
+    earlier = earlier_records(experiment, folders, PRIMARY)
+    known = {record.seed for record in earlier.records}
+    if len(known) < 2 or set(range(min(experiment.seeds), min(experiment.seeds) + min(runs))) <= known:
+        return None  # nothing is known, or nothing is run again
+    found = expectation(earlier, experiment.budgets, min(runs), level=level)
+    if found is None:
+        return None
+    return (
+        f"power: with {min(runs)} seeds, {' against '.join(PRIMARY)} will find a true difference of {found[0]:.3f} "
+        f"{measure_name(experiment.measures[0])} in 80 % of cases, by {found[1]} earlier seeds of this experiment"
+    )
 
 
 def has_model(comparison: Comparison, this: Run) -> bool:

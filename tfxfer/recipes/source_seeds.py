@@ -31,7 +31,7 @@ def check_source_seeds(config: Any) -> None:
         raise UserError(
             f"--source-seeds {count}: {named} is not trained here, so no seed changes it; leave --source-seeds out"
         )
-    if count > config.seeds:
+    if count > config.most_seeds:
         raise UserError(f"--source-seeds {count}: each source needs a run of its own; add --seeds {count} or more")
 
 
@@ -45,7 +45,7 @@ def source_seeds(recipe: Recipe, config: Any) -> int:
     plain = type(config)()
     own = {f.name: getattr(plain, f.name) for f in fields(plain) if isinstance(getattr(plain, f.name), SourceConfig)}
     usual = recipe.resolve(config) == recipe.resolve(replace(config, **own))
-    return min(recipe.source_seeds, config.seeds) if usual and not config.smoke else 1
+    return min(recipe.source_seeds, config.most_seeds) if usual and not config.smoke else 1
 
 
 def build(recipe: Recipe, config: Any, run: Run) -> Plan:

@@ -243,6 +243,8 @@ def build(config: StructureConfig, run: Run) -> Plan:
         budgets=tuple(sorted(config.labels_per_class)),
         keys=(task.fingerprint, fingerprint(source)),
         labels=task.labels("test"),
+        dataset=task.dataset,
+        texts=task.texts("test"),
         class_names=task.class_names,
         examples=tuple(task.examples(None)),
         panels=(panel,),
@@ -276,6 +278,7 @@ RECIPE = Recipe(
     data=lambda config: (resolved(config).source.spec, resolved(config).target.spec),
     build=build,
     resolve=resolved,
+    source_seeds=3,
     predictors={"Classifier": CLASSES, "Captioner": CAPTIONS, "LanguageModel": LIKELIHOODS},
     smoke={
         "source_epochs": 1,

@@ -228,6 +228,8 @@ def build(config: VQAConfig, run: Run) -> Plan:
         budgets=tuple(sorted(config.images)),
         keys=(dataset.fingerprint, text_key, fingerprint(encoder), key_of(names)),
         labels=np.zeros(len(questions["test"].images), np.int32),
+        dataset=dataset,
+        test_rows=questions["test"].by_image(),
         examples=tuple(questions["test"].examples()),
         measures=(task.MEASURE,),
         unit="images",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfxfer.evaluate import story, summary
 from tfxfer.evaluate.comparison import POOLED, budget_words, measure_name
+from tfxfer.evaluate.remarks import remarks
 from tfxfer.evaluate.training_steps import by_budget, sentences_by_steps, verdicts_by_steps
 from tfxfer.evaluate.verdict import signed
 from tfxfer.records import Comparison
@@ -43,7 +44,7 @@ def terminal(comparison: Comparison, console: "Console | None" = None) -> None:
     smoke = bool(comparison.about.get("smoke"))
     first, *others = story(comparison)
     console.print(Text(first, style="" if smoke else "bold"))
-    for sentence in others:
+    for sentence in [*others, *remarks(comparison)]:
         console.print(Text(sentence))
     curve = verdicts_by_steps(comparison)
     if curve:

@@ -12,6 +12,8 @@ from tfxfer.cache import atomic_file
 from tfxfer.evaluate import story, summary, verdicts
 from tfxfer.evaluate.arms import describe, outcome
 from tfxfer.evaluate.comparison import POOLED, budget_words, measure_name
+from tfxfer.evaluate.holm import with_adjusted
+from tfxfer.evaluate.remarks import remarks
 from tfxfer.evaluate.verdict import signed
 from tfxfer.records import Comparison
 from tfxfer.report import run, words
@@ -42,7 +44,7 @@ def write(run_folder: str | Path) -> Path:
         **_about(comparison),
         **_results(comparison),
         **predictions(comparison),
-        "panels": [_panel(panel, number) for number, panel in enumerate(read_panels(folder))],
+        "panels": [drawn_panel(panel, number) for number, panel in enumerate(read_panels(folder))],
         "training": figure_svg("training", log),
         "unreadable": unreadable,
         "usage": run.usage(folder),
@@ -52,11 +54,12 @@ def write(run_folder: str | Path) -> Path:
         "date": f"{finished:%Y-%m-%d %H:%M}",
     }
     with atomic_file(folder / "report.html") as path:
-        path.write_text(printable(_template().render(context)), encoding="utf-8", errors="replace")
+        path.write_text(printable(template("report.html").render(context)), encoding="utf-8", errors="replace")
     return folder / "report.html"
 
 
-def _template() -> Any:
+def template(name: str) -> Any:
+    """Return a template of this package, with the filters and the style sheet of a report."""
     loader = PackageLoader("tfxfer", "report")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -72,7 +75,7 @@ def _template() -> Any:
     )
     css = environment.loader.get_source(environment, "report.css")[0]  # type: ignore[union-attr]
     environment.globals.update(css=Markup(css), POOLED=POOLED, budget_words=budget_words)
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _about(comparison: Comparison) -> dict[str, Any]:
@@ -97,16 +100,19 @@ def _about(comparison: Comparison) -> dict[str, Any]:
 
 def _results(comparison: Comparison) -> dict[str, Any]:
     """Return the scores of the arms for the page: sentences, tables and their figures."""
-    rows, tests = summary(comparison), verdicts(comparison)
+    rows, tests = summary(comparison), with_adjusted(verdicts(comparison))
     for row in rows:
         records = [r for r in comparison.records if (r.arm, r.budget) == _place(row)]
         row["chosen"] = words.chosen(r.settings for r in records)
     for row in tests:
-        row["outcome"] = outcome(row["word"], row["a"], describe(comparison.about, row["b"]))
+        other = describe(comparison.about, row["b"])
+        row["outcome"] = outcome(row["word"], row["a"], other)
+        row["adjusted_outcome"] = outcome(row["adjusted"], row["a"], other)
     primary = [v for v in tests if v["role"] == "primary"]
     curve = "label_efficiency" if len(comparison.budgets) > 1 else "accuracies"
     return {
         "story": story(comparison),
+        "remarks": remarks(comparison, tests),
         "word": primary[0]["word"] if primary else "no verdict",
         "plainly": _plainly(primary[0]["difference"]) if primary and comparison.class_names else None,
         "budgets": comparison.budgets,
@@ -134,7 +140,7 @@ def _cells(comparison: Comparison, measure: str) -> dict[tuple[str, int | None],
     return {_place(row): row for row in rows if row["score"] is not None or row["failed"]}
 
 
-def _panel(panel: Panel, number: int) -> dict[str, Any]:
+def drawn_panel(panel: Panel, number: int) -> dict[str, Any]:
     """Return a panel with its figures as SVG and its numeric columns marked."""
     drawn = [
         (panel_svg(figure, f"panel-{number}-{i}"), figure.get("caption", "")) for i, figure in enumerate(panel.figures)

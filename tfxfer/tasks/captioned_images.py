@@ -190,17 +190,23 @@ def one_image_per_caption(
         image_size: Side in pixels; 0 leaves images as they are, 64 when they vary.
         encoder: Takes the images; its own size and channels come first.
     """
+    rows, found = one_per_caption(dataset, split, limit)
+    size = (image_size,) * 2 if image_size else None if dataset.image_shape else (64, 64)
+    height, width, channels = encoder.input.shape[1:]
+    size = size if None in (height, width) else (height, width)
+    few = replace(dataset, splits={split: dataset.splits[split].take(rows)}, _in_memory={})
+    return few.arrays(split, size, channels)["image"], found
+
+
+def one_per_caption(dataset: Dataset, split: str, limit: int) -> tuple[np.ndarray, list[list[str]]]:
+    """Return the rows of the images that `one_image_per_caption` returns, int [P], and their captions."""
     rows, found = captions_by_image(dataset, split)
     order = np.random.default_rng(0).permutation(len(found))
     first: dict[tuple[str, ...], int] = {}
     for i in order:
         first.setdefault(tuple(found[i]), i)
     kept = np.array(list(first.values()), int)[: limit or None]
-    size = (image_size,) * 2 if image_size else None if dataset.image_shape else (64, 64)
-    height, width, channels = encoder.input.shape[1:]
-    size = size if None in (height, width) else (height, width)
-    few = replace(dataset, splits={split: dataset.splits[split].take(rows[kept])}, _in_memory={})
-    return few.arrays(split, size, channels)["image"], [found[i] for i in kept]
+    return rows[kept], [found[i] for i in kept]
 
 
 def captions_by_image(dataset: Dataset, split: str) -> tuple[np.ndarray, list[list[str]]]:

@@ -77,6 +77,10 @@ class Task:
         """Return int32 [N]."""
         return self.dataset.labels(split)
 
+    def texts(self, split: str) -> tuple[str, ...] | None:
+        """Return the N texts of a split; None where the task is one of images."""
+        return tuple(self.dataset.texts(split)) if self.key == "text" else None
+
     def train(self, budget: int | None, seed: int) -> Dataset:
         """Return the data set with its training split reduced to `budget` labels a class."""
         return self.dataset if budget is None else self.dataset.with_labels(budget, seed)

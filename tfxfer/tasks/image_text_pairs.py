@@ -28,11 +28,13 @@ from tfxfer.transfer.feature import extract
 from tfxfer.transfer.knowledge import DualEncoder
 from tfxfer.transfer.knowledge.caption_model import feature_map_encoder, resized_encoder
 from tfxfer.transfer.knowledge.hubness import Ranking, csls, inverted_softmax, similarity
+from tfxfer.transfer.knowledge.text_towers import TextTower
 
 TEXT = "caption"
 GALLERY = 20_000  # texts that a saved encoder retrieves from
 POSITIONS = 4  # along each side of a feature map
 BETAS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # of the inverted softmax, times the deviation of K on validation
+TEXTS_AT_A_TIME = 128
 SHOWN = 8  # test images in the report, beside its gallery
 MEASURES = ("recall_at_1", "reciprocal_rank", "recall_at_5")
 
@@ -299,3 +301,12 @@ def save_gallery(folder: Path, encoder: DualEncoder, data: Dataset, pairs: Image
             images=np.array(image_names(data), dtype=np.str_),
             image_vectors=encoder.encode_images(pairs.features["test"]),
         )
+
+
+def embedding_of(tower: TextTower, texts: Sequence[str]) -> Callable[[Sequence[str]], np.ndarray]:
+    """Return a function from some of these texts to their vectors by a frozen text tower, float32 [N, D]."""
+    unique = list(dict.fromkeys(texts))
+    token_ids = tower.encode(unique)
+    vectors = np.asarray(tower.body.predict(token_ids, batch_size=TEXTS_AT_A_TIME, verbose=0), np.float32)
+    rows = {text: row for row, text in enumerate(unique)}
+    return lambda some: vectors[[rows[text] for text in some]]

@@ -61,6 +61,13 @@ class Questions:
         """The type of each question [Q], known without its answer: its kind, or else its first two words."""
         return self.kinds if self.asked else [question_type(text) for text in self.texts]
 
+    def by_image(self) -> tuple[str, ...]:
+        """Return a text for each of the P images: its number, its questions and their answers."""
+        rows = [[str(image)] for image in range(len(self.images))]
+        for image, text, answer in zip(self.image_index, self.texts, self.answers):
+            rows[image] += [text, answer]
+        return tuple(map("\n".join, rows))
+
     def drawn(self, images: int | None, seed: int) -> "Questions":
         """Return some of the images with all their questions; a smaller draw is part of a greater one."""
         kept = np.random.default_rng(seed).permutation(len(self.images))[:images]
@@ -188,8 +195,7 @@ def first_with_same_image(dataset: Dataset, split: str) -> np.ndarray:
 
 def few(dataset: Dataset, split: str, rows: Sequence[Row], limit: int, shape: tuple[int, int, int]) -> Questions:
     """Return the questions about at most `limit` images (0: all), drawn at random; only these are decoded."""
-    images = np.unique([row.image for row in rows])
-    kept = np.sort(np.random.default_rng(0).permutation(images)[: limit or None])
+    kept = images_kept(rows, limit)
     place = {int(image): i for i, image in enumerate(kept)}
     chosen = sorted((row for row in rows if row.image in place), key=lambda row: row.image)
     only = replace(dataset, splits={split: dataset.splits[split].take(kept)}, _in_memory={})
@@ -200,6 +206,12 @@ def few(dataset: Dataset, split: str, rows: Sequence[Row], limit: int, shape: tu
         [row.answer for row in chosen],
         [row.kind for row in chosen],
     )
+
+
+def images_kept(rows: Sequence[Row], limit: int) -> np.ndarray:
+    """Return the images of `few`, ascending: row numbers of the split, int [P]."""
+    images = np.unique([row.image for row in rows])
+    return np.sort(np.random.default_rng(0).permutation(images)[: limit or None])
 
 
 def answer_names(train: Questions, most: int) -> tuple[str, ...]:

@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfxfer.baselines.retrieval import ZERO_SHOT
 from tfxfer.data.dataset import Dataset
-from tfxfer.recipes.panels.retrieval import retrieval_panels
+from tfxfer.evaluate.comparison import budget_words
+from tfxfer.evaluate.verdict import interval, verdict
+from tfxfer.recipes.panels.retrieval import retrieval_panels, zero_shot_panel
 from tfxfer.records import Comparison
 from tfxfer.report.panel import Panel
 from tfxfer.runs import Run
@@ -35,7 +38,9 @@ def pair_panels(
     found = shown(encoder, pairs, data.arrays("test", **how)["image"])
     found["label"] = by_label(encoder, data, pairs, run)
     found["ways"] = both_ways(comparison, len(pairs.ids["test"]), len(pairs.texts("test")))
-    return tuple(retrieval_panels(found))
+    panels = tuple(retrieval_panels(found))
+    named = zero_shot(comparison, data, run)
+    return panels + ((named,) if named else ())
 
 
 def shown(encoder: DualEncoder, pairs: ImageTextPairs, images: np.ndarray) -> dict[str, Any]:
@@ -85,6 +90,26 @@ def both_ways(comparison: Comparison, images: int, texts: int) -> dict[str, Any]
         }
     rows["guessing"] = {DIRECTIONS[0]: guessing(texts, texts / images), DIRECTIONS[1]: guessing(images, 1)}
     return {"budget": budget, "arms": rows}
+
+
+def zero_shot(comparison: Comparison, data: Dataset, run: Run) -> Panel | None:
+    """Return the panel of zero-shot classification in closed form; None where no arm did it."""
+    budget = comparison.budgets[-1]
+    scores = {arm: comparison.scores(arm, budget, ZERO_SHOT) for arm in comparison.arms}
+    scores = {arm: table for arm, table in scores.items() if len(table)}
+    if not scores:
+        return None
+    commonest = np.bincount(data.labels("train")).argmax()
+    majority = (data.labels("test") == commonest).astype(float)
+    best = "closed_form_tower" if "closed_form_tower" in scores else next(iter(scores))
+    found = verdict(scores[best], majority, names=(best, "majority"))
+    about = {"arms": {best: {"phrase": f"zero-shot classification by {best}"}}}
+    sentence = found.sentence(about=about)
+    run.say(f"zero-shot, {len(data.class_names)} classes by their names: {sentence}")
+    rows = {arm: interval(table) for arm, table in scores.items()}
+    return zero_shot_panel(
+        rows, float(majority.mean()), len(data.class_names), budget_words([budget], "pairs"), sentence
+    )
 
 
 def guessing(answers: int, right: float) -> dict[str, float]:

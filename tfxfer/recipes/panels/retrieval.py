@@ -107,3 +107,34 @@ def _head(label: Mapping[str, Any]) -> Panel:
             "the maximum). The wider the gap, the lower the accuracy on texts tends to be.",
         ),
     )
+
+
+def zero_shot_panel(
+    rows: Mapping[str, tuple[float, float, float]], majority: float, classes: int, where: str, sentence: str
+) -> Panel:
+    """Return the panel of zero-shot classification.
+
+    Args:
+        rows: arm -> accuracy and both ends of its interval.
+        majority: Accuracy of always predicting the most frequent class.
+        classes: Number of classes.
+        where: The budget in words.
+        sentence: The verdict against majority.
+    """
+    table = {
+        "caption": f"accuracy on test images, {classes} classes, {where}",
+        "columns": ["arm", "accuracy", "95 % interval"],
+        "rows": [
+            *([arm, score, f"{low:.3f} to {high:.3f}"] for arm, (score, low, high) in rows.items()),
+            ["always the most frequent class", majority, None],
+        ],
+    }
+    return Panel(
+        "Zero-shot classification in closed form",
+        paragraphs=(
+            "The names of the classes are texts like any other. An image belongs to the class whose name has the "
+            "greatest K. No image had a class in training.",
+        ),
+        points=(sentence,),
+        tables=(table,),
+    )

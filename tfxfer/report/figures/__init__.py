@@ -8,6 +8,7 @@ from tfxfer.report.figures.arms import accuracies, differences, label_efficiency
 from tfxfer.report.figures.attention import likelihood_matrix, word_attention
 from tfxfer.report.figures.models import confusion, reliability, training
 from tfxfer.report.figures.retrieval import retrieved_images, similarity_matrix
+from tfxfer.report.figures.runs import pair_differences, quality_by_cost, score_curves
 from tfxfer.report.figures.sankey import sankey
 from tfxfer.report.figures.steps import difference_over_steps
 
@@ -19,9 +20,12 @@ __all__ = [
     "differences",
     "label_efficiency",
     "likelihood_matrix",
+    "pair_differences",
+    "quality_by_cost",
     "reliability",
     "retrieved_images",
     "sankey",
+    "score_curves",
     "similarity_matrix",
     "training",
     "word_attention",

@@ -59,9 +59,9 @@ def draw_efficiency(axes: Axes, comparison: Comparison) -> None:
     axes.grid(axis="y")
     axes.set(xlabel=f"{comparison.unit} (log scale)", ylabel=_on_test(comparison))
     last = max(places.values())
-    _direct_labels(axes, last * 1.07, ends + singles.pop(last, []), comparison.arms)  # one call, so that none overlap
+    direct_labels(axes, last * 1.07, ends + singles.pop(last, []), comparison.arms)  # one call, so that none overlap
     for x_single, scores in singles.items():
-        _direct_labels(axes, x_single * 1.07, scores, comparison.arms)
+        direct_labels(axes, x_single * 1.07, scores, comparison.arms)
 
 
 @rc_context(STYLE)
@@ -133,7 +133,7 @@ def _budget_places(budgets: Sequence[int | None]) -> dict[int | None, float]:
     return {n: float(n if n is not None else largest * 3) for n in budgets}
 
 
-def _direct_labels(axes: Axes, x: float, ends: list[tuple[float, str]], arms: Sequence[str]) -> None:
+def direct_labels(axes: Axes, x: float, ends: list[tuple[float, str]], arms: Sequence[str]) -> None:
     """Write each arm's name beside the end of its line, moved up where labels would overlap."""
     gap = 0.055 * float(np.ptp(axes.get_ylim()))
     placed = -np.inf

@@ -12,6 +12,7 @@ from tfxfer.evaluate.arms import describe, outcome
 from tfxfer.evaluate.verdict import signed
 from tfxfer.report.figures.style import GRID, INK, MARKERS, MUTED, PAPER, colour
 from tfxfer.teach.figures.paper import BLUE, blank, box, notebook_figure
+from tfxfer.teach.figures.paper import accuracies as accuracies
 
 POINTS = 380  # width of the axes of `two_sources` in points
 WORD_COLOURS = {"helped": "#007a5e", "hurt": "#a03a56", "no evidence": MUTED}

@@ -10,7 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tfxfer.report.figures.style import GRID, MUTED
-from tfxfer.teach.figures.paper import BLUE, GREEN, ORANGE, PURPLE, arrow, blank, box, notebook_figure, pixels
+from tfxfer.teach.figures.paper import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    STRENGTH,
+    arrow,
+    blank,
+    box,
+    notebook_figure,
+    percent,
+    pixels,
+)
+from tfxfer.teach.figures.paper import accuracies as accuracies
 
 
 @notebook_figure
@@ -98,25 +111,52 @@ def embeddings_2d(sides: Mapping[str, tuple[Any, Any]], links: int = 40) -> tupl
 
 
 @notebook_figure
-def accuracies(rows: Mapping[str, Mapping[str, float]]) -> tuple[Figure, str]:
-    """Draw the share of correct answers, a group of bars for each question: question -> arm -> share."""
-    figure, axes = pyplot.subplots(figsize=(8.0, 0.6 + 0.36 * sum(len(r) + 1 for r in rows.values())),
-                                   layout="constrained")  # fmt: skip
-    y, ticks = 0.0, {}
-    for question, arms in rows.items():
-        axes.text(0, y - 0.1, question, fontsize=9.5, fontweight="bold", va="center")
-        for (arm, share), c in zip(arms.items(), (PURPLE, ORANGE, MUTED)):
-            y += 0.9
-            axes.barh(y, share, height=0.7, color=c, alpha=0.75)
-            axes.text(share + 0.01, y, f"{share:.0%}", va="center", fontsize=9.5, color=c)
-            ticks[y] = arm
-        y += 1.2
-    axes.set_yticks(list(ticks), list(ticks.values()))
-    axes.set(xlim=(0, 1), xticks=[], ylim=(y - 0.3, -0.6))
-    axes.tick_params(axis="y", length=0)
-    axes.spines[["left", "bottom"]].set_visible(False)
-    alt = "Share of correct answers. " + " ".join(
-        f"{question} " + ", ".join(f"{arm} {share:.0%}" for arm, share in arms.items()) + "."
-        for question, arms in rows.items()
+def emoji_names(images: Any, names: Mapping[str, Sequence[str]]) -> tuple[Figure, str]:
+    """Draw some emoji, each with its name in several languages.
+
+    Args:
+        images: N images [H, W, 3].
+        names: Language -> N names.
+    """
+    figure, panels = pyplot.subplots(1, len(images), figsize=(8.8, 2.5), layout="constrained")
+    for number, (axes, image) in enumerate(zip(panels, images)):
+        blank(pixels(axes, image))
+        words = [f"{code}  {texts[number]}" for code, texts in names.items()]
+        axes.text(0.5, -0.08, "\n".join(textwrap.shorten(one, 24, placeholder=" …") for one in words),
+                  transform=axes.transAxes, ha="center", va="top", fontsize=7.6, color=MUTED)  # fmt: skip
+        axes.set_xlabel("\n" * len(words), fontsize=7.6)
+    alt = "Emoji with their names. " + " ".join(
+        ", ".join(f"{code}: {texts[number]}" for code, texts in names.items()) + "." for number in range(len(images))
+    )
+    return figure, alt
+
+
+@notebook_figure
+def languages_matrix(tables: Mapping[str, Any], codes: Sequence[str]) -> tuple[Figure, str]:
+    """Draw the share of names that are translated correctly, from each language into each other.
+
+    Args:
+        tables: Title -> shares [L, L]; the diagonal is not drawn. Each table has a colour scale of its own.
+        codes: L languages.
+    """
+    figure, panels = pyplot.subplots(1, len(tables), figsize=(8.8, 4.6), layout="constrained")
+    means = {}
+    for axes, (title, table) in zip(panels, tables.items()):
+        off = np.where(np.eye(len(codes), dtype=bool), np.nan, np.asarray(table, float))
+        means[title] = float(np.nanmean(off))
+        axes.imshow(off, cmap=STRENGTH, vmin=0, vmax=np.nanmax(off))
+        for (row, column), share in np.ndenumerate(off):
+            if row != column:
+                dark = share > 0.6 * np.nanmax(off)
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7.2,
+                          color="white" if dark else MUTED)  # fmt: skip
+        axes.set_xticks(range(len(codes)), codes, fontsize=8)
+        axes.set_yticks(range(len(codes)), codes, fontsize=8)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set(title=f"{title}: {percent(means[title])} on average", ylabel="from", xlabel="to")
+    alt = (
+        "The share of names translated correctly from each language (rows) into each other (columns), in percent. "
+        + ("; ".join(f"{title}: {percent(mean)} on average" for title, mean in means.items()) + ".")
     )
     return figure, alt

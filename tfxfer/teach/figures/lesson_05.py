@@ -79,18 +79,24 @@ def beam_tree(levels: Sequence[Sequence[tuple[str, str, float, bool]]], title: s
 
 
 @notebook_figure
-def captions(images: Any, generated: Sequence[str], blind: Sequence[str], truth: Sequence[str]) -> tuple[Figure, str]:
-    """Draw images with the reference, the caption of the captioner, and that of the blind captioner."""
+def captions(
+    images: Any,
+    generated: Sequence[str],
+    others: Sequence[str],
+    truth: Sequence[str],
+    arms: tuple[str, str] = ("captioner", "blind captioner"),
+) -> tuple[Figure, str]:
+    """Draw images with the reference and the captions of two arms."""
     figure, panels = pyplot.subplots(2, len(images) // 2, figsize=(8.8, 4.9), layout="constrained")
-    for axes, image, *lines in zip(panels.flat, images, truth, generated, blind):
+    for axes, image, *lines in zip(panels.flat, images, truth, generated, others):
         pixels(axes, image)
         for y, (text, c) in zip((-0.06, -0.34, -0.62), zip(lines, (MUTED, BLUE, ORANGE))):
             words = "\n".join(textwrap.wrap(text, 23, max_lines=2, placeholder=" …"))
             axes.text(0.5, y, words, transform=axes.transAxes, ha="center", va="top", fontsize=7.6, color=c)
         axes.set_xlabel("\n\n\n\n\n", fontsize=8)
-    figure.suptitle("grey: reference      blue: captioner      orange: blind captioner", fontsize=9.5)
+    figure.suptitle(f"grey: reference      blue: {arms[0]}      orange: {arms[1]}", fontsize=9.5)
     alt = "Images with their captions. " + " ".join(
-        f"Reference: {true}; with the image: {text}; blind: {guess}."
-        for true, text, guess in zip(truth, generated, blind)
+        f"Reference: {true}; {arms[0]}: {text}; {arms[1]}: {guess}."
+        for true, text, guess in zip(truth, generated, others)
     )
     return figure, alt

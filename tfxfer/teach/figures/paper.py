@@ -1,6 +1,6 @@
 """What the figures of the lessons share: colours, boxes, arrows, and images without axes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -71,3 +71,38 @@ def arrow(
     """Draw an arrow between two points."""
     style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.4, "shrinkA": 2, "shrinkB": 2}
     axes.add_patch(FancyArrowPatch(start, end, color=colour, **style | options))
+
+
+@notebook_figure
+def accuracies(rows: Mapping[str, Mapping[str, float]]) -> tuple[Figure, str]:
+    """Draw the share of correct answers, a group of bars for each question: question -> arm -> share."""
+    figure, axes = pyplot.subplots(figsize=(8.0, 0.6 + 0.36 * sum(len(r) + 1 for r in rows.values())),
+                                   layout="constrained")  # fmt: skip
+    y, ticks = 0.0, {}
+    for question, arms in rows.items():
+        axes.text(0, y - 0.1, question, fontsize=9.5, fontweight="bold", va="center")
+        for (arm, share), c in zip(arms.items(), (PURPLE, ORANGE, MUTED)):
+            y += 0.9
+            axes.barh(y, share, height=0.7, color=c, alpha=0.75)
+            axes.text(share + 0.01, y, percent(share), va="center", fontsize=9.5, color=c)
+            ticks[y] = arm
+        y += 1.2
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    most = max(share for arms in rows.values() for share in arms.values())
+    axes.set(xlim=(0, min(1.0, 2 * most)), xticks=[], ylim=(y - 0.3, -0.6))
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    alt = "Share of correct answers. " + " ".join(
+        f"{question} " + ", ".join(f"{arm} {percent(share)}" for arm, share in arms.items()) + "."
+        for question, arms in rows.items()
+    )
+    return figure, alt
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, with a decimal below 10 %.
+
+    >>> percent(0.25), percent(0.031)
+    ('25%', '3.1%')
+    """
+    return f"{share:.0%}" if share >= 0.1 or not share else f"{share:.1%}"

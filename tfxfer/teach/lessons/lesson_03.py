@@ -77,4 +77,16 @@ EXERCISES = {
             Mistake(0, "Then the lead can come from the tuning alone."),
         ),
     ),
+    "03.6": Exercise(
+        Choice(("it falls to chance", "it stays or rises")),
+        right="it stays or rises",
+        because="A photograph in both lists pairs two words, whatever it shows. A number pairs them too.",
+        hint="What do the two languages have in common when they learn from the same list?",
+        mistakes=(
+            Mistake(
+                "it falls to chance",
+                "That would be so if each language had photographs of its own. Here the list pairs the words.",
+            ),
+        ),
+    ),
 }

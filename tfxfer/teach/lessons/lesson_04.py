@@ -16,6 +16,15 @@ def _right(f: np.ndarray, g: np.ndarray, temperature: float) -> np.ndarray:
     return _unit(f) @ _unit(g).T / temperature
 
 
+T = np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 1.0]])  # [N, G]
+P = np.array([[1.0, -1.0], [0.5, 2.0]])  # [N, D]
+Q = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [2.0, 0.0, 1.0]])  # [M, G]
+
+
+def _towards(t: np.ndarray, p: np.ndarray, q: np.ndarray, a: float) -> np.ndarray:
+    return q @ t.T @ np.linalg.solve(t @ t.T + a * np.eye(len(t)), p)
+
+
 EXERCISES = {
     "04.1": Exercise(
         Shape(),
@@ -62,6 +71,23 @@ EXERCISES = {
         mistakes=(
             Mistake("3000", "That many *images* had a label."),
             Mistake("300", "That many are in the test split. The head is not fitted on their labels."),
+        ),
+    ),
+    "04.5": Exercise(
+        Function(),
+        right=(((T, P, Q, 0.3), _towards(T, P, Q, 0.3)), ((T, P, Q, 2.0), _towards(T, P, Q, 2.0))),
+        because="T·Tᵀ has a row for each name, so few names with many n-grams are a small system of equations.",
+        hint="np.linalg.solve(T @ T.T + a * np.eye(len(T)), P) is the right part.",
+        mistakes=(
+            Mistake(lambda t, p, q, a: q @ t.T @ p, "The inverse is missing: similar names would count twice."),
+            Mistake(
+                lambda t, p, q, a: q @ t.T @ np.linalg.solve(t @ t.T + a, p),
+                "a is added to every entry. It belongs on the diagonal: a * np.eye(N).",
+            ),
+            Mistake(
+                lambda t, p, q, a: q @ t.T @ np.linalg.solve(t @ t.T, p),
+                "Without a the known names are met exactly, and new ones badly.",
+            ),
         ),
     ),
 }

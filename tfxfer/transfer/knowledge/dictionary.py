@@ -123,7 +123,7 @@ class Dictionary:
             _check(language, texts.get(language, ()), features.get(language, ()))
         if not self.ngrams:
             self.adapt(texts)
-        inputs = {code: keras.Input((), dtype="string", name=f"text_{code}") for code in self.languages}
+        inputs = {code: keras.Input((), dtype="string", name=code) for code in self.languages}
         outputs = {}
         for code in self.languages:
             rows = self.rows(texts[code], code)
