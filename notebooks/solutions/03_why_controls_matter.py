@@ -12,4 +12,5 @@ SOLUTIONS = {
     "03.3": 20 * 0.05,
     "03.4": lead_of,
     "03.5": 10,  # the same tuning for every arm
+    "03.6": "it stays or rises",  # the list of photographs pairs the words
 }

@@ -10,9 +10,15 @@ def K_of(f, g, temperature):
     return f @ g.T / temperature
 
 
+def towards_images(T, P, Q, a):
+    """Ridge regression in its dual form: a system of N equations, however many n-grams there are."""
+    return Q @ T.T @ np.linalg.solve(T @ T.T + a * np.eye(len(T)), P)
+
+
 SOLUTIONS = {
     "04.1": (12, 300),  # [images, texts]
     "04.2": 2 / 3,  # rows 1 and 3
     "04.3": K_of,
     "04.4": "0",  # only images had labels
+    "04.5": towards_images,
 }
