@@ -18,6 +18,10 @@ OPTIONS = (
 )
 
 
+class Navigated(Exception):
+    """The page on which something was asked gave way to another."""
+
+
 class Browser:
     """A browser with a profile of its own; use it as a context manager."""
 
@@ -57,6 +61,8 @@ class Browser:
             raw, _, self._rest = self._rest.partition(b"\0")
             answer = json.loads(raw)
             if answer.get("id") == self._number:
+                if "navigated" in str(answer.get("error", "")):
+                    raise Navigated(answer["error"]["message"])
                 assert "error" not in answer, answer
                 return answer["result"]
 
@@ -101,11 +107,18 @@ class Tab:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def until(self, condition, seconds=20):
+    def until(self, condition, seconds=40):
         end = time.monotonic() + seconds
-        while not self.run(f"Boolean({condition})"):
+        while not self._holds(condition):
             assert time.monotonic() < end, (condition, self.text())
             time.sleep(0.03)
+
+    def _holds(self, condition):
+        """Whether a condition holds; not while a page gives way to another."""
+        try:
+            return self.run(f"Boolean({condition})")
+        except Navigated:
+            return False
 
     def text(self):
         return self.run("document.body ? document.body.innerText : ''")
