@@ -3,8 +3,8 @@
 transfer                     each language has images of its own, and the space is that of a frozen encoder
 random                       the encoder has fresh weights
 random_vectors               a random vector stands for every image
-same_images                both languages have the same images: these are then a hidden bilingual list
-same_images_random_vectors the same, with a random vector for every image
+same_images                  both languages have the same images: these are then a hidden bilingual list
+same_images_random_vectors   the same, with a random vector for every image
 strings                      no image: names are similar when their letters are
 """
 

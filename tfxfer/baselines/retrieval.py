@@ -36,6 +36,7 @@ CLASSES = "classes"  # as a split: the test images, and the names of the classes
 Rows = dict[str, Any]  # split -> rows of features, dense or sparse
 Embedding = Callable[[Sequence[str]], np.ndarray]  # N texts -> their vectors by a frozen encoder, float [N, E]
 Tables = dict[str, np.ndarray]  # split -> K [P, C]
+Fitted = Callable[..., Tables]  # (strength, splits, by default `ANSWERED`) -> K of these splits
 NGRAMS: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 4), "sublinear_tf": True}
 
 
@@ -66,32 +67,33 @@ def closed_form(pairs: ImageTextPairs, embedding: Embedding | None = None, named
         images[CLASSES], asked[CLASSES] = images["test"], list(named.names)
     texts = ngrams(asked) if embedding is None else vectors(asked, embedding)
     index = pairs.image_index("train")
-    to_images = _best(pairs, text_to_image(images, texts, index))
-    to_texts = _best(pairs, image_to_text(images, texts, index))
-    spread = [max(float(k["validation"].std()), 1e-12) for _, k in (to_images, to_texts)]
-    k = {split: to_images[1][split] / spread[0] + to_texts[1][split] / spread[1] for split in to_images[1]}
+    ways = (text_to_image(images, texts, index), image_to_text(images, texts, index))
+    best = [_best(pairs, way) for way in ways]
+    spread = [max(float(k["validation"].std()), 1e-12) for _, k in best]
+    k = {split: best[0][1][split] / spread[0] + best[1][1][split] / spread[1] for split in ANSWERED}
     of_texts = "character n-grams" if embedding is None else "vectors of a frozen text encoder"
     settings = {
         "method": f"ridge regression between image features and {of_texts}, both directions",
-        "strength": to_images[0],
-        "strength_image_to_text": to_texts[0],
+        "strength": best[0][0],
+        "strength_image_to_text": best[1][0],
     }
     trainable = 2 * images["train"].shape[1] * texts["train"].shape[1]
     outcome = pairs.outcome(k["test"], settings, trainable, lambda: k["validation"])
     if not named:
         return outcome
-    right = np.asarray(k[CLASSES].argmax(1) == named.labels, float)
-    return replace(outcome, scores=outcome.scores | {ZERO_SHOT: right})
+    of_names = [way(strength, (CLASSES,))[CLASSES] for way, (strength, _) in zip(ways, best)]
+    right = (of_names[0] / spread[0] + of_names[1] / spread[1]).argmax(1) == named.labels
+    return replace(outcome, scores=outcome.scores | {ZERO_SHOT: right.astype(float)})
 
 
-def _best(pairs: ImageTextPairs, fitted: Callable[[float], Tables]) -> tuple[float, Tables]:
+def _best(pairs: ImageTextPairs, fitted: Fitted) -> tuple[float, Tables]:
     """Return the strength whose K ranks best on validation, and its K of validation and test."""
     rows = [(strength, fitted(strength)) for strength in STRENGTHS]
     return max(rows, key=lambda row: pairs.validate(row[1]["validation"]))
 
 
-def text_to_image(images: Rows, texts: Rows, index: np.ndarray) -> Callable[[float], Tables]:
-    """Return strength -> split -> K [P, C]: cosines of φ(X) and what ridge regression predicts for it from t(Y).
+def text_to_image(images: Rows, texts: Rows, index: np.ndarray) -> Fitted:
+    """Return (strength, splits) -> K [P, C] of each: cosines of φ(X) and what ridge regression predicts from t(Y).
 
     Args:
         images: split -> float [P, D].
@@ -102,16 +104,15 @@ def text_to_image(images: Rows, texts: Rows, index: np.ndarray) -> Callable[[flo
     wanted, known = unit["train"][index], texts["train"].T
     weights = _ridge((texts["train"] @ known).toarray())
 
-    def cosines(strength: float) -> Tables:
-        answered = [split for split in images if split != "train"]
-        predicted = {s: weights((texts[s] @ known).toarray(), strength) @ wanted for s in answered}  # [C, D]
-        return {s: unit[s] @ normalize(predicted[s]).T for s in answered}
+    def cosines(strength: float, splits: Sequence[str] = ANSWERED) -> Tables:
+        predicted = {s: weights((texts[s] @ known).toarray(), strength) @ wanted for s in splits}  # [C, D]
+        return {s: unit[s] @ normalize(predicted[s]).T for s in splits}
 
     return cosines
 
 
-def image_to_text(images: Rows, texts: Rows, index: np.ndarray) -> Callable[[float], Tables]:
-    """Return strength -> split -> K [P, C]: cosines of what ridge regression predicts from φ(X), and t(Y).
+def image_to_text(images: Rows, texts: Rows, index: np.ndarray) -> Fitted:
+    """Return (strength, splits) -> K [P, C] of each: cosines of what ridge regression predicts from φ(X), and t(Y).
 
     A prediction is a weighted sum of the n-grams of the training texts; neither it nor D x E weights are made.
     """
@@ -122,9 +123,9 @@ def image_to_text(images: Rows, texts: Rows, index: np.ndarray) -> Callable[[flo
     weights, size = _ridge(kernel), float(np.trace(kernel)) / len(rows)
     grams = (known @ known.T).toarray()
 
-    def cosines(strength: float) -> Tables:
+    def cosines(strength: float, splits: Sequence[str] = ANSWERED) -> Tables:
         found = {}
-        for s in (split for split in images if split != "train"):
+        for s in splits:
             w = weights((images[s] - mean) @ rows.T, strength * size)
             w = w - w.mean(1, keepdims=True) + 1 / len(rows)  # the texts are centred too, and their mean comes back
             length = np.sqrt(np.maximum(((w @ grams) * w).sum(1, keepdims=True), 1e-12))

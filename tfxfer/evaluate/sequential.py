@@ -51,7 +51,7 @@ def until_decided(
     Args:
         run: Number of seeds -> the records of so many; those of fewer seeds are among them.
         margin: As for `decision`.
-        say: Told after each look how it stands.
+        say: Called after each look with a sentence on it.
 
     Returns:
         The last comparison; `about` has "primary_level", the level of the primary interval, and "looks": a dict with

@@ -87,7 +87,7 @@ def parts(
         if len(values) != one.shape[1]:
             raise UserError(f"{slice_name}: {len(values)} examples, but there are scores for {one.shape[1]}")
         of = np.asarray(values)
-        for name in sorted(dict.fromkeys(values), key=lambda one: THIRDS.index(one) if one in THIRDS else 0):
+        for name in dict.fromkeys(values):
             rows = of == name
             enough = rows.sum() >= FEWEST
             judged = verdict(one[:, rows], two[:, rows], draws=draws, names=names) if enough else None

@@ -61,8 +61,8 @@ def run(recipe: Recipe, config: Any) -> Path:
             panels += (gain,) if gain else ()
             panels += curve_panels(comparison, config, this)
             write_panels(this.folder, panels)
-        told = comparison.about | about(recipe, config) | {"cautions": this.cautions}
-        conclude(replace(comparison, about=told), this)
+        whole = comparison.about | about(recipe, config) | {"cautions": this.cautions}
+        conclude(replace(comparison, about=whole), this)
         return this.folder
     finally:
         this.close()

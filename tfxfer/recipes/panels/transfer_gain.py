@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfxfer.evaluate.comparison import budget_words
-from tfxfer.evaluate.transfer_gain import Part, by_length, negative_transfer_rate, parts, relative_gain
+from tfxfer.evaluate.transfer_gain import THIRDS, Part, by_length, negative_transfer_rate, parts, relative_gain
 from tfxfer.evaluate.verdict import signed
 from tfxfer.records import Comparison
 from tfxfer.report.panel import Panel
@@ -84,6 +84,6 @@ def _table(name: str, rows: Sequence[Part], where: str) -> dict[str, Any]:
                 f"{signed(part.verdict.low)} to {signed(part.verdict.high)}" if part.verdict else None,
                 part.verdict.word if part.verdict else None,
             ]
-            for part in (sorted(rows, key=lambda part: -part.gain) if name == "class" else rows)
+            for part in sorted(rows, key=lambda part: THIRDS.index(part.name) if name == "length" else -part.gain)
         ],
     }

@@ -1,7 +1,7 @@
 """Images as a dictionary: K = g(Y₁)·g(Y₂), two languages that meet in the space of images.
 
     t(Y)    character n-grams of a text (TF-IDF), at length 1                                              [N, G]
-    φ(X)    features of an image, from a frozen encoder                                                   [P, D]
+    φ(X)    features of an image, from a frozen encoder                                                    [P, D]
     A       ridge regression from the texts of one language to the features of their images, A = Tᵀ·(T·Tᵀ + α·1)⁻¹·Φ
     g(Y)    A·t(Y) at length 1: where the image of this text should lie                                  [N, D]
     K       the cosine of two texts of two languages; the answer is the text with the greatest one         [N, M]
