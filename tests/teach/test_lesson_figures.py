@@ -183,6 +183,21 @@ CALLS = {  # lesson and function -> arguments
     "09 head_sizes": ({"Flatten, Dense 512, Dense": 12_850_698, "average, W, b": 5_130}, 200),
     "09 features_as_token_ids": (IMAGES[:2], RNG.random((2, 12)), np.zeros((2, 12), int), 0.0),
     "09 loaded_tensors": ({"a CNN into an LSTM": TENSORS, "two names exchanged": TENSORS},),
+    "11 power_curve": (3, [0.0, 0.1, 0.2], [0.02, 0.5, 0.95], 0.16, 0.12),
+    "11 margin_band": (0.05, -0.016, -0.06, 0.03, "not shown"),
+    "11 to_rate": (IMAGES[:5], [("latin small letter e with acute and a long tail", "braille pattern dots-23")] * 5),
+    "11 choices": ({"you": [1, 0, -1, -1] * 3, "words shared": [1, 1, -1, 0] * 3},),
+    "11 metrics_fooled": (
+        "latin small letter e with acute",
+        {
+            text: {"CIDEr-D": 0.6, "ROUGE-L": 0.8, "token F1": 0.8}
+            for text in ("latin capital letter e with acute", "e")
+        },
+    ),
+    "11 lead_by_choice": (
+        {"CIDEr-D": [0.4, -0.2, 0.0, 1.0], "ROUGE-L": [0.1, -1.0, 0.0, 0.3], "token F1": [0.1, -1.0, 0.0, 0.3]},
+        [1, -1, 0, 1],
+    ),
 }
 each_figure = pytest.mark.parametrize("name", CALLS)
 

@@ -2,9 +2,11 @@
 
 import ast
 import inspect
+import re
 import textwrap
 
 import pytest
+from browser import CHROMIUM, Browser
 
 from tfxfer import teach
 from tfxfer.evaluate import Verdict, verdict
@@ -126,4 +128,46 @@ def test_in_a_notebook_lines_of_a_paragraph_are_joined(outputs, capsys):
     teach.say("its median place is\n1. After learning from shuffled pairs\n108.")
     ((data, _),) = outputs
     assert data["text/markdown"] == "its median place is 1. After learning from shuffled pairs 108."
+    assert capsys.readouterr().out == ""
+
+
+# === A slider ===
+
+
+def frames():
+    from matplotlib.figure import Figure
+
+    figures = [Figure(figsize=(1 + i, 1)) for i in range(3)]
+    return [(f"{i} <seeds>", figure, f'Figure "{i}"  of </script> three.') for i, figure in enumerate(figures)]
+
+
+def test_a_slider_shows_its_first_figure_where_scripts_do_not_run(outputs):
+    teach.show_slider("number & kind", frames(), start=1)
+    ((data, metadata),) = outputs
+    without = re.sub("<script>.*</script>", "", data["text/html"], flags=re.DOTALL)
+    assert f"data:image/png;base64,{data['image/png']}" in without
+    assert "number &amp; kind: <b>1 &lt;seeds&gt;</b>" in without
+    assert without.count("<img") == 1 and metadata["image/png"]["alt"] == 'Figure "1" of </script> three.'
+    assert data["text/html"].count("</script>") == 1
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_slider_changes_figure_value_and_alt_text(outputs, tmp_path):
+    teach.show_slider("seeds", frames(), start=1)
+    page = tmp_path / "page.html"
+    page.write_text("<!doctype html><meta charset='utf-8'>" + outputs[0][0]["text/html"], "utf-8")
+    move = "const i = document.querySelector('input'); i.value = {}; i.dispatchEvent(new Event('input'));"
+    state = "[document.querySelector('b').textContent, document.querySelector('img').alt]"
+    with Browser() as browser:
+        tab = browser.tab(page.as_uri())
+        before = tab.run("document.querySelector('img').src")
+        tab.run(f"(() => {{ {move.format(2)} }})()")
+        assert tab.run(state) == ["2 <seeds>", 'Figure "2" of </script> three.']
+        assert tab.run("document.querySelector('img').src") != before
+        tab.run(f"(() => {{ {move.format(1)} }})()")
+        assert tab.run("document.querySelector('img').src") == before
+
+
+def test_outside_a_notebook_a_slider_shows_nothing(capsys):
+    teach.show_slider("seeds", frames())
     assert capsys.readouterr().out == ""

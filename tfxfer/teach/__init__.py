@@ -13,7 +13,7 @@ from tfxfer.teach.checking import Feedback, check, exercises
 from tfxfer.teach.course import badge, header, navigation
 from tfxfer.teach.markdown import plain
 from tfxfer.teach.opening import size, smoke, start
-from tfxfer.teach.showing import say, show, show_figure, show_signature
+from tfxfer.teach.showing import say, show, show_figure, show_signature, show_slider
 
 __all__ = [
     "Feedback",
@@ -27,6 +27,7 @@ __all__ = [
     "show",
     "show_figure",
     "show_signature",
+    "show_slider",
     "size",
     "smoke",
     "start",

@@ -181,6 +181,22 @@ LESSONS = {
                 ("Chollet 2020", "https://keras.io/guides/transfer_learning/"),
             ),
         ),
+        Lesson(
+            "11_judging",
+            "Judging: figures and people",
+            (
+                ("human evaluation", "docs/rate.md"),
+                ("comparing runs", "docs/compare.md"),
+                ("how the verdict is computed", "docs/decisions/0004-verdict.md"),
+            ),
+            (
+                ("Bloom 1995", "https://doi.org/10.1177/0193841X9501900504"),
+                ("Card et al. 2020", ARXIV + "2010.06595"),
+                ("Schuirmann 1987", "https://doi.org/10.1007/BF01068419"),
+                ("Artstein and Poesio 2008", "https://doi.org/10.1162/coli.07-034-R2"),
+                ("Kilickaya et al. 2017", ARXIV + "1612.07600"),
+            ),
+        ),
     )
 }
 

@@ -2,12 +2,14 @@
 
 import ast
 import base64
+import hashlib
 import inspect
 import io
+import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -82,6 +84,43 @@ def show_figure(figure: Any, alt: str) -> None:
         return
     data, size = _png(figure)
     page = f'<img alt="{escape(alt)}" width="{size["width"]}" src="data:image/png;base64,{data}">'
+    display({"image/png": data, "text/html": page, "text/plain": alt}, {"image/png": {"alt": alt, **size}})
+
+
+SLIDER = """<div id="{id}"><label>{label}: <b>{value}</b><br>
+<input type="range" min="0" max="{last}" step="1" value="{start}" style="width:320px;max-width:90%"></label><br>
+<img alt="{alt}" width="{width}" src="data:image/png;base64,{data}"></div>
+<script>(function () {{
+  const frames = {frames}, box = document.getElementById("{id}"), input = box.querySelector("input");
+  input.addEventListener("input", function () {{
+    const [value, alt, data] = frames[input.value], image = box.querySelector("img");
+    box.querySelector("b").textContent = value;
+    input.setAttribute("aria-valuetext", value);
+    image.alt = alt;
+    image.src = "data:image/png;base64," + data;
+  }});
+}})();</script>"""
+
+
+def show_slider(label: str, frames: Sequence[tuple[str, Any, str]], start: int = 0) -> None:
+    """Show figures one at a time, with a slider between them; nothing outside a notebook.
+
+    A notebook that is only read, on a page without scripts, shows the figure of `start`.
+
+    Args:
+        label: What the slider changes.
+        frames: (value of the slider, matplotlib figure, alt text).
+        start: Which of them is shown first.
+    """
+    if not in_notebook():
+        return
+    drawn = [(value, " ".join(alt.split()), *_png(figure)) for value, figure, alt in frames]
+    value, alt, data, size = drawn[start]
+    shown = json.dumps([row[:3] for row in drawn], ensure_ascii=False).replace("</", "<\\/")
+    page = SLIDER.format(
+        id="slider-" + hashlib.sha256(shown.encode()).hexdigest()[:12], label=escape(label), value=escape(value),
+        last=len(drawn) - 1, start=start, alt=escape(alt), width=size["width"], data=data, frames=shown,
+    )  # fmt: skip
     display({"image/png": data, "text/html": page, "text/plain": alt}, {"image/png": {"alt": alt, **size}})
 
 

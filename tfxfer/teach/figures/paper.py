@@ -1,6 +1,6 @@
 """What the figures of the lessons share: colours, boxes, arrows, and images without axes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from tfxfer.report.figures.style import INK, MUTED, STYLE
-from tfxfer.teach.showing import show_figure
+from tfxfer.teach.showing import show_figure, show_slider
 
 BLUE, GREEN, PURPLE, ORANGE, WINE = "#0067b1", "#007a5e", "#7a2186", "#b84a08", "#a03a56"
 WORDS = 9.5  # font size in points
@@ -34,6 +34,21 @@ def notebook_figure(draw: Callable[..., tuple[Figure, str]]) -> Callable[..., No
             pyplot.close("all")
 
     return drawn
+
+
+def slider(label: str, draw: Callable[..., None], calls: Mapping[str, Sequence[Any]], start: int = 0) -> None:
+    """Show a notebook figure for each of several values, with a slider between them.
+
+    Args:
+        label: What the slider changes.
+        draw: A function with `notebook_figure`.
+        calls: Value -> arguments of `draw`.
+        start: Which value is shown first.
+    """
+    with rc_context({**STYLE, "figure.dpi": 100}):
+        frames = [(value, *draw.__wrapped__(*arguments)) for value, arguments in calls.items()]  # type: ignore[attr-defined]
+        show_slider(label, frames, start)
+        pyplot.close("all")
 
 
 def blank(axes: Axes) -> Axes:
