@@ -13,14 +13,17 @@ from tfxfer.version import __version__
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 register_post_import_hook("tfxfer.models.registration:register_with_keras", "keras")  # saved models open by Keras alone
+register_post_import_hook("tfxfer.transfer.knowledge.alignment:offer", "tfxfer.data.fusion.nearest")
 
 _HOME = {  # public name -> module that defines it
     "load": "tfxfer.data",
     "source": "tfxfer.models",
     "load_model": "tfxfer.models",
     "from_run": "tfxfer.saved",
+    "advise": "tfxfer.commands.advise",
     "compare": "tfxfer.experiment",
     "compare_runs": "tfxfer.evaluate.run_comparison",
+    "explain": "tfxfer.recipes.explain",
 }
 _PACKAGES = tuple(
     "data models transfer sources tasks arms baselines evaluate choose report recipes".split(),

@@ -274,6 +274,23 @@ class RunConfig:
         decides=False,
     )
     run_dir: str | None = option(None, "this run's folder (default: runs/RECIPE-TIME)", group="output", decides=False)
+    explain: bool = option(
+        False,
+        "also leave out one part of the source at a time and fit transfer again: where did the gain come from? It "
+        "costs a training for each part and seed",
+        group="arms",
+        decides=False,
+    )
+    explain_at: int = option(
+        0, "budget at which --explain leaves parts out (0: the greatest)", group="arms", decides=False
+    )
+    explain_parts: tuple[str, ...] = option(
+        (),
+        "parts that --explain leaves out, by name or kind: weights (groups of tensors), towers (encoders, decoder), "
+        "classes (groups of source classes, each of which costs a training of the source; default: all but classes)",
+        group="arms",
+        decides=False,
+    )
 
     @property
     def most_seeds(self) -> int:
@@ -501,12 +518,7 @@ def probe_seeds(config: RunConfig) -> int:
 
 def check_values(config: Any) -> None:
     """Raise `UserError` when a value of a config is out of its range, naming the option and the remedy."""
-    for one in options_of(type(config)).values():
-        value = one.of(config)
-        for each in value if isinstance(value, tuple) else (value,):
-            _check_value(one, each)
-        if value == () and one.default != ():
-            raise UserError(f"{one.flag}: give at least one value")
+    check_ranges(config)
     if config.seeds == "auto" and config.probe_seeds is not None:
         raise UserError("--probe-seeds: --seeds auto chooses how often every arm runs; leave one of them out")
     seeds = max(config.most_seeds, probe_seeds(config))
@@ -514,6 +526,16 @@ def check_values(config: Any) -> None:
         raise UserError(f"--seed {config.seed}: the last of {seeds} seeds must be at most {LARGEST_NUMBER:,}")
     if config.device not in ("auto", "cpu", "gpu") and not _is_numbered_gpu(config.device):
         raise UserError(f"--device {config.device}: use auto, cpu, gpu or gpu:N, e.g. gpu:1")
+
+
+def check_ranges(config: Any) -> None:
+    """Raise `UserError` when a value is none of its option's choices, or out of its bounds; of any config."""
+    for one in options_of(type(config)).values():
+        value = one.of(config)
+        for each in value if isinstance(value, tuple) else (value,):
+            _check_value(one, each)
+        if value == () and one.default != ():
+            raise UserError(f"{one.flag}: give at least one value")
 
 
 def _check_value(one: Option, value: Any) -> None:

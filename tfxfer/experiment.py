@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class Outcome:
         scores: measure -> float [N], the higher the better, where answers are not classes.
         answers: Texts [N] that were answered, to be shown.
         checkpoints: Step -> what the network answered after that step of its training, where that was asked for.
+        elsewhere: Other test set -> float [M], the score of each of its examples, the higher the better.
     """
 
     probabilities: np.ndarray | None
@@ -41,6 +43,7 @@ class Outcome:
     scores: dict[str, np.ndarray] = field(default_factory=dict)
     answers: Sequence[str] | None = None
     checkpoints: dict[int, "Outcome"] = field(default_factory=dict)
+    elsewhere: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,30 @@ class Arm:
     recall: Callable[[Record], None] | None = None
     plain: bool = False
     probe: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the source that `--explain` leaves out.
+
+    Attributes:
+        name: For people, such as "convolution 1".
+        family: "weights" (a group of tensors), "towers" (an encoder or decoder) or "classes" (source examples).
+        arm: Transfer without it; its name names its records.
+    """
+
+    name: str
+    family: str
+    arm: Arm
+
+
+def arm_without(part: str) -> str:
+    """Return the name of the arm of transfer without a part; it can name a file, whatever the part is called.
+
+    >>> arm_without("convolution 1"), arm_without("a/b")
+    ('without convolution 1', 'without a%2Fb')
+    """
+    return f"without {quote(part, safe=' ')}"
 
 
 @dataclass(frozen=True)
@@ -232,6 +259,7 @@ def _run(arm: Arm, budget: int | None, seed: int, experiment: Experiment) -> Rec
         scores={name: np.asarray(values, np.float32) for name, values in outcome.scores.items()},
         answers=None if outcome.answers is None else np.array(outcome.answers, dtype=np.str_),
         checkpoints={step: _example_scores(one, experiment) for step, one in outcome.checkpoints.items()},
+        elsewhere={name: np.asarray(values, np.float32) for name, values in outcome.elsewhere.items()},
     )
 
 

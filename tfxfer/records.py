@@ -12,6 +12,7 @@ from tfxfer.errors import UserError
 from tfxfer.own_files import check_kinds, read_own_json, read_own_npz, reading_own, write_own_json
 
 FORMAT = 3
+SHIFT, BEFORE, AFTER = "shift", "source before", "source after"  # names of other test sets in `Record.elsewhere`
 AGAIN = "run the experiment again with --config"
 KINDS: dict[str, type] = {  # keys of comparison.json -> the types of their values
     "title": str,
@@ -23,7 +24,13 @@ KINDS: dict[str, type] = {  # keys of comparison.json -> the types of their valu
     "measures": list,
     "unit": str,
 }
-ARRAYS = ("probabilities", "scores", "answers", "checkpoints")  # attributes of a record that do not go into JSON
+ARRAYS = (
+    "probabilities",
+    "scores",
+    "answers",
+    "checkpoints",
+    "elsewhere",
+)  # attributes of a record that do not go into JSON
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Record:
         answers: Predicted texts [N], where the task has them.
         checkpoints: Step -> measure -> float [N] on the test split: what the network scored after that step of the
             training that gave this record; empty unless asked for, and for arms that train no network.
+        elsewhere: Other test set -> float [M], the score of each of its examples, higher is better: "shift" of another
+            domain, "source before" and "source after" of the source's own task, around fine-tuning. Empty without one.
     """
 
     arm: str
@@ -62,6 +71,7 @@ class Record:
     scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     answers: np.ndarray | None = field(default=None, repr=False, compare=False)
     checkpoints: dict[int, dict[str, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
+    elsewhere: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def plain(self) -> dict[str, Any]:
         """Return the record without its arrays, as JSON can hold it."""
@@ -71,6 +81,7 @@ class Record:
         """Return the record's arrays by name, for an .npz file."""
         found = {"probabilities": self.probabilities, "answers": self.answers}
         found |= {f"score/{name}": values for name, values in self.scores.items()}
+        found |= {f"elsewhere/{name}": values for name, values in self.elsewhere.items()}
         for step, scores in self.checkpoints.items():
             found |= {f"checkpoint/{step}/{name}": values for name, values in scores.items()}
         return {name: values for name, values in found.items() if values is not None}
@@ -79,6 +90,7 @@ class Record:
     def of(cls, plain: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> "Record":
         """Return the record that `plain` and `arrays` were made of."""
         scores = {name.removeprefix("score/"): arrays[name] for name in arrays if name.startswith("score/")}
+        elsewhere = {name.removeprefix("elsewhere/"): arrays[name] for name in arrays if name.startswith("elsewhere/")}
         checkpoints: dict[int, dict[str, np.ndarray]] = {}
         for name in arrays:
             if name.startswith("checkpoint/"):
@@ -90,6 +102,7 @@ class Record:
             scores=scores,
             answers=arrays.get("answers"),
             checkpoints=checkpoints,
+            elsewhere=elsewhere,
         )
 
     @property
@@ -180,6 +193,20 @@ class Comparison:
                 then: dict[str, Any] = {"scores": scores, "settings": {"steps": steps[halvings]}, "probabilities": None}
                 found.append(replace(record, **then, checkpoints={}))
         return replace(self, records=tuple(found))
+
+    def elsewhere(self, name: str) -> "Comparison":
+        """Return the records with their scores on another test set of M examples in the place of their own.
+
+        Records without that set are left out; `labels` is zeros [M], as for answers that are not classes.
+        """
+        measure = self.measures[0]
+        found = [
+            replace(record, scores={measure: record.elsewhere[name]}, probabilities=None, checkpoints={}, elsewhere={})
+            for record in self.records
+            if name in record.elsewhere
+        ]
+        count = len(found[0].scores[measure]) if found else 0
+        return replace(self, records=tuple(found), labels=np.zeros(count, np.int32), measures=(measure,))
 
     def save(self, folder: str | Path) -> None:
         """Write `comparison.json` and `probabilities.npz` into `folder`, each atomically."""

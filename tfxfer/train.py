@@ -15,6 +15,7 @@ from tfxfer.config import check_values
 from tfxfer.data.background import prepare_in_background, unprepared
 from tfxfer.errors import UserError, suggest
 from tfxfer.recipes import RECIPE_ALIASES, RECIPES
+from tfxfer.recipes.parts import check_explain
 from tfxfer.recipes.recipe import Recipe
 from tfxfer.recipes.source_seeds import check_source_seeds
 from tfxfer.runs import run_dir_held
@@ -38,6 +39,7 @@ def work(argv: Sequence[str]) -> None:
     check_values(config)
     recipe.check(config)
     check_source_seeds(config)
+    check_explain(recipe, config)
     caches = data_dirs(config.data_dir)
     if caches.shared_alone:
         cli.note(f"{caches.searched[0]} cannot be written; what is missing there is made in {caches.own}")

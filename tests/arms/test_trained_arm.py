@@ -222,6 +222,7 @@ def task(of=rows):
         sizes=whole.sizes,
         labels=whole.labels,
         class_names=("a", "b", "c"),
+        shifted=lambda probabilities: {},  # no other domain
         train=lambda budget, seed: made.setdefault(budget, of(budget)),
     )
 

@@ -27,7 +27,7 @@ ARMS = {"transfer", "random", "random_text_encoder", "shuffled", "anchors", "clo
 def run(data_dir, tmp_path_factory):
     """The default experiment, shrunk; (folder, what was printed)."""
     folder = tmp_path_factory.mktemp("runs") / "retrieval"
-    done = here.command("retrieval", "--smoke", "--seeds", 1, "--run-dir", folder, data_dir=data_dir)
+    done = here.command("retrieval", "--smoke", "--explain", "--seeds", 1, "--run-dir", folder, data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     return folder, " ".join(done.stdout.split())
@@ -89,6 +89,8 @@ def test_the_report_shows_k_the_gallery_and_the_head_on_texts(run):
         "The similarity matrix K",
         "A classifier fitted on images, applied to texts",
         "Zero-shot classification in closed form",
+        "Where the gain came from",
+        "What the source forgot",
     ]
     assert all(title in page for title in titles)
     assert page.count("<svg") >= 5 and "Image to text" in page and "chance" in page

@@ -75,7 +75,7 @@ def written(path, rows, suffix=".png"):
 def default(data_dir, tmp_path_factory):
     """The default experiment, shrunk; (folder, what was printed)."""
     folder = tmp_path_factory.mktemp("runs") / "default"
-    done = here.command("vqa", "--smoke", "--seeds", 1, "--run-dir", folder, data_dir=data_dir)
+    done = here.command("vqa", "--smoke", "--explain", "--seeds", 1, "--run-dir", folder, data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -122,7 +122,10 @@ def test_the_report_has_an_image_ablation_and_example_questions(default):
         "Image ablation: does the model use its images?",
         "Accuracy by kind of question",
         "Example questions of the test split",
+        "Where the gain came from",
+        "What the source forgot",
     ]
+    assert [row[0] for row in found["Where the gain came from"].tables[0]["rows"]] == ["image encoder", "text encoder"]
     assert all(title in page for title in found) and "K = f(X) · g(Y) + h(X, Y)" in page
     points = found["Image ablation: does the model use its images?"].points
     assert points[0].split(":")[0] in page and points[0] in said

@@ -14,6 +14,7 @@ from tfxfer.config import RunConfig, TrainingConfig
 from tfxfer.experiment import Outcome
 from tfxfer.fit import rate_schedule, train, validation_score
 from tfxfer.models.randomness import reset_seed_generators, set_initializer_seed
+from tfxfer.records import SHIFT
 from tfxfer.streams import prompt, shuffled
 from tfxfer.tasks.classification import Task
 
@@ -38,10 +39,15 @@ class TaskBatches:
         self._rows: tuple[Any, tf.data.Dataset, int] | None = None
 
     def inputs(self, split: str) -> tf.data.Dataset:
-        """Return batches of a split's inputs, the same whatever the budget; held in memory where they fit."""
+        """Return batches of a split's inputs, the same whatever the budget; held in memory where they fit.
+
+        "shift" is the shifted test set.
+        """
         if split not in self._inputs:
-            inputs = self._pairs(self.task.dataset, split).map(lambda x, y: x)
-            fits = self.task.sizes[split] <= _room(inputs.element_spec)
+            dataset, own = (self.task.shift, "test") if split == SHIFT else (self.task.dataset, split)
+            assert dataset is not None  # "shift" is asked for only where there is one
+            inputs = self._pairs(dataset, own).map(lambda x, y: x)
+            fits = dataset.sizes[own] <= _room(inputs.element_spec)
             self._inputs[split] = prompt(inputs.cache() if fits else inputs)
         return self._inputs[split]
 
@@ -128,7 +134,7 @@ class ClassifierArm(TrainedArm):
     def answer(self, budget: int | None, seed: int) -> Outcome:
         """Return the probabilities of the test split."""
         length = {"steps": self.training.steps} if self.training.steps else {"epochs": self.training.epochs}
-        return Outcome(self._predict("test"), length)
+        return Outcome(self._predict("test"), length, elsewhere=self.task.shifted(lambda: self._predict(SHIFT)))
 
     def _predict(self, split: str) -> np.ndarray:
         return np.asarray(self.model.predict(self.batches.inputs(split), verbose=0), np.float32)

@@ -77,6 +77,11 @@ class FrozenFeatures:
             f"{missing:,} hold a character the face cannot draw"
         )
 
+    def used(self, source: keras.Model) -> list[str]:
+        """Return the paths of the source's weights that φ has."""
+        own = {id(weight) for weight in self.phi(source, input_bridge=self.bridge).weights}  # φ shares its layers
+        return [weight.path for weight in source.weights if id(weight) in own]
+
     def frozen(self, name: str, model_of: ModelOf) -> "FrozenArm":
         """Return an arm: W and b fitted on φ(x), φ frozen."""
         return FrozenArm(self, model_of)
@@ -124,7 +129,8 @@ class FrozenArm:
         if classifier.probe is not None:
             scores = {f"{point.l2:g}": point.validation_accuracy for point in classifier.probe.path}
             settings = {"l2": classifier.probe.l2, "validation": scores}
-        return Outcome(classifier.predict(features["test"][0]), settings, classifier.head_size)
+        shifted = self.task.shifted(lambda: classifier.predict(self._shift_features(budget, seed)))
+        return Outcome(classifier.predict(features["test"][0]), settings, classifier.head_size, elsewhere=shifted)
 
     def final(self) -> FeatureClassifier:
         """Return the classifier of the greatest budget and the first seed, from raw input to probabilities."""
@@ -165,9 +171,12 @@ class FrozenArm:
             found["train"] = (found["train"][0][keep], found["train"][1][keep])
         return found
 
+    def _shift_features(self, budget: int | None, seed: int) -> Any:
+        return self._of(self.task.shift, "test", seed, budget)[0]
+
     def _of(self, dataset: Any, split: str, seed: int, budget: int | None) -> tuple[Any, np.ndarray]:
         """Return one split's features, opened (and their checksums verified) once a run."""
-        key = (split, seed, budget and self.largest)
+        key = ("shift" if dataset is self.task.shift else split, seed, budget and self.largest)
         if key not in self._features:
             rows = extract(
                 self.phi(self.model_of(seed)),

@@ -66,6 +66,10 @@ class FrozenTransformer:
             return None
         return learn_vocabulary(self.task.dataset.texts("train"), self.config.unit, VOCABULARY)
 
+    def used(self, source: keras.Model) -> list[str]:
+        """Return the paths of the source's weights that may be used: all but those of its embeddings."""
+        return [weight.path for weight in source.weights if "embed" not in weight.path]
+
     def frozen(self, name: str, model_of: ModelOf) -> ClassifierArm:
         """Return an arm: input layer, normalisation, positions and head train; the rest of the body is frozen."""
         return self._network(name, model_of, "fpt")

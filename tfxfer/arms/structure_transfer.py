@@ -5,6 +5,7 @@ transform stays within images, the map makes the whole source again (wider, deep
 fresh head for the task's classes replaces the source's.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -17,8 +18,9 @@ from tfxfer.arms.classifier import ClassifierArm, ModelOf, TaskBatches
 from tfxfer.arms.feature import nearest_to_20, plain_arms, trained
 from tfxfer.arms.logging import report_training
 from tfxfer.errors import UserError
-from tfxfer.experiment import Arm
+from tfxfer.experiment import Arm, Part, arm_without
 from tfxfer.models.fresh import fresh_copy
+from tfxfer.models.parts import parts_of, without_part
 from tfxfer.models.randomness import set_initializer_seed
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import Task, takes
@@ -283,9 +285,23 @@ def _layer_and_number(word: str) -> tuple[str, int]:
 
 
 def structure_arms(
-    transform: StructureTransfer, task: Task, config: Any, run: Run
-) -> tuple[ClassifierArm, tuple[Arm, ...]]:
-    """Return the arm under study and all arms: one map, the same training, and one thing changed at a time."""
+    transform: StructureTransfer,
+    task: Task,
+    config: Any,
+    run: Run,
+    used: Collection[str] = (),
+    own_task: Callable[[keras.Model], dict[str, np.ndarray]] | None = None,
+) -> tuple[ClassifierArm, tuple[Arm, ...], tuple[Part, ...]]:
+    """Return the arm under study, all arms, and transfer without each part: one thing is changed at a time.
+
+    Args:
+        transform: What makes M of S.
+        task: What M classifies.
+        config: A `StructureConfig`.
+        run: The run.
+        used: Paths of the source's tensors that the map reads; only these are in a part.
+        own_task: Scores the arm finetune on the source's own task; None where that cannot be done.
+    """
     compiled = replace(config, jit=config.jit or transform.jit)
     fresh = lru_cache(maxsize=1)(lambda seed: fresh_copy(transform.source, seed))
     batches, keep = TaskBatches(task), (max(config.labels_per_class), config.seed)
@@ -297,8 +313,17 @@ def structure_arms(
     random = arm("random", lambda seed: transform.model(fresh(seed), config.trainable, seed), like=transfer)
     scratch = arm("scratch", lambda seed: transform.model(fresh(seed), "all", seed))
     finetune = arm("finetune", transform.unchanged, scratch if "scratch" in transform.trains_whole else None)
+    finetune.own_task = own_task
     at = config.controls_at or nearest_to_20(config.labels_per_class)
     whole = {"scratch": scratch, "finetune": finetune}
     arms = [trained("transfer", transfer, task), trained("random", random, task)]
     arms += [trained(name, each, task, at) for name, each in whole.items() if name in transform.trains_whole]
-    return transfer, (*arms, *plain_arms(task))
+    weights = parts_of(transform.source, used) if config.explain else {}
+
+    def without(name: str, places: tuple[int, ...]) -> Part:
+        def build(seed: int) -> keras.Model:
+            return transform.model(without_part(transform.source, places, seed), config.trainable, seed)
+
+        return Part(name, "weights", trained(arm_without(name), arm(arm_without(name), build, like=transfer), task))
+
+    return transfer, (*arms, *plain_arms(task)), tuple(without(*each) for each in weights.items())

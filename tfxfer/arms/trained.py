@@ -52,6 +52,8 @@ class TrainedArm:
 
     Attributes:
         rates: budget -> the learning rate chosen, and the validation score of each that was tried.
+        own_task: Trained model -> scores of the source's own task, by their names in `Record.elsewhere`; None
+            where there is no such task.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class TrainedArm:
         self.training, self.start, self.keep, self.report = training, start, keep, report
         self.rates: dict[int | None, tuple[float, dict[str, float]]] = {}
         self.kept: Weights | None = None
+        self.own_task: Callable[[keras.Model], dict[str, np.ndarray]] | None = None
         self._watch: WeightsAt | None = None
 
     @property
@@ -99,7 +102,10 @@ class TrainedArm:
         settings = {"learning_rate": rate, "validation": tried, **outcome.settings}
         trainable = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
         checkpoints = {step: earlier.get(step, outcome) for step in trained.at}
-        return replace(outcome, settings=settings, trainable=trainable, checkpoints=checkpoints)
+        own = self.own_task(self.model) if self.own_task else {}
+        return replace(
+            outcome, settings=settings, trainable=trainable, checkpoints=checkpoints, elsewhere=outcome.elsewhere | own
+        )
 
     def search(self, budget: int | None, seed: int) -> tuple[float, Trained, dict[str, float]]:
         """Climb the grid of learning rates; return the chosen one, its training, and the score of each that was tried.

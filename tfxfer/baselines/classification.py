@@ -1,6 +1,7 @@
 """The plain rivals of the target's own field: what a transfer has to be worth its trouble against."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,8 @@ def native_image(
 
     held_out = (flat(validation[0]), validation[1])
     probe = linear_probe(flat(train[0]), train[1], validation=held_out, num_classes=num_classes, tolerance=NEAR)
-    settings = {"method": "raw pixels, logistic regression", "l2": probe.l2}
+    scores = {f"{point.l2:g}": point.validation_accuracy for point in probe.path}
+    settings = {"method": "raw pixels, logistic regression", "l2": probe.l2, "validation": scores}
     return Outcome(probe.predict_proba(flat(test)), settings, trainable=probe.W.size + probe.b.size)
 
 
@@ -96,13 +98,23 @@ def native(task: Task, budget: int | None, seed: int) -> Outcome:
     small = task.train(budget, seed)
     train, held, test = ((small, "train"), (task.dataset, "validation"), (task.dataset, "test"))
     classes = len(task.class_names)
+    asked = [test] if task.shift is None else [test, (task.shift, "test")]  # both are answered at once
     if task.key == "text":
-        rows = [(d.texts(split), d.labels(split)) for d, split in (train, held, test)]
-        return native_text(rows[0], rows[1], rows[2][0], classes)
-    images = [(d.arrays(split, **task.reading)["image"], d.labels(split)) for d, split in (train, held, test)]
-    return native_image(images[0], images[1], images[2][0], classes)
+        rows = [(d.texts(split), d.labels(split)) for d, split in (train, held)]
+        texts = [text for d, split in asked for text in d.texts(split)]
+        return _in_two(native_text(rows[0], rows[1], texts, classes), task)
+    images = [(d.arrays(split, **task.reading)["image"], d.labels(split)) for d, split in (train, held)]
+    pixels = np.concatenate([d.arrays(split, **task.reading)["image"] for d, split in asked])
+    return _in_two(native_image(images[0], images[1], pixels, classes), task)
+
+
+def _in_two(outcome: Outcome, task: Task) -> Outcome:
+    """Return the answers to the test split, and which of the shifted test set, after it, are correct."""
+    size, probabilities = task.sizes["test"], np.asarray(outcome.probabilities)
+    return replace(outcome, probabilities=probabilities[:size], elsewhere=task.shifted(probabilities[size:]))
 
 
 def most_frequent(task: Task, budget: int | None, seed: int) -> Outcome:
     """The share of each class among all training labels."""
-    return majority(task.labels("train"), task.sizes["test"], len(task.class_names))
+    more = task.shift.sizes["test"] if task.shift else 0
+    return _in_two(majority(task.labels("train"), task.sizes["test"] + more, len(task.class_names)), task)

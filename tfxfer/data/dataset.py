@@ -230,6 +230,10 @@ class Dataset:
                 rows[split] = np.sort(np.random.default_rng(seed).permutation(size)[:count])
         return self._derived(rows, f"with_at_most({counts}, seed={seed})") if rows else self
 
+    def with_rows(self, split: str, rows: np.ndarray) -> "Dataset":
+        """Return this set with some rows of a split only, by their positions in it, int [n]."""
+        return self._derived({split: np.asarray(rows)}, f"with_rows({split}, {key_of(np.asarray(rows).tolist())})")
+
     def indices(self, split: str) -> np.ndarray:
         """Return int64 [N]: the row numbers of this split in the set as it was first loaded."""
         return self._split(split).index

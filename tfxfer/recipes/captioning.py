@@ -169,8 +169,8 @@ def read_candidates(spec: str) -> list[str]:
     return found
 
 
-def build(config: CaptioningConfig, run: Run) -> Plan:
-    """Load language model, encoder and target, and lay out the arms."""
+def build(config: CaptioningConfig, run: Run, dataset: Any = None) -> Plan:
+    """Load language model, encoder and target, and lay out the arms; `dataset` is a target that is loaded already."""
     import numpy as np
 
     from tfxfer.cache import key_of
@@ -188,7 +188,7 @@ def build(config: CaptioningConfig, run: Run) -> Plan:
     from tfxfer.transfer.graph import fingerprint
     from tfxfer.transfer.knowledge import Captioner
 
-    target = load_target(config.target, config, run)  # before anything is trained for it
+    target = dataset or load_target(config.target, config, run)  # before anything is trained for it
     candidates = read_candidates(config.candidates)
     if candidates:
         check_candidates(candidates, config.candidates, target, config, run)
@@ -209,7 +209,9 @@ def build(config: CaptioningConfig, run: Run) -> Plan:
     assert captioner.weight_map is not None  # the captioner is new
     panel = keep_ledger(captioner.weight_map, "", run)
     transfer, arms = captioning_arms(captioner, language_model, texts, maps, config, run)
-    arms += plain_arms(captioner, task, maps, config, candidates)
+    plain, random_maps = plain_arms(captioner, task, maps, config, candidates)
+    parts = captioning_parts(arms, transfer, random_maps, run) if config.explain else ()
+    arms += plain
     return Plan(
         title=f"{config.language_model.spec} → captions of {config.target.spec}",
         arms=arms,
@@ -229,6 +231,7 @@ def build(config: CaptioningConfig, run: Run) -> Plan:
         panels=(panel,),
         save=lambda folder: transfer.final_captioner().save(folder),
         diagnose=lambda comparison: caption_panels(transfer, maps, task.images["test"], comparison, run),
+        parts=parts,
     )
 
 
@@ -325,8 +328,11 @@ def captioning_arms(
 
 def plain_arms(
     captioner: Any, task: Any, maps: Any, config: CaptioningConfig, candidates: list[str]
-) -> tuple[Any, ...]:
-    """Return the arms that train no network: the closed form, the same over a random encoder, and neighbours."""
+) -> tuple[tuple[Any, ...], Any]:
+    """Return the arms that train no network, and (pairs, seed) -> the maps of an encoder with fresh weights.
+
+    They are the closed form, the same over a random encoder, and neighbours.
+    """
     from functools import lru_cache
 
     from tfxfer.baselines.captions import closed_form, nearest_caption, neighbour_consensus
@@ -358,12 +364,53 @@ def plain_arms(
     def over_candidates(one: Any, tokenizer: Any) -> Any:
         return closed_form(one, tokenizer, given)
 
+    def of_random(pairs: int, seed: int) -> Any:
+        return random_maps(seed).first(pairs)
+
     return (
         Arm("closed_form", by(over_candidates, maps.drawn), probe=True),
-        Arm("closed_form_random", by(over_candidates, lambda n, seed: random_maps(seed).first(n)), probe=small),
+        Arm("closed_form_random", by(over_candidates, of_random), probe=small),
         Arm("neighbour", by(nearest_caption, maps.drawn), probe=True),
         Arm("neighbour_consensus", by(neighbour_consensus, maps.drawn), probe=True),
+    ), of_random
+
+
+def captioning_parts(arms: tuple[Any, ...], transfer: Any, random_maps: Any, run: Run) -> tuple[Any, ...]:
+    """Return the two towers as parts. The arm random is transfer without the decoder's knowledge.
+
+    Args:
+        arms: The arms that train.
+        transfer: The arm under study.
+        random_maps: (pairs, seed) -> the maps of an image encoder with fresh weights.
+        run: Where trainings are logged.
+    """
+    import numpy as np
+
+    from tfxfer.arms.captioning import CaptioningArm
+    from tfxfer.arms.logging import report_training
+    from tfxfer.experiment import Arm, Part, arm_without
+
+    def standardised(pairs: int, seed: int) -> Any:
+        """Return the maps on the scale of those that transfer reads, by their training images."""
+        found = random_maps(pairs, seed)
+        train = np.asarray(found.maps["train"], np.float32)
+        mean, spread = train.mean((0, 1, 2)), train.std((0, 1, 2)) + 1e-6  # [E]
+        return replace(found, maps={split: (rows - mean) / spread for split, rows in found.maps.items()})
+
+    name = arm_without("image encoder")
+    arm = CaptioningArm(
+        transfer.captioner,
+        transfer.start,
+        standardised,
+        transfer.training,
+        transfer.keep,
+        transfer.ranking,
+        report_training(run, name),
+        transfer.candidates,
     )
+    encoder = Part("image encoder", "towers", Arm(name, arm, recall=arm.recall))
+    decoder = next(each for each in arms if each.name == "random")
+    return (encoder, Part("text decoder", "towers", decoder))
 
 
 RECIPE = Recipe(
@@ -387,6 +434,7 @@ RECIPE = Recipe(
     build=build,
     predictors={"Captioner": CAPTIONS},
     contrasts=tuple(("closed_form", other) for other in ("closed_form_random", "neighbour", "neighbour_consensus")),
+    explains=lambda config: ("towers",),
     smoke=SMOKE_SOURCES
     | {
         "pairs": (8, 16),

@@ -9,6 +9,7 @@ from tfxfer.errors import UserError
 from tfxfer.given_files import read_given_json
 from tfxfer.models import spec as model_spec
 
+MASKED_WORDS = "nats a masked word"  # score of a text encoder's own task
 POSITIONS = 64  # of a BERT that is trained here, `tfxfer.models.bert.small_bert`
 
 
@@ -51,6 +52,41 @@ def check_arms(config: Any, budgets: str) -> None:
         raise UserError(f"--controls-at {list(config.controls_at)}: must be among {flag(budgets)} {list(all_budgets)}")
     if "transfer" not in config.arms:
         raise UserError("--arms: 'transfer' is the method under study and must be among them")
+
+
+def check_shift(shift: str | None, config: Any) -> None:
+    """Check that `--shift` names a data set, or a column and a value; what they hold is seen when they are loaded."""
+    if shift is None:
+        return
+    column, equals, value = shift.partition("=")
+    if equals and ":" not in column:
+        if not column.strip() or not value.strip():
+            raise UserError(f"--shift {shift}: write COLUMN=VALUE, such as face=DejaVuSerif")
+        return
+    given: dict[str, Any] = folders(config) | config.target.columns("text", "image", "label")
+    data_spec.check(shift, **given)
+
+
+def unscored(spec: str, own_task: Any, same_network: bool = True) -> str:
+    """Return why a source's own task is not scored after fine-tuning; "" where it is.
+
+    Args:
+        spec: The source.
+        own_task: What scores it, or None.
+        same_network: Whether the network that trains has the source's layers.
+    """
+    if own_task is not None:
+        return ""
+    if not same_network:
+        return "the network that trains is another one than the source, which stays as it is"
+    if model_spec.is_model(spec):
+        return f"{spec} is a model that was trained elsewhere, and the data of its own task are not here"
+    return f"{spec} has no labels and its model no head that could be scored"
+
+
+def unscored_words(spec: str, own_task: Any) -> str:
+    """Return why a text encoder's own task, masked words, is not scored after training; "" where it is."""
+    return "" if own_task else f"the text encoder {spec} came without the head of its own task, masked words"
 
 
 def check_language_model(source: SourceConfig, length: int, prefix: int = 0, name: str = "language_model") -> None:

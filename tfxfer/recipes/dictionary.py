@@ -116,7 +116,7 @@ def build(config: DictionaryConfig, run: Run) -> Plan:
         )
     phi = extractor(load_source(config.image_encoder, config, run, image_size=config.target.image_size))
     keep = (max(config.images), config.seed)
-    arms, shared, features = dictionary_arms(task, phi, config, run)
+    arms, parts, shared, features = dictionary_arms(task, phi, config, run)
     one, two = config.languages
     return Plan(
         title=f"{config.target.spec}: {EMOJI_LANGUAGES[one]} and {EMOJI_LANGUAGES[two]} meet in images",
@@ -130,17 +130,21 @@ def build(config: DictionaryConfig, run: Run) -> Plan:
         unit="images a language",
         panels=(chance_panel(task.dataset.sizes["test"], (EMOJI_LANGUAGES[one], EMOJI_LANGUAGES[two])),),
         save=lambda folder: shared.final(features(config.seed), *keep).save(folder),
+        parts=parts,
     )
 
 
-def dictionary_arms(task: Any, phi: Any, config: DictionaryConfig, run: Run) -> tuple[tuple[Any, ...], Any, Any]:
-    """Return all arms, what they share, and seed -> the features that transfer learns from."""
+def dictionary_arms(
+    task: Any, phi: Any, config: DictionaryConfig, run: Run
+) -> tuple[tuple[Any, ...], tuple[Any, ...], Any, Any]:
+    """Return all arms, transfer without each part, what they share, and seed -> the features of transfer."""
     from functools import cache
 
     from tfxfer.arms.dictionary import DictionaryArms, random_vectors, strings
     from tfxfer.baselines.retrieval import standardised
-    from tfxfer.experiment import Arm
+    from tfxfer.experiment import Arm, Part, arm_without
     from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
+    from tfxfer.models.parts import parts_of, without_part
     from tfxfer.tasks.image_text_pairs import extracted
     from tfxfer.transfer.knowledge import Dictionary
 
@@ -152,11 +156,13 @@ def dictionary_arms(task: Any, phi: Any, config: DictionaryConfig, run: Run) -> 
         known = features_of(phi)
         shared = DictionaryArms(task, Dictionary(config.languages))
 
+    def frozen_features_of(encoder: Any) -> Any:
+        encoder.trainable = False
+        return features_of(encoder)
+
     @cache
     def of_random(seed: int) -> Any:
-        fresh = fresh_copy(phi, seed)
-        fresh.trainable = False
-        return features_of(fresh)
+        return frozen_features_of(fresh_copy(phi, seed))
 
     def vectors(seed: int) -> Any:
         return random_vectors(len(known), seed)
@@ -171,7 +177,13 @@ def dictionary_arms(task: Any, phi: Any, config: DictionaryConfig, run: Run) -> 
     probe = cheap_to_repeat(phi, config.probe_seeds)
     arms = [Arm(name, run, probe=probe) for name, run in runs.items()]
     arms.append(Arm("strings", lambda budget, seed: strings(task), one_seed=True))
-    return tuple(arms), shared, lambda seed: known
+
+    def part(name: str, places: tuple[int, ...]) -> Part:
+        features = cache(lambda seed: frozen_features_of(without_part(phi, places, seed)))
+        return Part(name, "weights", Arm(arm_without(name), shared.arm(features), probe=probe))
+
+    parts = tuple(part(*each) for each in parts_of(phi).items()) if config.explain else ()
+    return tuple(arms), parts, shared, lambda seed: known
 
 
 RECIPE = Recipe(
@@ -190,6 +202,7 @@ RECIPE = Recipe(
     data=lambda config: (config.target.spec, config.image_encoder.spec),
     build=build,
     source_seeds=3,
+    explains=lambda config: () if config.image_encoder.spec.startswith("fresh:") else ("weights",),
     predictors={"Dictionary": TRANSLATIONS},
     contrasts=(("same_images", "same_images_random_vectors"),),
     smoke={

@@ -17,7 +17,8 @@ from typing import Any
 from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, option, section
 from tfxfer.errors import UserError
 from tfxfer.models.spec import is_model
-from tfxfer.recipes.checks import check_arms, check_source, check_target
+from tfxfer.recipes.checks import check_arms, check_shift, check_source, check_target, unscored
+from tfxfer.recipes.parts import wants_classes
 from tfxfer.recipes.predictors import CLASSES
 from tfxfer.recipes.reading import build_read, check_read
 from tfxfer.recipes.recipe import Plan, Recipe
@@ -140,6 +141,12 @@ class FeatureConfig(RunConfig):
         "linear", "linear (W·φ + b by L-BFGS) or mlp (one hidden layer)", ("linear", "mlp"), group="model"
     )
     unfreeze: str | None = option(None, "finetune from this layer up (default: everything)", group="model")
+    shift: str | None = option(
+        None,
+        "a second test set of another domain, answered too: a data set with the same classes (its test split), "
+        "or COLUMN=VALUE[,VALUE], rows of the target that no arm then learns from, such as face=DejaVuSerif",
+        group="target",
+    )
 
 
 def check(config: FeatureConfig) -> None:
@@ -153,36 +160,70 @@ def check(config: FeatureConfig) -> None:
         raise UserError(f"--arms {' '.join(asked)}: --bridge {config.bridge} has no such arm; leave it out")
     if config.bridge == "read":
         check_read(config)
+    check_shift(config.shift, config)
+    if config.shift and config.bridge == "read":
+        raise UserError("--shift: --bridge read answers one test set only; leave it out")
     if config.windows != WINDOWS and config.pooling != "windows":
         raise UserError(f"--windows {config.windows}: only --pooling windows has windows; leave it out or add that")
 
 
-def build(config: FeatureConfig, run: Run) -> Plan:
-    """Load source and target, and lay out the arms."""
+def build(config: FeatureConfig, run: Run, dataset: Any = None) -> Plan:
+    """Load source and target, and lay out the arms; `dataset` is the target where it is loaded already."""
     if config.bridge == "read":
-        return build_read(config, run)
+        return build_read(config, run, dataset)
     from tfxfer.arms.feature import feature_arms
     from tfxfer.sources.load import load_source
+    from tfxfer.sources.own_task import labelled_task
     from tfxfer.tasks.classification import load_target, load_task
+    from tfxfer.tasks.shift import held_out, with_shift
     from tfxfer.transfer.graph import fingerprint
 
-    dataset = load_target(config.target, config, run)  # before anything is trained for it
+    dataset = dataset or load_target(config.target, config, run)  # before anything is trained for it
+    dataset, domain = held_out(config.shift, config.target, dataset)
     check_pooling(config, dataset)
     source = load_source(config.source, config, run, image_size=config.target.image_size)
     task = load_task(config.target, config, source, run, dataset=dataset)
-    made = feature_arms(source, task, config, run)
+    task = with_shift(task, config.shift, domain, config.target, config, run)
+    others = sources_without_classes(config, run) if wants_classes(config) else None
+    own = None
+    if "finetune" in config.arms:
+        own = labelled_task(source, config.source, config, run, config.target.image_size)
+    made = feature_arms(source, task, config, run, others, own)
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by {made.bridge}",
         arms=made.arms,
         budgets=tuple(sorted(config.labels_per_class)),
-        keys=(task.fingerprint, fingerprint(source)),
+        keys=(task.fingerprint, fingerprint(source), task.shift.fingerprint if task.shift else ""),
         labels=task.labels("test"),
         dataset=task.dataset,
         texts=task.texts("test"),
         class_names=task.class_names,
         examples=tuple(task.examples(made.render_images)),
         save=lambda folder: task.save(made.classifier(), folder, max(config.labels_per_class), config.seed),
+        parts=made.parts,
+        unscored=unscored(config.source.spec, own) if "finetune" in config.arms else "",
     )
+
+
+def sources_without_classes(config: FeatureConfig, run: Run) -> dict[str, Any]:
+    """Return group of source classes -> a function that gives the source, trained without them."""
+    from functools import partial
+
+    from tfxfer.sources.class_groups import groups_of, source_without
+
+    size = config.target.image_size
+    groups = groups_of(config.source, config, run)
+    return {
+        name: partial(source_without, config.source, config, run, rows, image_size=size)
+        for name, rows in groups.items()
+    }
+
+
+def explains(config: FeatureConfig) -> tuple[str, ...]:
+    """Return the kinds of parts that can be left out; the weights of a fresh source are random already."""
+    if config.bridge == "read" or config.source.spec.startswith("fresh:"):
+        return ()
+    return ("weights",) if is_model(config.source.spec) else ("weights", "classes")
 
 
 def check_pooling(config: FeatureConfig, dataset: Any) -> None:
@@ -229,6 +270,7 @@ RECIPE = Recipe(
     predictors={"FeatureClassifier": CLASSES, "Classifier": CLASSES},
     contrasts=(("with_ngrams", "random_with_ngrams"), ("with_ngrams", "native"), ("with_ngrams", "read_ngrams")),
     smoke=SMOKE,
+    explains=explains,
     aliases={
         "model": "source_architecture",
         "source_max": "source_max_examples",

@@ -32,15 +32,15 @@ def check_read(config: Any) -> None:
             raise UserError(f"--{name} {given}: --bridge read reads one line into a whole frozen model; leave it out")
 
 
-def build_read(config: Any, run: Run) -> Plan:
-    """Load target, source and reader, and lay out the arms."""
+def build_read(config: Any, run: Run, dataset: Any = None) -> Plan:
+    """Load target, source and reader, and lay out the arms; `dataset` is the target where it is loaded already."""
     from tfxfer.arms import read_features as arms
     from tfxfer.sources.reader import SMOKE, trained_reader
     from tfxfer.tasks.classification import load_target, load_task
     from tfxfer.transfer.bridges.read import ALPHABET
     from tfxfer.transfer.graph import fingerprint
 
-    dataset = load_target(config.target, config, run)  # before anything is trained for it
+    dataset = dataset or load_target(config.target, config, run)  # before anything is trained for it
     arms.check_texts(dataset, ALPHABET, config, run, CHECKED)
     language_model = None if learns_labels(config) else bert(config, run)  # before a reader is trained for it
     reader = trained_reader(config, run, SMOKE if config.smoke else None)

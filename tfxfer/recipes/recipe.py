@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # a command's help needs none of them, nor NumPy
     from pathlib import Path
 
-    from tfxfer.experiment import Arm
+    from tfxfer.experiment import Arm, Part
     from tfxfer.recipes.predictors import Predictor
     from tfxfer.records import Comparison
     from tfxfer.report.panel import Panel
-    from tfxfer.runs import Run
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,9 @@ class Plan:
         dataset: The target, whose rows are kept as digests for `tfxfer compare`.
         texts: The test texts, where texts are classified; the report shows short and long ones apart.
         test_rows: What is scored, a text for each test example, where that is not a row of the test split each.
+        parts: Parts of the source that `--explain` leaves out, one at a time.
+        source_score: What the source's own task is scored by, where an arm fine-tunes the source.
+        unscored: Why the source's own task cannot be scored though an arm fine-tunes it, as half a sentence.
     """
 
     title: str
@@ -53,6 +55,9 @@ class Plan:
     dataset: Any = None
     texts: tuple[str, ...] | None = None
     test_rows: tuple[str, ...] | None = None
+    parts: tuple[Part, ...] = ()
+    source_score: str = "accuracy"
+    unscored: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,14 @@ class Recipe:
         arms: Arm -> what it is there for: a text, or a dict as `tfxfer.evaluate.arms` takes it.
         check: Raises `UserError` for what can be seen to be wrong without TensorFlow.
         data: Config -> specs of what it loads, in the order in which it needs them; None where an option is not given.
-        build: (config, run) -> its `Plan`.
+        build: (config, run) -> its `Plan`; those that `tfxfer advise` tries take a loaded target too.
         predictors: Class of a saved model -> how its answers are shown; see `tfxfer.recipes.predictors`.
         contrasts: Pairs of arms that are compared besides transfer and each other arm.
         smoke: Option -> value that makes a run of seconds.
         aliases: Old option name -> its name today.
         resolve: Config -> the config with "auto" replaced by what it stands for.
         source_seeds: How many times its own source is trained where `--source-seeds` is not given.
+        explains: Config -> the kinds of parts that `--explain` can leave out: of "weights", "towers", "classes".
     """
 
     name: str
@@ -85,13 +91,14 @@ class Recipe:
     arms: Mapping[str, Any]
     check: Callable[[Any], None]
     data: Callable[[Any], tuple[str | None, ...]]
-    build: Callable[[Any, Run], Plan]
+    build: Callable[..., Plan]
     predictors: Mapping[str, Predictor]
     contrasts: tuple[tuple[str, str], ...] = ()
     smoke: Mapping[str, Any] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     resolve: Callable[[Any], Any] = lambda config: config
     source_seeds: int = 1
+    explains: Callable[[Any], tuple[str, ...]] = lambda config: ()
 
     @property
     def summary(self) -> str:

@@ -15,15 +15,26 @@ Expected:  transfer − random about +.033 recall@1 (95 % interval +.007 to +.05
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, option, section
 from tfxfer.errors import UserError
-from tfxfer.recipes.checks import check_arms, check_language_model, check_source, folders
+from tfxfer.recipes.checks import (
+    MASKED_WORDS,
+    check_arms,
+    check_language_model,
+    check_source,
+    folders,
+    unscored_words,
+)
+from tfxfer.recipes.parts import two_towers
 from tfxfer.recipes.predictors import RETRIEVAL
 from tfxfer.recipes.recipe import Plan, Recipe
 from tfxfer.recipes.sections import SMOKE_SOURCES, image_encoder_section, language_model_section
 from tfxfer.runs import Run
+
+if TYPE_CHECKING:
+    from tfxfer.experiment import Part
 
 ARMS: dict[str, Any] = {
     "transfer": "The method under study: a pretrained image encoder, frozen, and a pretrained text tower, trained.",
@@ -75,7 +86,7 @@ class RetrievalConfig(RunConfig):
         "target",
         group="target",
         help={
-            "spec": "pairs of images and texts: glyphs, captions:PATH, coco:PATH, csv:PATH",
+            "spec": "pairs of images and texts: glyphs, captions:PATH, coco:PATH, csv:PATH, or fuse:A+B?on=COLUMN",
             "label": "classes for a head across modalities and for zero-shot classification",
         },
         leave_out=("text", "question", "answer", "leave_out"),
@@ -142,17 +153,18 @@ def check(config: RetrievalConfig) -> None:
     check_arms(config, "pairs")
 
 
-def build(config: RetrievalConfig, run: Run) -> Plan:
-    """Load the pairs and both encoders, and lay out the arms."""
+def build(config: RetrievalConfig, run: Run, dataset: Any = None) -> Plan:
+    """Load the pairs and both encoders, and lay out the arms; `dataset` is the pairs where they are loaded already."""
     import numpy as np
 
     from tfxfer.recipes.diagnostics.retrieval import pair_panels
     from tfxfer.sources.load import load_language_model, load_source
+    from tfxfer.sources.own_task import masked_words_task
     from tfxfer.tasks import image_text_pairs as task
     from tfxfer.transfer.feature import extractor
     from tfxfer.transfer.graph import fingerprint
 
-    data = task.load_pairs(config.target, config, max(config.pairs), run)  # before anything is trained for them
+    data = task.load_pairs(config.target, config, max(config.pairs), run, dataset)  # before anything is trained
     language_model, tokenizer = load_language_model(config.language_model, config, run)
     bert = getattr(language_model, "backbone", language_model)
     size = config.target.image_size
@@ -164,12 +176,9 @@ def build(config: RetrievalConfig, run: Run) -> Plan:
         ids = task.image_ids(data, how)
         pairs = task.ImageTextPairs(features, task.captions_of(data), ids, positions, config.ranking)
     task.count_long(pairs, tokenizer, config.max_length, run)
-    if config.ranking != "similarity":
-        run.caution(
-            f"--ranking {config.ranking} is transductive: all test queries are ranked at once and help one another. A "
-            "query alone does not reach these figures. The saved model, and the examples here, rank by K itself."
-        )
-    transfer, arms = retrieval_arms(bert, tokenizer, phi, data, pairs, config, run)
+    warn_of_ranking(config, run)
+    transfer, arms, parts = retrieval_arms(bert, tokenizer, phi, data, pairs, config, run)
+    transfer.own_task = masked_words_task(language_model, tokenizer, config.language_model, config, run)
 
     def save(folder: Any) -> None:
         encoder = transfer.final_encoder()
@@ -188,13 +197,25 @@ def build(config: RetrievalConfig, run: Run) -> Plan:
         unit="pairs",
         save=save,
         diagnose=lambda comparison: pair_panels(transfer.final_encoder(), data, pairs, how, comparison, run),
+        parts=parts,
+        source_score=MASKED_WORDS,
+        unscored=unscored_words(config.language_model.spec, transfer.own_task),
     )
+
+
+def warn_of_ranking(config: RetrievalConfig, run: Run) -> None:
+    """Put a caution beside the verdict where test queries are ranked together."""
+    if config.ranking != "similarity":
+        run.caution(
+            f"--ranking {config.ranking} is transductive: all test queries are ranked at once and help one another. A "
+            "query alone does not reach these figures. The saved model, and the examples here, rank by K itself."
+        )
 
 
 def retrieval_arms(
     bert: Any, tokenizer: Any, phi: Any, data: Any, pairs: Any, config: RetrievalConfig, run: Run
-) -> tuple[Any, tuple[Any, ...]]:
-    """Return the arm under study, and all arms: one dual encoder, the same training, one thing changed at a time."""
+) -> tuple[Any, tuple[Any, ...], tuple["Part", ...]]:
+    """Return the arm under study, all arms, and the towers: one dual encoder, the same training, one thing changed."""
     from dataclasses import replace
     from functools import cache, lru_cache
 
@@ -257,8 +278,9 @@ def retrieval_arms(
         Arm(name, arm, None if name in ("transfer", "random") else at, recall=arm.recall)
         for name, arm in trained.items()
     ]
+    towers = two_towers({arm.name: arm for arm in arms})
     arms += closed_form_arms(bert, phi, data, pairs, config, tower_of)
-    return trained["transfer"], tuple(arms)
+    return trained["transfer"], tuple(arms), towers
 
 
 def closed_form_arms(
@@ -347,6 +369,7 @@ RECIPE = Recipe(
     build=build,
     predictors={"DualEncoder": RETRIEVAL},
     contrasts=(("closed_form", "closed_form_random"), ("closed_form_tower", "closed_form_random_tower")),
+    explains=lambda config: ("towers",),
     smoke=SMOKE_SOURCES
     | {
         "pairs": (8, 16),

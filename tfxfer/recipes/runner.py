@@ -14,14 +14,20 @@ from tfxfer.config import RunConfig, TrainingConfig, deciding, probe_seeds
 from tfxfer.data.spec import credit
 from tfxfer.errors import TfxferError
 from tfxfer.evaluate.comparison import PRIMARY, measure_name
+from tfxfer.evaluate.explain import Explanation, explained
 from tfxfer.evaluate.power import expectation
 from tfxfer.evaluate.sequential import LEVEL, until_decided
 from tfxfer.evaluate.split_rows import SplitRows
 from tfxfer.experiment import Experiment, compare, earlier_records, with_verdicts
 from tfxfer.in_use import use
+from tfxfer.own_files import write_own_json
 from tfxfer.recipes.device import prepare
 from tfxfer.recipes.panels.checkpoints import checkpoint_panel
+from tfxfer.recipes.panels.explain import explain_panel
+from tfxfer.recipes.panels.forgetting import forgetting_panel
+from tfxfer.recipes.panels.shift import shift_panel
 from tfxfer.recipes.panels.transfer_gain import transfer_gain_panel
+from tfxfer.recipes.parts import EXPLANATION, budget_of, chosen_parts
 from tfxfer.recipes.recipe import Plan, Recipe
 from tfxfer.recipes.source_seeds import build, source_seeds
 from tfxfer.records import Comparison, Record
@@ -51,7 +57,10 @@ def run(recipe: Recipe, config: Any) -> Path:
         with this.phase("arms"):
             kept = records_folder(config, *plan.keys, *checkpoint_key(config))
             shared = [] if config.fresh else data_dirs(config.data_dir).shared("records", kept.name)
+            if config.explain:
+                chosen_parts(plan, config)  # refuses an unknown name before the arms run
             comparison = run_all(recipe, plan, config, this, kept, shared)
+            found = explained_by_parts(recipe, plan, config, comparison, this, kept, shared)
         with this.phase("saving and report"):
             panels = plan.panels
             if has_model(comparison, this):
@@ -59,6 +68,8 @@ def run(recipe: Recipe, config: Any) -> Path:
                 panels += plan.diagnose(comparison)
             gain = transfer_gain_panel(comparison, plan.texts)
             panels += (gain,) if gain else ()
+            panels += (explain_panel(found),) if found else ()
+            panels += other_set_panels(comparison, plan, config)
             panels += curve_panels(comparison, config, this)
             write_panels(this.folder, panels)
         whole = comparison.about | about(recipe, config) | {"cautions": this.cautions}
@@ -81,6 +92,35 @@ def run_all(recipe: Recipe, plan: Plan, config: Any, this: Run, kept: Path, shar
         return run_arms(replace(whole, seeds=whole.seeds[:seeds]), this, kept, shared)
 
     return with_verdicts(until_decided(run_with, config.margin, this.say))
+
+
+def explained_by_parts(
+    recipe: Recipe, plan: Plan, config: Any, comparison: Comparison, this: Run, kept: Path, shared: Sequence[Path] = ()
+) -> Explanation | None:
+    """Run transfer without each part, at one budget and with transfer's seeds; None unless `--explain` asks for it.
+
+    The records are kept beside those of the arms. The explanation is written into the run's folder.
+    """
+    if not config.explain:
+        return None
+    parts, budget = chosen_parts(plan, config), budget_of(plan, config)
+    seeds = tuple(record.seed for record in comparison.select(PRIMARY[0], budget))
+    if not seeds:
+        this.say("explain: transfer has no result at this budget, so no part is left out", style="red")
+        return None
+    arms = tuple(replace(part.arm, budgets=None, one_seed=False) for part in parts)
+    this.say(f"explain: {len(parts)} parts are left out, one at a time: {', '.join(part.name for part in parts)}")
+    whole = experiment(recipe, plan, config)
+    without = run_arms(
+        replace(whole, arms=arms, budgets=(budget,), seeds=seeds, probe_seeds=(), contrasts=()), this, kept, shared
+    )
+    own = {arm.name for arm in arms}
+    records = tuple(record for record in comparison.records if record.arm not in own) + without.records
+    names = {part.arm.name: (part.name, part.family) for part in parts}
+    found = explained(replace(comparison, records=records), names, budget)
+    write_own_json(this.folder / EXPLANATION, found.to_dict())
+    this.say(str(found))
+    return found
 
 
 def experiment(recipe: Recipe, plan: Plan, config: Any) -> Experiment:
@@ -129,6 +169,16 @@ def checkpoint_key(config: Any) -> tuple[str, ...]:
 def training_of(config: Any) -> TrainingConfig:
     """Return a recipe's training; one that trains no network has the default, without checkpoints."""
     return getattr(config, "training", TrainingConfig())
+
+
+def other_set_panels(comparison: Comparison, plan: Plan, config: Any) -> tuple[Panel, ...]:
+    """Return the panels of other test sets: that of `--shift`, and the source's own task after fine-tuning."""
+    shift = getattr(config, "shift", None)
+    made = (
+        shift_panel(comparison, shift) if shift else None,
+        forgetting_panel(comparison, plan.source_score, plan.unscored),
+    )
+    return tuple(panel for panel in made if panel)
 
 
 def curve_panels(comparison: Comparison, config: Any, this: Run) -> tuple[Panel, ...]:

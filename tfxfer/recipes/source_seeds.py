@@ -62,11 +62,19 @@ def build(recipe: Recipe, config: Any, run: Run) -> Plan:
     if count == 1:
         return plans[0]
     arms = tuple(_in_turn(arm, [_named(plan, arm.name) for plan in plans], config.seed) for arm in plans[0].arms)
-    return replace(plans[0], arms=arms, keys=tuple(key for plan in plans for key in plan.keys))
+    parts = tuple(
+        replace(part, arm=_in_turn(part.arm, [_part_named(plan, part.name) for plan in plans], config.seed))
+        for part in plans[0].parts
+    )
+    return replace(plans[0], arms=arms, parts=parts, keys=tuple(key for plan in plans for key in plan.keys))
 
 
 def _named(plan: Plan, name: str) -> Arm:
     return next(arm for arm in plan.arms if arm.name == name)
+
+
+def _part_named(plan: Plan, name: str) -> Arm:
+    return next(part.arm for part in plan.parts if part.name == name)
 
 
 def _in_turn(first: Arm, arms: Sequence[Arm], seed: int) -> Arm:

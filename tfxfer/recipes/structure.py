@@ -28,7 +28,14 @@ from tfxfer.config import (
 )
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
-from tfxfer.recipes.checks import check_arms, check_language_model, check_source, check_target
+from tfxfer.recipes.checks import (
+    check_arms,
+    check_language_model,
+    check_shift,
+    check_source,
+    check_target,
+    unscored,
+)
 from tfxfer.recipes.feature import ARMS as FEATURE_ARMS
 from tfxfer.recipes.predictors import CAPTIONS, CLASSES, LIKELIHOODS
 from tfxfer.recipes.recipe import Plan, Recipe
@@ -146,6 +153,12 @@ class StructureConfig(RunConfig):
         decides=False,
         at_least=1,
     )
+    shift: str | None = option(
+        None,
+        "a second test set of another domain, answered too: a data set with the same classes (its test split), "
+        "or COLUMN=VALUE[,VALUE], rows of the target that no arm then learns from, such as face=DejaVuSerif",
+        group="target",
+    )
 
 
 def resolved(config: StructureConfig) -> StructureConfig:
@@ -187,6 +200,7 @@ def check(config: StructureConfig) -> None:
     if config.transfer == "encoder_to_decoder":
         check_decoder(config)
     config = resolved(config)
+    check_shift(config.shift, config)
     check_target(config.target, config, "text", "image", "label")
     check_source(config.source, config, "source")
     check_arms(config, "labels_per_class")
@@ -206,42 +220,47 @@ def check_decoder(config: StructureConfig) -> None:
     if given and not config.smoke:
         flag = given.replace("_", "-")
         raise UserError(f"--{flag}: a decoder learns from texts, not labels; set their number with --training-texts")
+    if config.shift:
+        raise UserError("--shift: a decoder is judged on one test set only; leave it out")
     check_language_model(replace(config.source, spec=resolved(config).source.spec), config.max_length, name="source")
 
 
-def build(config: StructureConfig, run: Run) -> Plan:
-    """Load source and target, plan the weight map, and lay out the arms; `resolved` has replaced "auto"."""
+def build(config: StructureConfig, run: Run, dataset: Any = None) -> Plan:
+    """Load source and target, plan the weight map, and lay out the arms; `resolved` has replaced "auto".
+
+    `dataset` is the target where it is loaded already.
+    """
     if config.transfer == "encoder_to_decoder":
         from tfxfer.recipes.language_modeling import build_decoder
 
         return build_decoder(config, run)
-    import numpy as np
-
     from tfxfer.arms.structure_transfer import STRUCTURE_TRANSFERS, structure_arms
     from tfxfer.recipes.weight_maps import keep_ledger
     from tfxfer.sources.load import load_source
     from tfxfer.tasks.classification import load_target, load_task
+    from tfxfer.tasks.shift import held_out, with_shift
     from tfxfer.transfer.graph import fingerprint
 
     kind = STRUCTURE_TRANSFERS[config.transfer]
-    dataset = load_target(config.target, config, run)  # before anything is trained for it
+    dataset = dataset or load_target(config.target, config, run)  # before anything is trained for it
+    dataset, domain = held_out(config.shift, config.target, dataset)
     resizes = config.transfer == "resize_input"  # then the source learns images of their own size
     source = load_source(config.source, config, run, image_size=0 if resizes else config.target.image_size)
     task = load_task(config.target, config, source, run, at_least=enough(config), key=kind.gives, dataset=dataset)
     if resizes:
         task = replace(task, reading=task.reading | {"image_size": (config.target.image_size,) * 2})
+    task = with_shift(task, config.shift, domain, config.target, config, run)
     transform = kind(source, task, config)
     weight_map = transform.plan(source, config.trainable, config.seed)
-    images = np.zeros(0)
-    if task.key == "image":
-        images = task.dataset.with_at_most(test=VERIFIED_ON).arrays("test", **task.reading)["image"]
-    panel = keep_ledger(weight_map, transform.proof(weight_map, images), run)
-    transfer, arms = structure_arms(transform, task, config, run)
+    panel = keep_ledger(weight_map, transform.proof(weight_map, few_images(task)), run)
+    used = {origin.path for row in weight_map.rows for origin in row.origins}
+    own = source_task(source, transform, config, run)
+    transfer, arms, parts = structure_arms(transform, task, config, run, used, own)
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by {config.transfer}",
         arms=arms,
         budgets=tuple(sorted(config.labels_per_class)),
-        keys=(task.fingerprint, fingerprint(source)),
+        keys=(task.fingerprint, fingerprint(source), task.shift.fingerprint if task.shift else ""),
         labels=task.labels("test"),
         dataset=task.dataset,
         texts=task.texts("test"),
@@ -251,7 +270,39 @@ def build(config: StructureConfig, run: Run) -> Plan:
         save=lambda folder: task.save(
             task.classifier(transfer.final()), folder, max(config.labels_per_class), config.seed
         ),
+        parts=parts,
+        unscored=unscored(config.source.spec, own, kind.wants == kind.gives) if fine_tunes(transform, config) else "",
     )
+
+
+def few_images(task: Any) -> Any:
+    """Return test images on which the map is verified, uint8 [n, H, W, C]; none where the task is one of texts."""
+    import numpy as np
+
+    if task.key != "image":
+        return np.zeros(0)
+    return task.dataset.with_at_most(test=VERIFIED_ON).arrays("test", **task.reading)["image"]
+
+
+def fine_tunes(transform: Any, config: StructureConfig) -> bool:
+    """Return whether an arm trains the source as a whole on the target."""
+    return "finetune" in config.arms and "finetune" in transform.trains_whole
+
+
+def source_task(source: Any, transform: Any, config: StructureConfig, run: Run) -> Any:
+    """Return what scores the fine-tuned source on its own task; None where no arm fine-tunes it, or nothing can."""
+    from tfxfer.sources.own_task import labelled_task
+
+    if not fine_tunes(transform, config) or transform.wants != transform.gives:
+        return None
+    size = 0 if config.transfer == "resize_input" else config.target.image_size
+    return labelled_task(source, config.source, config, run, size)
+
+
+def explains(config: StructureConfig) -> tuple[str, ...]:
+    """Return the kinds of parts that can be left out: of one source with trained weights, made into a classifier."""
+    none = config.transfer in ("encoder_to_decoder", "merge") or config.source.spec.startswith("fresh:")
+    return () if none else ("weights",)
 
 
 def enough(config: StructureConfig) -> int:
@@ -279,6 +330,7 @@ RECIPE = Recipe(
     build=build,
     resolve=resolved,
     source_seeds=3,
+    explains=explains,
     predictors={"Classifier": CLASSES, "Captioner": CAPTIONS, "LanguageModel": LIKELIHOODS},
     smoke={
         "source_epochs": 1,

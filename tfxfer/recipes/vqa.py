@@ -17,18 +17,29 @@ image ablation shows what the model does without the correct image.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, VQAHeadConfig, option, section
 from tfxfer.data import spec as data_spec
 from tfxfer.data.tables import read_header, read_table
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
-from tfxfer.recipes.checks import check_arms, check_language_model, check_source, check_target
+from tfxfer.recipes.checks import (
+    MASKED_WORDS,
+    check_arms,
+    check_language_model,
+    check_source,
+    check_target,
+    unscored_words,
+)
+from tfxfer.recipes.parts import two_towers
 from tfxfer.recipes.predictors import ANSWERS
 from tfxfer.recipes.recipe import Plan, Recipe
 from tfxfer.recipes.sections import SMOKE_SOURCES, image_encoder_section, language_model_section
 from tfxfer.runs import Run
+
+if TYPE_CHECKING:
+    from tfxfer.experiment import Part
 
 FORMS = "give glyphs, or csv:PATH or jsonl:PATH with an image, a question and an answer a row"
 ARMS = {
@@ -205,19 +216,22 @@ def build(config: VQAConfig, run: Run) -> Plan:
     from tfxfer.cache import key_of
     from tfxfer.recipes.diagnostics.vqa import question_panels
     from tfxfer.sources.load import load_language_model
+    from tfxfer.sources.own_task import masked_words_task
     from tfxfer.tasks import visual_questions as task
     from tfxfer.transfer.graph import fingerprint
 
     dataset = task.load_target(config.target, config, run)  # before anything is trained for it
-    language = None
+    language, own = None, None
     if config.language_model.spec != "small":
         model, tokenizer = load_language_model(config.language_model, config, run)
         language = getattr(model, "backbone", model), tokenizer
+        own = masked_words_task(model, tokenizer, config.language_model, config, run)
     encoder, shape = load_image_encoder(config, dataset, run)
     questions = task.load_questions(dataset, config.target, shape, max(config.images), run)
     names = task.answer_names(questions["train"], config.max_answers)
     with run.phase("features"):
-        transfer, arms = vqa_arms(encoder, shape, language, questions, names, config, run)
+        transfer, arms, parts = vqa_arms(encoder, shape, language, questions, names, config, run)
+        transfer.own_task = own
         drawn = transfer.examples(*transfer.keep).questions["train"]
     counts = task.count_unseen(questions, names, drawn, run)
     counts |= task.count_truncated(transfer.qa.text_tower.tokenizer, questions, run)
@@ -235,6 +249,9 @@ def build(config: VQAConfig, run: Run) -> Plan:
         unit="images",
         save=lambda folder: transfer.final_qa().save(folder),
         diagnose=lambda comparison: question_panels(transfer, comparison, counts, ARMS, run),
+        parts=parts,
+        source_score=MASKED_WORDS,
+        unscored=unscored_words(config.language_model.spec, own) if language else "",
     )
 
 
@@ -256,8 +273,8 @@ def load_image_encoder(config: VQAConfig, dataset: Any, run: Run) -> tuple[Any, 
 
 def vqa_arms(
     encoder: Any, shape: Any, language: Any, questions: Any, names: Any, config: VQAConfig, run: Run
-) -> tuple[Any, tuple[Any, ...]]:
-    """Return the arm under study, and all arms: one model, the same training, one thing changed at a time."""
+) -> tuple[Any, tuple[Any, ...], tuple["Part", ...]]:
+    """Return the arm under study, all arms, and the towers: one model, the same training, one thing changed."""
     from functools import lru_cache
 
     import numpy as np
@@ -348,6 +365,7 @@ def vqa_arms(
         Arm(name, arm, None if name in ("transfer", "random") else at, recall=arm.recall)
         for name, arm in trained.items()
     ]
+    towers = two_towers({arm.name: arm for arm in arms}, images=trained_images(config), texts=language is not None)
     plain: dict[str, Any] = {
         "prior": baselines.prior,
         "native": lambda drawn: baselines.native(drawn, names),
@@ -363,7 +381,19 @@ def vqa_arms(
         """Return the maps that the network gets; None where it trains the encoder further and gets images."""
         return None if config.train_encoder else {s: b.images for s, b in examples(budget, seed).batches.items()}
 
-    return trained["transfer"], (*arms, *linear_arms(encoder, shape, drawn, frozen_maps, names, config, at))
+    every = (*arms, *linear_arms(encoder, shape, drawn, frozen_maps, names, config, at))
+    return trained["transfer"], every, towers
+
+
+def trained_images(config: VQAConfig) -> bool:
+    """Return whether the image encoder has learned something, so that it can be left out."""
+    spec = config.image_encoder.spec
+    return not (model_spec.is_model(spec) and model_spec.parse(spec).fresh)
+
+
+def explains(config: VQAConfig) -> tuple[str, ...]:
+    """Return the kinds of parts that can be left out: the towers, if one of them has learned something."""
+    return ("towers",) if trained_images(config) or config.language_model.spec != "small" else ()
 
 
 def linear_arms(
@@ -434,6 +464,7 @@ RECIPE = Recipe(
     build=build,
     predictors={"VisualQA": ANSWERS},
     contrasts=(("linear", "linear_random"), ("linear_by_type", "linear_by_type_random"), ("linear_by_type", "linear")),
+    explains=explains,
     smoke=SMOKE_SOURCES
     | {
         "images": (8, 16),

@@ -6,6 +6,7 @@ import keras
 
 import tfxfer
 from tfxfer.config import RunConfig, SourceConfig
+from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
 from tfxfer.models.tokenizer import WordPieceTokenizer
@@ -56,8 +57,12 @@ def load_language_model(source: SourceConfig, config: RunConfig, run: Run) -> tu
     return load_source(source, config, run), tokenizer
 
 
-def _pretraining(source: SourceConfig, config: RunConfig, run: Run, image_size: int = 0) -> Pretraining:
+def source_data(source: SourceConfig, config: RunConfig, run: Run) -> Dataset:
+    """Return the data set that a source learns."""
     with run.phase("data"):
         columns = {name: value for name, value in (("label", source.label), ("text", source.text)) if value}
-        dataset = tfxfer.load(source.spec, data_dir=config.data_dir, download=config.download, **columns)
-    return Pretraining.of(source, config, dataset, image_size)
+        return tfxfer.load(source.spec, data_dir=config.data_dir, download=config.download, **columns)
+
+
+def _pretraining(source: SourceConfig, config: RunConfig, run: Run, image_size: int = 0) -> Pretraining:
+    return Pretraining.of(source, config, source_data(source, config, run), image_size)

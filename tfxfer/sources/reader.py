@@ -85,9 +85,7 @@ def trained_reader(config: RunConfig, run: Run, training: ReaderTraining | None 
         training: How it is trained.
     """
     training = training or ReaderTraining()
-    key = key_of(
-        "reader", astuple(training), deciding(config, RunConfig), SHARES, {"format": FORMAT, "longest": LONGEST}
-    )
+    key = _key(config, training)
     caches = data_dirs(config.data_dir)
     with run.phase("reader"):
         for folder in caches.shared("sources", key):
@@ -98,6 +96,17 @@ def trained_reader(config: RunConfig, run: Run, training: ReaderTraining | None 
         with locked(folder):
             found = kept_record(folder)
             return _opened(folder, found, run) if found else _train(training, config.seed, folder, run)
+
+
+def is_trained(config: RunConfig) -> bool:
+    """Return whether a reader with the usual training is in the cache."""
+    caches, key = data_dirs(config.data_dir), _key(config, ReaderTraining())
+    return any(map(kept_record, (*caches.shared("sources", key), caches.own / "sources" / key)))
+
+
+def _key(config: RunConfig, training: ReaderTraining) -> str:
+    given = {"format": FORMAT, "longest": LONGEST}
+    return key_of("reader", astuple(training), deciding(config, RunConfig), SHARES, given)
 
 
 def _opened(folder: Path, record: dict[str, Any], run: Run) -> ReadText:

@@ -18,6 +18,7 @@ from tfxfer.runs import Run
 from tfxfer.tasks.derangement import deranged
 from tfxfer.tasks.examples import evenly_spaced, png
 from tfxfer.tasks.overlap import NOTED, check_overlap
+from tfxfer.tasks.pair_kinds import say_pairs
 from tfxfer.transfer.knowledge.captioner import LONGEST, FeatureMaps
 
 
@@ -101,6 +102,7 @@ def load_target(target: TargetConfig, config: RunConfig, run: Run) -> Dataset:
         if key not in dataset.keys:
             raise UserError(f"{target.spec}: has no {key}s; name the column with --target-{key}")
     check_overlap(dataset, target, config, run)
+    say_pairs(dataset, run, refuse_classes="a caption is compared with the image's own, and these images have none")
     return dataset
 
 

@@ -1,7 +1,7 @@
 """A classification task as the arms see it: what a model takes, and the splits that they share."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError, suggest
 from tfxfer.evaluate.trained_rows import TrainedRows
+from tfxfer.records import SHIFT
 from tfxfer.runs import Run
 from tfxfer.tasks.examples import evenly_spaced, png
 from tfxfer.tasks.overlap import check_overlap, check_texts
@@ -27,11 +28,13 @@ class Task:
         dataset: The target, its validation and test splits cut to the config's limits.
         key: "text" or "image": what a model of this task takes.
         reading: Keyword arguments for `Dataset.batches`: image size and channels.
+        shift: A data set whose test split is of another domain, with the same classes; None without `--shift`.
     """
 
     dataset: Dataset
     key: str
     reading: dict[str, Any]
+    shift: Dataset | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, dataset: Dataset, target: TargetConfig, source: keras.Model, key: str | None = None) -> "Task":
@@ -84,6 +87,17 @@ class Task:
     def train(self, budget: int | None, seed: int) -> Dataset:
         """Return the data set with its training split reduced to `budget` labels a class."""
         return self.dataset if budget is None else self.dataset.with_labels(budget, seed)
+
+    def shifted(self, probabilities: Any) -> dict[str, np.ndarray]:
+        """Return which examples of the shifted test set [M] are classified correctly, by its name in a record.
+
+        Args:
+            probabilities: [M, C]; a function that gives them, called only where there is such a set.
+        """
+        if self.shift is None:
+            return {}
+        found = np.asarray(probabilities() if callable(probabilities) else probabilities)
+        return {SHIFT: found.argmax(-1) == self.shift.labels("test")}
 
     def classifier(self, model: keras.Model) -> Classifier:
         """Return a trained Keras model with this task's class names and image size."""

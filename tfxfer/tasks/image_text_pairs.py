@@ -14,6 +14,7 @@ import tfxfer
 from tfxfer.cache import atomic_file, key_of
 from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.data.dataset import Dataset
+from tfxfer.data.fusion.parts import CLASS
 from tfxfer.data.images import readable_errors
 from tfxfer.data.splits import SPLITS
 from tfxfer.errors import UserError
@@ -24,6 +25,7 @@ from tfxfer.runs import Run
 from tfxfer.tasks.derangement import deranged
 from tfxfer.tasks.examples import evenly_spaced, png
 from tfxfer.tasks.overlap import check_overlap
+from tfxfer.tasks.pair_kinds import made_by, say_pairs, with_classes_alike
 from tfxfer.transfer.feature import extract
 from tfxfer.transfer.knowledge import DualEncoder
 from tfxfer.transfer.knowledge.caption_model import feature_map_encoder, resized_encoder
@@ -141,7 +143,7 @@ class ImageTextPairs:
         return float(self.score(k, "validation")["reciprocal_rank"].mean())
 
 
-def load_pairs(target: TargetConfig, config: RunConfig, most: int, run: Run) -> Dataset:
+def load_pairs(target: TargetConfig, config: RunConfig, most: int, run: Run, whole: Dataset | None = None) -> Dataset:
     """Load images with texts, each text once, the validation and test splits cut to the target's limits.
 
     Args:
@@ -149,20 +151,23 @@ def load_pairs(target: TargetConfig, config: RunConfig, most: int, run: Run) -> 
         config: Folders and downloads.
         most: The greatest budget.
         run: The run.
+        whole: The data set, where it is loaded already.
 
     Raises:
         UserError: There are no pairs, the splits share images, or there are fewer training images than the greatest
             budget.
     """
-    with run.phase("data"):
-        columns = retrieval_columns(target)
-        whole = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
+    if whole is None:
+        with run.phase("data"):
+            columns = retrieval_columns(target)
+            whole = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
     if "image" not in whole.keys or TEXT not in whole.keys:
         raise UserError(
             f"{target.spec}: pairs need images and captions; name them with --target-image and --target-caption"
         )
     check_overlap(whole, target, config, run)
-    rows = {split: first_rows(captions) for split, captions in captions_of(whole).items()}
+    say_pairs(whole, run)
+    rows = {split: first_rows(captions, made_by(whole, split, CLASS)) for split, captions in captions_of(whole).items()}
     without = next((split for split in rows if not len(rows[split])), None)
     if without:
         raise UserError(f"{target.spec}: its {without} split has no image with a text; fill the captions in")
@@ -196,17 +201,22 @@ def captions_of(data: Dataset) -> dict[str, list[list[str]]]:
     return {split: data.captions(split) for split in data.sizes}
 
 
-def first_rows(captions: list[list[str]]) -> np.ndarray:
+def first_rows(captions: list[list[str]], always: np.ndarray | None = None) -> np.ndarray:
     """Return the rows in which texts occur for the first time, ascending; a row without a text is left out.
+
+    Args:
+        captions: The texts of each row.
+        always: Rows that stay whatever was before them, bool: in class-level pairs many images share a text.
 
     >>> first_rows([["a", "b"], ["b"], ["a", "b"], [" "]]).tolist()
     [0, 1]
     """
     first: dict[tuple[str, ...], int] = {}
     for row, texts in enumerate(captions):
-        if all(text.strip() for text in texts):
+        if all(text.strip() for text in texts) and (always is None or not always[row]):
             first.setdefault(tuple(texts), row)
-    return np.array(list(first.values()), np.int64)
+    kept = [] if always is None else np.flatnonzero(always).tolist()
+    return np.array(sorted([*first.values(), *kept]), np.int64)
 
 
 def count_long(pairs: ImageTextPairs, tokenizer: WordPieceTokenizer, max_length: int, run: Run) -> None:
@@ -263,14 +273,17 @@ def extracted_positions(
 
 
 def image_ids(data: Dataset, how: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Return split -> int [P], equal where images are equal, pixel by pixel, as φ gets them."""
+    """Return split -> int [P], equal where images are equal, pixel by pixel, as φ gets them.
+
+    Class-level pairs are equal where their class is: every text of the class is right.
+    """
     ids = {}
     for split in data.sizes:
         with readable_errors(data):
             batches = data.batches(split, 256, keys=("image",), **how)
             digests = [hashlib.sha256(image.tobytes()).digest() for b in batches for image in b["image"].numpy()]
         ids[split] = np.unique(digests, return_inverse=True)[1]
-    return ids
+    return with_classes_alike(data, ids)
 
 
 def examples(data: Dataset, pairs: ImageTextPairs, how: dict[str, Any]) -> Iterator[dict[str, Any]]:
