@@ -148,7 +148,8 @@ print(inspect.getsource(word_of))
 #
 # **01** two modalities, one data set · **02** feature transfer · **03** why controls matter · **04** image–text
 # retrieval and zero-shot classification · **05** captions and beam search · **06** visual question answering · **07**
-# structure transfer · **08** your own data · **09** three programs of an article, line by line.
+# structure transfer · **08** your own data · **09** three programs of an article, line by line · **10**
+# choosing a method: scores, the atlas and regret · **11** judging: power, margins, people and metrics.
 #
 # If you have time for two lessons only, take 02 and 03.
 #

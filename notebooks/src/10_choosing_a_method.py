@@ -191,9 +191,9 @@ says whether something was transferred; the second whether it was worth it.
 # %% [markdown]
 # ## 4 · Do the scores predict the gain?
 #
-# For frozen features the atlas has the scores of the source and of random weights. Beside them stands the plainest
-# rival: the *size* of the source. A re-analysis of published comparisons (2025) found that a ranking by size beats
-# LogME. Does it here?
+# For frozen features the atlas has the scores of the source and of random weights. Beside them stands a plain rival:
+# how many parameters are trained, which is the width of φ times the number of classes. A re-analysis of published
+# comparisons (2025) found that ranking models by size beats LogME. Does a size say anything here?
 
 # %%
 from scipy.stats import spearmanr
@@ -204,7 +204,7 @@ said = {
     name: [getattr(cell, name) - getattr(cell, f"{name}_random") for cell in probes]
     for name in PER_CELL
 }
-said["number of parameters"] = [cell.parameters for cell in probes]
+said["trained parameters"] = [cell.parameters for cell in probes]
 gained = [cell.over_random for cell in probes]
 figures.scores_and_gains(
     {name: (values, gained) for name, values in said.items()},
@@ -217,13 +217,13 @@ ranks = {
 }
 order = sorted(ranks, key=lambda name: -ranks[name])
 listed = ", ".join(f"{name} {ranks[name]:+.2f}" for name in order)
-size = ranks["number of parameters"]
+size = ranks["trained parameters"]
 verb = "does not beat" if size < ranks["logme"] else "beats"
 teach.say(f"""
 Rank correlation with the gain, over {len(probes)} cells: {listed}. Here size **{verb}**
 LogME. These sources are all small, and differ in what they learned more than in how
-large they are. In a collection of ImageNet networks it is the other way round. A score
-that is good in one collection need not be good in another.
+large they are. Among ImageNet networks it was the other way round. A score that is good
+in one collection need not be good in another.
 """)
 
 # %% [markdown]

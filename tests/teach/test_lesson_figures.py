@@ -183,6 +183,17 @@ CALLS = {  # lesson and function -> arguments
     "09 head_sizes": ({"Flatten, Dense 512, Dense": 12_850_698, "average, W, b": 5_130}, 200),
     "09 features_as_token_ids": (IMAGES[:2], RNG.random((2, 12)), np.zeros((2, 12), int), 0.0),
     "09 loaded_tensors": ({"a CNN into an LSTM": TENSORS, "two names exchanged": TENSORS},),
+    "10 score_ranges": ({"logme": (-0.19, [-0.2, -0.198, -0.203]), "knn_probe": (0.2, [0.21, 0.25, 0.2])},),
+    "10 gains": (
+        {"CNN of characters, render, probe": {"ten languages": 0.05, "case": -0.3}, "BERT, read": {"case": 0.21}},
+        "gain over random weights, in points of accuracy",
+    ),
+    "10 scores_and_gains": (
+        {name: (RNG.normal(size=20), RNG.normal(size=20)) for name in ("logme", "h_score_shrunk", "knn_probe", "size")},
+        "gain over random weights",
+    ),
+    "10 predicted": ([(0.1, 0.0, 0.2, 0.12), (-0.1, -0.2, 0.0, 0.05), (0.0, -0.1, 0.1, 0.01)], 0.9),
+    "10 regret_bars": ({"prediction": 0.011, "always native": 0.02, "best single score (logme)": 0.12},),
     "11 power_curve": (3, [0.0, 0.1, 0.2], [0.02, 0.5, 0.95], 0.16, 0.12),
     "11 margin_band": (0.05, -0.016, -0.06, 0.03, "not shown"),
     "11 to_rate": (IMAGES[:5], [("latin small letter e with acute and a long tail", "braille pattern dots-23")] * 5),

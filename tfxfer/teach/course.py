@@ -182,6 +182,22 @@ LESSONS = {
             ),
         ),
         Lesson(
+            "10_choosing_a_method",
+            "Choosing a method",
+            (
+                ("the atlas", "docs/atlas.md"),
+                ("which transfer, when", "docs/choosing.md"),
+                ("transferability scores", "docs/scores.md"),
+            ),
+            (
+                ("Bao et al. 2019", "https://doi.org/10.1109/ICIP.2019.8803726"),
+                ("Nguyen et al. 2020", ARXIV + "2002.12462"),
+                ("You et al. 2021", ARXIV + "2102.11005"),
+                ("Agostinelli et al. 2022", ARXIV + "2204.01403"),
+                ("Lei et al. 2018", ARXIV + "1604.04173"),
+            ),
+        ),
+        Lesson(
             "11_judging",
             "Judging: figures and people",
             (
