@@ -6,7 +6,8 @@ Each benchmark is a module with a `main`; the last line it prints is one JSON ob
 Not in this table: `benchmarks.verdict` (how often a verdict is wrong) and `benchmarks.results` (the table "what helped"
 of README.md). Nor, because they promise nothing and take longer: `benchmarks.default` (how the default experiment was
 chosen), `benchmarks.image_use` and `benchmarks.unfreezing` (settings of a captioner), `benchmarks.reader` (how well the
-`read` bridge reads), and `benchmarks.picture` (the figure in README.md).
+`read` bridge reads), `benchmarks.fuse` (what pairs that are no true ones add), and `benchmarks.picture` (the figure in
+README.md).
 """
 
 import json
@@ -27,6 +28,7 @@ NAMES = (
     "cached_features",
     "probe",
     "scores",
+    "doctor",
     "captions",
     "checkpoint",
     "generation",

@@ -31,7 +31,13 @@ FILE_OPTIONS = {
     "--help, --help-all": "show the usual options, or all of them",
 }
 TYPES = {int: ("N", "a whole number"), float: ("X", "a number"), str: ("NAME", "text"), bool: ("", "true or false")}
-PLACEHOLDERS = {"spec": "SPEC", "architecture": "SPEC", "data_dir": "DIR", "run_dir": "DIR"}  # by field, where not NAME
+PLACEHOLDERS = {  # by field, where not NAME
+    "spec": "SPEC",
+    "architecture": "SPEC",
+    "data_dir": "DIR",
+    "run_dir": "DIR",
+    "budget": "TIME",
+}
 
 
 # === Parsing ===

@@ -221,7 +221,7 @@ size = ranks["trained parameters"]
 verb = "does not beat" if size < ranks["logme"] else "beats"
 teach.say(f"""
 Rank correlation with the gain, over {len(probes)} cells: {listed}. Here size **{verb}**
-LogME. These sources are all small, and differ in what they learned more than in how
+LogME. Most of these sources are small, and differ in what they learned more than in how
 large they are. Among ImageNet networks it was the other way round. A score that is good
 in one collection need not be good in another.
 """)
@@ -258,9 +258,9 @@ computing time.
 # %% [markdown]
 # ## 6 · A prediction that knows its error
 #
-# `tfxfer advise` gives each candidate a predicted gain with a 90 % interval. The width comes from the errors on targets
-# that were left out (*conformal* prediction): the interval reaches as far as nine of ten of those errors. Then we can
-# count whether it keeps its promise.
+# `tfxfer advise` gives each candidate a predicted gain with an interval, which should hold nine of ten outcomes. The
+# width comes from the errors on targets that were left out (*conformal* prediction): it reaches as far as nine of ten
+# of those errors. Then we can count whether it keeps its promise.
 
 # %%
 both = outcomes(found, "over_native")
@@ -272,9 +272,9 @@ figures.predicted(
 inside = np.mean([gain.low <= value <= gain.high for gain, value in both])
 width = np.mean([gain.high - gain.low for gain, _ in both])
 teach.say(f"""
-{inside:.0%} of the outcomes lie in their interval. The intervals are {width:.2f} wide on
-average, so the prediction often cannot say which of two candidates is better. Then it
-is right to train both. `tfxfer advise` runs the pilots within a budget of minutes,
+{inside:.0%} of the outcomes lie in their interval. The intervals are {width:.2f} wide
+on average, so the prediction often cannot say which of two candidates is better. Then
+it is right to train both. `tfxfer advise` runs the pilots within a budget of minutes,
 prints the ranking with these intervals, and gives the command for each row.
 """)
 

@@ -8,8 +8,10 @@ them is right everywhere (docs/scores.md); compare each with what random weights
 - `cka`, `mutual_knn`: two representations of the same examples.
 - `mmd`, `proxy_a_distance`: source and target examples in one feature space.
 - `score`: all whose arrays are given.
+- `advise`: pilots of all candidates within a budget, ranked by what finished transfers lead one to expect.
 """
 
+from tfxfer.choose.advice import advise
 from tfxfer.choose.cka import cka
 from tfxfer.choose.domain_gap import mmd, proxy_a_distance
 from tfxfer.choose.gbc import gbc
@@ -27,6 +29,7 @@ __all__ = [
     "Alignment",
     "Score",
     "Scored",
+    "advise",
     "cka",
     "cross_validated_probe",
     "gbc",

@@ -119,8 +119,6 @@ def feature_config(asked: ScoreConfig) -> FeatureConfig:
 
 def scores(config: FeatureConfig, run: Run) -> list[dict[str, Any]]:
     """Return a row for each score: name, value, values of random weights, meaning, direction, paper, seconds."""
-    from tfxfer.choose import score
-    from tfxfer.models.fresh import fresh_copy
     from tfxfer.recipes.device import prepare
     from tfxfer.sources.load import load_source
     from tfxfer.tasks.classification import load_target, load_task
@@ -129,7 +127,15 @@ def scores(config: FeatureConfig, run: Run) -> list[dict[str, Any]]:
     dataset = load_target(config.target, config, run)
     source = load_source(config.source, config, run, image_size=config.target.image_size)
     task = load_task(config.target, config, source, run, dataset=dataset)
-    arrays_of = Arrays(source, task, config, run)
+    return scores_of(source, task, config, run)
+
+
+def scores_of(source: Any, task: Any, config: FeatureConfig, run: Run, gap: bool = True) -> list[dict[str, Any]]:
+    """Return the rows of a source that is loaded and a task; `gap` also compares with examples of the source's data."""
+    from tfxfer.choose import score
+    from tfxfer.models.fresh import fresh_copy
+
+    arrays_of = Arrays(source, task, config, run, gap)
     ours = arrays_of(source)
     rows, width = ours["features"].shape
     run.say(f"φ: {rows:,} training examples of {len(task.class_names)} classes, {width:,} features")
@@ -151,12 +157,13 @@ class Arrays:
         task: The target.
         config: The layer and the rendering, folders and the seed.
         run: Where notes are printed.
+        gap: Whether examples of the source's own data are brought too.
 
     Attributes:
         lacking: Array that cannot be had -> why.
     """
 
-    def __init__(self, source: Any, task: Any, config: FeatureConfig, run: Run) -> None:
+    def __init__(self, source: Any, task: Any, config: FeatureConfig, run: Run, gap: bool = True) -> None:
         from tfxfer.arms.feature import choose_bridge
         from tfxfer.arms.frozen_features import FrozenFeatures
         from tfxfer.tasks.classification import takes
@@ -171,7 +178,7 @@ class Arrays:
         self.config, self.lacking = config, dict[str, str]()
         self.train = task.train(config.labels_per_class[0], config.seed)
         self.image_size = task.image_shape[:2] if task.key == "image" else None
-        self.examples = self._source_examples(len(self.train.labels("train")))
+        self.examples = self._source_examples(len(self.train.labels("train"))) if gap else None
 
     def __call__(self, model: Any) -> dict[str, Any]:
         """Return array name, a key of `tfxfer.choose.ARRAYS`, -> array."""
@@ -259,8 +266,7 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return sentences about the table: where the source is ahead, and how to read what has no control."""
-    pairs = [row for row in rows if row["value"] is not None and row["random"]]
-    ahead = [row["score"] for row in pairs if _is_ahead(row)]
+    pairs, ahead = ahead_of_random(rows)
     draws = max((len(row["random"]) for row in pairs), default=0)
     lines = [
         f"\nahead of all {draws} draws of random weights on {len(ahead)} of {len(pairs)} scores: "
@@ -273,6 +279,12 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{gallery:,} examples, less what shuffled rows share"
         )
     return [*lines, "one draw of examples; what was measured of each score is in docs/scores.md"]
+
+
+def ahead_of_random(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Return the rows that have values of random weights, and the scores that are ahead of all of them."""
+    pairs = [row for row in rows if row["value"] is not None and row["random"]]
+    return pairs, [row["score"] for row in pairs if _is_ahead(row)]
 
 
 def _is_ahead(row: Mapping[str, Any]) -> bool:

@@ -36,8 +36,8 @@ def score_ranges(rows: Mapping[str, tuple[float, Sequence[float]]]) -> tuple[Fig
     axes.set_xlabel("ranges of random weights that the source is ahead of the best of them (grey: that range)")
     axes.tick_params(axis="y", length=0)
     axes.spines[["left"]].set_visible(False)
-    ahead = ", ".join(name for name, one in zip(rows, shown) if one) or "none"
-    return figure, f"Scores of a source beside those of random weights. Ahead of all draws of random weights: {ahead}."
+    named = ", ".join(name for name, one in zip(rows, shown) if one) or "none"
+    return figure, f"Scores of a source beside those of random weights. Ahead of all draws of random weights: {named}."
 
 
 @notebook_figure
