@@ -37,6 +37,7 @@ KNOWS = {  # part -> the parts it may import, besides the ground; sub-packages o
     "choose": {"evaluate"},
     "rate": {"report", "evaluate", "tasks", "data"},
     "transfer": {"models", "data", "evaluate", "fit", "generate"},
+    "doctor": {"data", "transfer"},
     "saved": {"models", "transfer"},
     "sources": {"data", "models", "fit", "transfer", "runs"},
     "tasks": {"data", "models", "evaluate", "experiment", "transfer", "runs"},

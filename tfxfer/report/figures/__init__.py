@@ -6,6 +6,7 @@ No state of pyplot is changed. A `Panel` names its figures by the names in `__al
 from tfxfer.report.figures.answers import answers
 from tfxfer.report.figures.arms import accuracies, differences, label_efficiency
 from tfxfer.report.figures.attention import likelihood_matrix, word_attention
+from tfxfer.report.figures.interpolation import interpolation
 from tfxfer.report.figures.models import confusion, reliability, training
 from tfxfer.report.figures.retrieval import retrieved_images, similarity_matrix
 from tfxfer.report.figures.runs import pair_differences, quality_by_cost, score_curves
@@ -18,6 +19,7 @@ __all__ = [
     "confusion",
     "difference_over_steps",
     "differences",
+    "interpolation",
     "label_efficiency",
     "likelihood_matrix",
     "pair_differences",

@@ -50,7 +50,7 @@ def merge(
     models = {"first": first, "second": second} if base is None else {"base": base, "first": first, "second": second}
     for label, model in models.items():
         if label != "first":
-            _check_same(first, model, label)
+            check_same_architecture(first, model, label)
     rebuilt = rebuild(first)
     names = {label: KerasSource(model).names() for label, model in models.items()}
     place = {path: i for i, path in enumerate(names["first"])}
@@ -83,19 +83,26 @@ def _operation(weight: float, base: Any, scale: float | Sequence[float]) -> tupl
     return "delta", {"scale": [float(number) for number in numbers]}
 
 
-def _check_same(first: keras.Model, other: keras.Model, label: str) -> None:
-    """Raise `UserError` unless two models have the same layers in the same order, with weights of the same shapes."""
+def check_same_architecture(first: keras.Model, other: keras.Model, label: str, than: str = "first") -> None:
+    """Raise `UserError` unless two models have the same layers in the same order, with weights of the same shapes.
+
+    Args:
+        first: A functional or sequential model.
+        other: Another one; the names of its layers may differ.
+        label: What the message calls the other.
+        than: What it calls the first.
+    """
     ours, theirs = steps_in(first)[0], steps_in(other)[0]
     for our, their in zip(ours, theirs):
         if _kind(our) != _kind(their):
             raise UserError(
-                f"{label} has another architecture than first: '{their.path}' is {_describe(their)}, and "
+                f"{label} has another architecture than {than}: '{their.path}' is {_describe(their)}, and "
                 f"'{our.path}' is {_describe(our)}"
             )
         if our.layer is their.layer:
             raise UserError(f"'{our.path}' is the same layer in both models; there is nothing to merge")
     if len(ours) != len(theirs):
-        raise UserError(f"{label} has another architecture than first: {len(theirs)} calls of layers, not {len(ours)}")
+        raise UserError(f"{label} has another architecture than {than}: {len(theirs)} calls of layers, not {len(ours)}")
 
 
 def _kind(step: Step) -> Any:
