@@ -21,6 +21,11 @@ ABOUT = {  # spec of a built-in data set -> what it holds
     "emoji/noto": "the same emoji as the colour font Noto draws them, where it is installed; English names",
 }
 
+FUSED_FORMS = {  # words of a fused spec -> what it is
+    "on=COLUMN": "images of A with texts of B: pairs by equal keys, or on=label by class, on=nearest&via=PAIRS",
+    "mix=0.7,0.3": "a mixture of data sets; or mix=temperature:0.5, balance=label",
+}
+
 
 def parser() -> cli.CommandParser:
     """Return the parser of this command."""
@@ -63,7 +68,8 @@ def datasets() -> list[Row]:
     specs = [f"{name}/{config}" for name, configs in BUILT_IN.items() for config in configs]
     rows = [{"name": spec, "summary": ABOUT.get(spec, "built in")} for spec in specs]
     rows.append({"name": "tfds:NAME[:SPLIT]", "summary": "a data set of TensorFlow Datasets"})
-    return rows + [{"name": f"{kind}:PATH", "summary": what} for kind, what in PATH_KINDS.items()]
+    rows += [{"name": f"{kind}:PATH", "summary": what} for kind, what in PATH_KINDS.items()]
+    return rows + [{"name": f"fuse:A+B?{words}", "summary": what} for words, what in FUSED_FORMS.items()]
 
 
 def models() -> list[Row]:

@@ -144,6 +144,8 @@ def _dataset(spec: Spec, path: Path, images: Images, caches: DataDirs, seed: int
     check_classes(labelled, index, place)
     digests = ["\0".join((digest, *captions[n])) for digest, n in zip(image_digests(names, infos), names)]
     columns = {"caption": [captions[name][0] for name in names]}
+    if any("key" in images[name].facts for name in names):
+        columns["key"] = [images[name].facts["key"] for name in names]
     return assemble(spec.source, columns, labelled, files, digests, index, notes, list(captions.values()))
 
 

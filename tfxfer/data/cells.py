@@ -35,7 +35,7 @@ def cell(role: str, value: Any, place: str, column: str) -> str:
     """Return what a row gives for a role, as a string.
 
     Args:
-        role: "text", "label", "image", "question", "answer", "caption" or "split".
+        role: "text", "label", "image", "question", "answer", "caption", "split", or "key", by which sets are joined.
         value: A string, or any value of JSON but null.
         place: File and row for the message.
         column: Name of the column for the message.
@@ -52,12 +52,12 @@ def cell(role: str, value: Any, place: str, column: str) -> str:
     """
     if role == "answer" and isinstance(value, list):
         value = _commonest([one.get("answer") if isinstance(one, dict) else one for one in value], place, column)
-    if role in ("label", "answer") and not isinstance(value, str):
+    if role in ("label", "answer", "key") and not isinstance(value, str):
         value = _plain(role, value, place, column)
     if not isinstance(value, str):
         raise UserError(f"{place}: '{column}' is {_shown(value)}; {_REMEDIES.get(role, 'write the text in quotes')}")
     refuse_unusable(value, f"{place}: '{column}'", name=role not in _SENTENCES)
-    if role == "label":
+    if role in ("label", "key"):
         return class_name(value)
     return value.strip() if role == "image" else value
 

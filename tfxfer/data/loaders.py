@@ -18,9 +18,12 @@ from tfxfer.data.captions import from_captions, from_coco
 from tfxfer.data.cells import class_name
 from tfxfer.data.class_folders import SUFFIXES, files_under, find_class_folders
 from tfxfer.data.dataset import Dataset
+from tfxfer.data.fusion.join import join
+from tfxfer.data.fusion.mix import mix
+from tfxfer.data.fusion.query import parse_query
 from tfxfer.data.image_files import inspect_images
 from tfxfer.data.rows import ImageFiles
-from tfxfer.data.spec import CONTENT_ROLES, Spec, check, existing_file, find_columns, given_path
+from tfxfer.data.spec import CONTENT_ROLES, FUSED, Spec, check, existing_file, find_columns, given_path, parse
 from tfxfer.data.splits import same_text
 from tfxfer.data.tables import read_header, read_lines, read_table
 from tfxfer.errors import UserError
@@ -49,7 +52,8 @@ def load(
             "folder:PATH" (class folders of images, perhaps under train/validation/test, see
             `tfxfer.data.class_folders`), "csv:PATH" or "jsonl:PATH" (images are paths beside the file, or in one folder
             beside it), "captions:PATH" (CSV or JSON lines with image and caption; all rows of an image are one
-            example), "coco:PATH" (captions in COCO's JSON), "text:PATH" (one text a line).
+            example), "coco:PATH" (captions in COCO's JSON), "text:PATH" (one text a line), "fuse:A+B?on=COLUMN" (pairs
+            of two sets) or "fuse:A+B?mix=0.7,0.3" (a mixture), see docs/fuse.md.
         text: Column to use as text; several, as "title,description", are joined by a blank. Without it a
             column with one of the usual names is taken; the same holds for the following.
         label: Column to use as label: names or, in JSON, whole numbers, true and false. Blanks at the ends do not
@@ -80,6 +84,20 @@ def load(
     parsed = check(spec, data_dir=data_dir, download=download, image_dir=image_dir, **columns)
     parsed = replace(parsed, image_dir=image_dir, draw_splits=draw_splits)
     given = {role: name for role, name in columns.items() if name}
+    return _loaded(parsed, given, data_dir, seed, download)
+
+
+def _loaded(parsed: Spec, given: dict[str, str], data_dir: str | Path | None, seed: int, download: bool) -> Dataset:
+    """Load what was checked."""
+    if parsed.kind == FUSED:
+
+        def part(spec: str, columns: dict[str, str]) -> Dataset:
+            return _loaded(replace(parse(spec), draw_splits=parsed.draw_splits), columns, data_dir, seed, download)
+
+        query = parse_query(parsed.source)
+        if query.way == "mix":
+            return mix(query, part, seed, parsed.draw_splits)
+        return join(query, part, seed, parsed.draw_splits, {"data_dir": data_dir, "download": download})
     caches = data_dirs(data_dir)
     if parsed.kind in LOADERS:
         return LOADERS[parsed.kind](parsed, given, caches, seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tfxfer.cache import DataDirs, data_dirs
 from tfxfer.data.class_folders import find_class_folders
+from tfxfer.data.fusion.query import parse_query
 from tfxfer.data.tables import looks_like_json_lines, read_header
 from tfxfer.errors import UserError, suggest
 from tfxfer.given_files import file_problem
@@ -34,6 +35,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {  # name -> configurations, the default 
     "languages": ("all", "latin", "other"),
     "emoji": (*EMOJI_LANGUAGES, "noto"),
 }
+TEXTS_ALONE = ("names", "languages")  # those of them without images
 PREPARED = {  # name -> configuration -> what is prepared for it, where several are views of one
     "emoji": dict.fromkeys(EMOJI_LANGUAGES, "openmoji"),
 }
@@ -70,6 +72,7 @@ PATH_KINDS = {  # kind -> what its path is
     "coco": "a JSON file of captions in COCO's format",
     "text": "a file with one text a line",
 }
+FUSED = "fuse"  # kind of a spec that names others
 WITHOUT_COLUMNS = {"folder": "a folder", "coco": "a COCO file", "text": "a text file"}
 USUAL_NAMES: dict[str, tuple[str, ...]] = {  # role -> column names that are recognised, best first
     "text": ("text", "sentence", "title", "phrase", "review", "content", "document", "description", "name"),
@@ -88,12 +91,12 @@ CONTENT_ROLES = ("text", "image", "question", "caption")
 
 @dataclass(frozen=True)
 class Spec:
-    """A parsed spec: `kind` is a built-in name, "tfds" or a key of `PATH_KINDS`.
+    """A parsed spec: `kind` is a built-in name, "tfds", "fuse" or a key of `PATH_KINDS`.
 
     Attributes:
         source: The string it was parsed from.
         kind: What to load it with.
-        name: Built-in name, TFDS name (with configuration), or path.
+        name: Built-in name, TFDS name (with configuration), path, or what follows "fuse:".
         config: Configuration of a built-in set.
         split: TFDS split to use alone, e.g. "train[:10%]", or None.
         image_dir: Folder of the images that a file names, or None to look for it near the file.
@@ -120,6 +123,8 @@ def credit(spec: str) -> str:
     >>> credit("languages/latin")
     'phrases from Unicode CLDR (Unicode License v3)'
     """
+    if spec.startswith(f"{FUSED}:"):
+        return "; ".join(dict.fromkeys(said for part in parse_query(spec).parts if (said := credit(part))))
     return CREDITS.get(spec) or CREDITS.get(spec.partition("/")[0], "")
 
 
@@ -136,10 +141,13 @@ def parse(spec: str) -> Spec:
     kind, colon, rest = spec.partition(":")
     if not colon:
         return _parse_built_in(spec)
-    if kind != "tfds" and kind not in PATH_KINDS:
-        raise UserError(f"data spec '{spec}': there is no '{kind}:'; {suggest(kind, ['tfds', *PATH_KINDS])}")
+    if kind not in ("tfds", FUSED) and kind not in PATH_KINDS:
+        raise UserError(f"data spec '{spec}': there is no '{kind}:'; {suggest(kind, ['tfds', FUSED, *PATH_KINDS])}")
     if not rest:
         raise UserError(f"data spec '{spec}': nothing follows the colon; {_known_forms()}")
+    if kind == FUSED:
+        for part in parse_query(spec).parts:
+            parse(part)
     if kind == "tfds":
         found = re.fullmatch(r"([\w/.\-]+(?::(?:\d+|\*)(?:\.(?:\d+|\*)){2})?)(?::(.+))?", rest)
         if not found:
@@ -162,7 +170,7 @@ def _parse_built_in(spec: str) -> Spec:
 
 def _known_forms() -> str:
     paths = ", ".join(f"{kind}:PATH" for kind in PATH_KINDS)
-    return f"use {', '.join(BUILT_IN)}, tfds:NAME[:SPLIT], {paths}"
+    return f"use {', '.join(BUILT_IN)}, tfds:NAME[:SPLIT], {paths}, fuse:A+B?…"
 
 
 def check(
@@ -195,13 +203,35 @@ def check(
     given = {role: name for role, name in columns.items() if name}
     if image_dir and parsed.kind not in ("csv", "jsonl", "captions", "coco"):
         raise UserError(f"data spec '{spec}': no file names its images; leave image_dir={image_dir!r} out")
-    if parsed.kind in BUILT_IN:
+    if parsed.kind == FUSED:
+        _check_fused(parsed, given, data_dir, download)
+    elif parsed.kind in BUILT_IN:
         _check_built_in(parsed, given)
     elif parsed.kind == "tfds":
         _check_prepared(parsed, data_dirs(data_dir), download)
     else:
         _check_path(parsed, given)
     return parsed
+
+
+def _check_fused(spec: Spec, given: dict[str, str], data_dir: str | Path | None, download: bool) -> None:
+    """Check each set of a fused one, and that the first of a join has images."""
+    if given:
+        role, name = next(iter(given.items()))
+        raise UserError(
+            f"data spec '{spec.source}': whose {role} is {name!r}? Name columns in the spec, as in "
+            f"a.{role}={name} for the first set and b.{role}={name} for the second"
+        )
+    query = parse_query(spec.source)
+    for part, columns in query.named():
+        check(part, data_dir=data_dir, download=download, **columns)
+    if query.via:
+        check(query.via, data_dir=data_dir, download=download)
+    first = parse(query.parts[0]).kind
+    if query.way != "mix" and (first == "text" or first in TEXTS_ALONE):
+        raise UserError(
+            f"data spec '{spec.source}': {query.parts[0]} has no images; name the set with the images first"
+        )
 
 
 def _check_path(spec: Spec, given: dict[str, str]) -> None:
@@ -309,7 +339,7 @@ def caption_columns(given: dict[str, str], path: Path) -> tuple[str, list[str], 
     Raises:
         UserError: when there is no column of images or captions, or the file is of another kind.
     """
-    unknown = next((role for role in given if role not in ("image", "caption", "label")), None)
+    unknown = next((role for role in given if role not in ("image", "caption", "label", "key")), None)
     if unknown:
         raise UserError(f"{path.name}: a captions file has images and captions; leave out {unknown}={given[unknown]!r}")
     kind = "jsonl" if looks_like_json_lines(path) else "csv"

@@ -11,7 +11,7 @@ Expected:  transfer − random about +.074 accuracy (95 % interval +.061 to +.08
            (docs/results.md).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, option, section
@@ -174,12 +174,13 @@ def build(config: FeatureConfig, run: Run, dataset: Any = None) -> Plan:
     from tfxfer.arms.feature import feature_arms
     from tfxfer.sources.load import load_source
     from tfxfer.sources.own_task import labelled_task
-    from tfxfer.tasks.classification import load_target, load_task
+    from tfxfer.tasks.classification import labels_there_are, load_target, load_task
     from tfxfer.tasks.shift import held_out, with_shift
     from tfxfer.transfer.graph import fingerprint
 
     dataset = dataset or load_target(config.target, config, run)  # before anything is trained for it
     dataset, domain = held_out(config.shift, config.target, dataset)
+    config = replace(config, labels_per_class=labels_there_are(config, dataset, run))
     check_pooling(config, dataset)
     source = load_source(config.source, config, run, image_size=config.target.image_size)
     task = load_task(config.target, config, source, run, dataset=dataset)

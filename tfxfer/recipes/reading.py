@@ -36,11 +36,12 @@ def build_read(config: Any, run: Run, dataset: Any = None) -> Plan:
     """Load target, source and reader, and lay out the arms; `dataset` is the target where it is loaded already."""
     from tfxfer.arms import read_features as arms
     from tfxfer.sources.reader import SMOKE, trained_reader
-    from tfxfer.tasks.classification import load_target, load_task
+    from tfxfer.tasks.classification import labels_there_are, load_target, load_task
     from tfxfer.transfer.bridges.read import ALPHABET
     from tfxfer.transfer.graph import fingerprint
 
     dataset = dataset or load_target(config.target, config, run)  # before anything is trained for it
+    config = replace(config, labels_per_class=labels_there_are(config, dataset, run))
     arms.check_texts(dataset, ALPHABET, config, run, CHECKED)
     language_model = None if learns_labels(config) else bert(config, run)  # before a reader is trained for it
     reader = trained_reader(config, run, SMOKE if config.smoke else None)

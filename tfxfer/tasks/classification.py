@@ -143,6 +143,37 @@ def load_target(target: TargetConfig, config: RunConfig, run: Run) -> Dataset:
     return dataset
 
 
+def labels_there_are(config: Any, dataset: Dataset, run: Run) -> tuple[int, ...]:
+    """Return numbers of labels a class that the smallest class has; to be asked before anything is trained.
+
+    Args:
+        config: Has `labels_per_class` and a `target`. Where the numbers are the recipe's default, those that are too
+            large become the size of the smallest class.
+        dataset: The target.
+        run: Says so.
+
+    Raises:
+        UserError: The smallest class has fewer than was asked for; it is named.
+    """
+    asked, usual = config.labels_per_class, type(config)().labels_per_class
+    names = [name for name in dataset.class_names if name not in config.target.leave_out]
+    if len(names) < 2:
+        return asked  # refused where the task is made
+    sizes = np.bincount(dataset.labels("train"), minlength=len(dataset.class_names))
+    sizes_of = {name: int(n) for name, n in zip(dataset.class_names, sizes) if n and name in names}
+    name, smallest = min(sizes_of.items(), key=lambda row: row[1])
+    if max(asked) <= smallest:
+        return asked
+    if asked != usual:
+        dataset.with_classes(names).with_labels(max(asked))  # raises
+    found = tuple(dict.fromkeys(min(number, smallest) for number in asked))
+    run.say(
+        f"labels a class: {', '.join(map(str, found))}, as class '{name}' has {smallest} training examples; "
+        "--labels-per-class says otherwise"
+    )
+    return found
+
+
 def load_task(
     target: TargetConfig,
     config: RunConfig,
