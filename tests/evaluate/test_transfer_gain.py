@@ -55,4 +55,8 @@ def test_the_panel_names_classes_and_lengths():
     assert sum(row[1] for row in by_class["rows"]) == 200 == sum(row[1] for row in lengths["rows"])
     assert "Relative gain" in panel.points[0] and "Negative transfer: in" in panel.points[1]
     assert len(transfer_gain_panel(comparison).tables) == 1  # images have no length
+    drawn = ["cut at the edge" if i % 4 == 0 else "whole" for i in range(200)]
+    *_, by_edge = transfer_gain_panel(comparison, drawn=drawn).tables
+    assert {row[0]: row[1] for row in by_edge["rows"]} == {"cut at the edge": 50, "whole": 150}
+    assert len(transfer_gain_panel(comparison, drawn=["whole"] * 200).tables) == 1
     assert transfer_gain_panel(replace(comparison, class_names=())) is None

@@ -11,6 +11,7 @@ Expected:  transfer − random about +.074 accuracy (95 % interval +.061 to +.08
            (docs/results.md).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -189,7 +190,7 @@ def build(config: FeatureConfig, run: Run, dataset: Any = None) -> Plan:
     own = None
     if "finetune" in config.arms:
         own = labelled_task(source, config.source, config, run, config.target.image_size)
-    made = feature_arms(source, task, config, run, others, own)
+    made, texts = feature_arms(source, task, config, run, others, own), task.texts("test")
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by {made.bridge}",
         arms=made.arms,
@@ -197,13 +198,21 @@ def build(config: FeatureConfig, run: Run, dataset: Any = None) -> Plan:
         keys=(task.fingerprint, fingerprint(source), task.shift.fingerprint if task.shift else ""),
         labels=task.labels("test"),
         dataset=task.dataset,
-        texts=task.texts("test"),
+        texts=texts,
         class_names=task.class_names,
         examples=tuple(task.examples(made.render_images)),
         save=lambda folder: task.save(made.classifier(), folder, max(config.labels_per_class), config.seed),
         parts=made.parts,
         unscored=unscored(config.source.spec, own) if "finetune" in config.arms else "",
+        drawn=drawn(config, texts) if texts is not None and made.bridge == "render" else None,
     )
+
+
+def drawn(config: FeatureConfig, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return how each text fits into its image, "whole" or "cut at the edge"."""
+    from tfxfer.transfer.bridges.render import RenderText
+
+    return RenderText(config.height, config.width, config.font_size, layout=config.layout).fits(texts)
 
 
 def sources_without_classes(config: FeatureConfig, run: Run) -> dict[str, Any]:

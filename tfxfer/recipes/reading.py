@@ -38,6 +38,7 @@ def build_read(config: Any, run: Run, dataset: Any = None) -> Plan:
     from tfxfer.sources.reader import SMOKE, trained_reader
     from tfxfer.tasks.classification import labels_there_are, load_target, load_task
     from tfxfer.transfer.bridges.read import ALPHABET
+    from tfxfer.transfer.bridges.render import RenderText
     from tfxfer.transfer.graph import fingerprint
 
     dataset = dataset or load_target(config.target, config, run)  # before anything is trained for it
@@ -53,6 +54,7 @@ def build_read(config: Any, run: Run, dataset: Any = None) -> Plan:
         readings.check("validation")
     source, network = language_model or text_cnn(reader, config, run)
     made = arms.read_arms(source, network, readings, config, run)
+    texts = task.texts("test")
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by read",
         arms=made.arms,
@@ -60,6 +62,8 @@ def build_read(config: Any, run: Run, dataset: Any = None) -> Plan:
         keys=(task.fingerprint, fingerprint(source), readings.key),
         labels=task.labels("test"),
         dataset=task.dataset,
+        texts=texts,
+        drawn=RenderText(config.height, config.width, config.font_size).fits(texts) if texts is not None else None,
         class_names=task.class_names,
         examples=tuple(task.examples(made.render_images)),
         save=lambda folder: task.save(made.classifier(), folder, max(config.labels_per_class), config.seed),

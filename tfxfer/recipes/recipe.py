@@ -38,6 +38,7 @@ class Plan:
         parts: Parts of the source that `--explain` leaves out, one at a time.
         source_score: What the source's own task is scored by, where an arm fine-tunes the source.
         unscored: Why the source's own task cannot be scored though an arm fine-tunes it, as half a sentence.
+        drawn: How each test text fits into its image, "whole" or "cut at the edge"; None where none is drawn.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Plan:
     parts: tuple[Part, ...] = ()
     source_score: str = "accuracy"
     unscored: str = ""
+    drawn: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def run(recipe: Recipe, config: Any) -> Path:
             if has_model(comparison, this):
                 plan.save(this.folder)
                 panels += plan.diagnose(comparison)
-            gain = transfer_gain_panel(comparison, plan.texts)
+            gain = transfer_gain_panel(comparison, plan.texts, plan.drawn)
             panels += (gain,) if gain else ()
             panels += (explain_panel(found),) if found else ()
             panels += other_set_panels(comparison, plan, config)

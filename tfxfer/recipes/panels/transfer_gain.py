@@ -1,4 +1,4 @@
-"""The panel of what transfer changed in each class, and for short and long texts."""
+"""The panel of what transfer changed in each class, for short and long texts, and for texts that are cut."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,15 @@ from tfxfer.report.panel import Panel
 A, B = "transfer", "random"
 
 
-def transfer_gain_panel(comparison: Comparison, texts: Sequence[str] | None = None) -> Panel | None:
+def transfer_gain_panel(
+    comparison: Comparison, texts: Sequence[str] | None = None, drawn: Sequence[str] | None = None
+) -> Panel | None:
     """Return the panel at the greatest budget; None where the arms do not classify, or one of them did not run.
 
     Args:
         comparison: The records.
         texts: The test texts, N; None where the model takes images.
+        drawn: How each of them fits into its image, N words; None where none is drawn.
     """
     if len(comparison.class_names) < 2 or not comparison.budgets:
         return None
@@ -28,6 +31,8 @@ def transfer_gain_panel(comparison: Comparison, texts: Sequence[str] | None = No
     slices: dict[str, Sequence[str]] = {"class": [comparison.class_names[label] for label in comparison.labels]}
     if texts is not None and len(texts) == len(comparison.labels):
         slices["length"] = by_length(texts)
+    if drawn is not None and len(drawn) == len(comparison.labels) and len(set(drawn)) > 1:
+        slices["rendering"] = drawn
     found = parts(a, b, slices)
     where = budget_words([budget], comparison.unit)
     return Panel(

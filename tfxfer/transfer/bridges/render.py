@@ -155,6 +155,11 @@ class RenderText(keras.layers.Layer):
         }
         return {k: tf.reshape(tf.cast(v, tf.int32), tf.shape(texts)) for k, v in counts.items()}
 
+    def fits(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """Return for each text "whole", or "cut at the edge" where characters at its end did not fit."""
+        cut = self.count(np.array(list(texts), object))["cut"]
+        return tuple("cut at the edge" if count else "whole" for count in cut.numpy().tolist())
+
     def refuse_boxes(self, texts: Sequence[str], name: str) -> None:
         """Raise `UserError` when most texts are mostly characters without a glyph in the face.
 
