@@ -165,6 +165,7 @@ def test_the_command_that_scores_classes_says_what_it_cannot_score(run, samples,
 
 
 @pytest.mark.filterwarnings("ignore:CIDEr of one")
+@pytest.mark.slow
 def test_a_prefix_a_table_of_captions_and_own_texts(data_dir, samples, tmp_path):
     """Several captions an image; the language model learns a text file; the image becomes a prefix."""
     texts = tmp_path / "texts.txt"

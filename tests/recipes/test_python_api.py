@@ -39,6 +39,7 @@ def table(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_captioner_from_python_captions_as_the_transfer_arm(table, data_dir, tmp_path):
     config = here.check(
         "captioning",

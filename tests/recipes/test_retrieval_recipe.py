@@ -331,6 +331,7 @@ def test_the_closed_form_over_a_text_encoder_that_knows_meanings_finds_classes_b
     assert "text encoder" in by_meaning.settings["method"] and "zero_shot" not in closed_form(pairs).scores
 
 
+@pytest.mark.slow
 def test_the_arms_over_the_frozen_text_tower_and_their_zero_shot_panel(data_dir, tmp_path):
     words = ["--smoke", "--seeds", "2", "--arms", "transfer", "closed_form_tower", "closed_form_random_tower"]
     words += ["--image-encoder", "fresh:cnn", "--data-dir", str(data_dir), "--run-dir", str(tmp_path / "run")]

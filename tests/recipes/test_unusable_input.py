@@ -144,6 +144,7 @@ def test_a_source_that_diverges_stops_and_says_where(command, samples, tmp_path)
     assert not (folder / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_the_same_command_goes_on(command, samples, tmp_path, monkeypatch):
     words = ["--target", f"csv:{samples}/reviews.csv", "--arms", "transfer", "random", "--data-dir", tmp_path / "new"]
 
@@ -161,6 +162,7 @@ def test_a_full_disk_is_named_and_the_same_command_goes_on(command, samples, tmp
     assert code == 0 and not [r.error for r in Comparison.load(folder).records if r.status == "failed"], said
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_in_the_features_is_logged_and_never_served(command, samples, tmp_path, caplog):
     words = ["--target", f"csv:{samples}/reviews.csv", "--arms", "transfer", "random", "--data-dir", tmp_path / "new"]
     assert command(*words)[0] == 0
