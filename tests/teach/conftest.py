@@ -12,6 +12,8 @@ def outputs(monkeypatch):
     shown = []
     display = types.ModuleType("IPython.display")
     display.display = lambda data, metadata, raw: shown.append((data, metadata))
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=object, display=display))
+    monkeypatch.setitem(
+        sys.modules, "IPython", types.SimpleNamespace(get_ipython=object, display=display, version_info=(9,))
+    )
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     return shown
