@@ -271,3 +271,21 @@ def test_groups_of_another_length_and_unknown_checks_are_refused(tmp_path):
         found(tmp_path, clean(), checks=["leak"])
     with pytest.raises(UserError, match="there is no column 'speaker'"):
         found(tmp_path, clean(), group="speaker")
+
+
+def test_grey_images_of_a_source_are_compared_with_colour_ones(tmp_path, shapes):
+    rows = [[shapes(100 * j + i), CLASSES[i % 2], split] for j, split in enumerate(("train", "validation", "test"))
+            for i in range(4)]  # fmt: skip
+    target = tfxfer.load(table(tmp_path, rows, ("image", "label", "split")))
+    (tmp_path / "grey").mkdir()
+    for row in rows:
+        grey = Image.open(tmp_path / row[0]).convert("L")
+        grey.resize((90, 90)).save(tmp_path / "grey" / row[0])
+    Image.open(tmp_path / rows[0][0]).convert("L").convert("RGB").save(
+        tmp_path / rows[8][0]
+    )  # test 0: the grey train 0
+    target = tfxfer.load(table(tmp_path, rows, ("image", "label", "split")))
+    source = tfxfer.load(table(tmp_path / "grey", rows, ("image", "label", "split")))
+    assert source.image_shape[-1] == 1 and target.image_shape[-1] == 3
+    found = examine(target, source, checks=["near_overlap"]).of("near_overlap")
+    assert {(row.place, row.why.partition(":")[0]) for one in found for row in one.rows} == {(0, "like source train 0")}

@@ -220,7 +220,6 @@ def _within(
 ) -> "tuple[Looked, Advice, list[PairRow]]":
     from tfxfer.choose.advice import advise as rank
     from tfxfer.choose.candidates import by_rule, candidates
-    from tfxfer.choose.track_record import RULE
     from tfxfer.recipes.pair_pilots import METHODS
     from tfxfer.recipes.pilot import Pilots
 
@@ -230,13 +229,15 @@ def _within(
         out.print(line, markup=False)
     possible, ruled_out = candidates(looked.sources, looked.target, looked.machine, given(asked))
     ruled_out = [*_own_data(looked, possible), *ruled_out]
-    possible = [one for one in possible if one.source.short not in {out.source for out in ruled_out if not out.label}]
+    whole = {one.source for one in ruled_out if not one.label}  # sources of which nothing is left
+    possible = [one for one in possible if one.source.short not in whole]
     if not possible:
         raise UserError(f"{asked.target.spec}: nothing can be transferred. {_why_nothing(looked, ruled_out)}")
     out.print(f"{len(possible)} candidates beside the native baseline; {len(ruled_out)} ruled out", markup=False)
     first = by_rule(possible, looked.target)
     possible.sort(key=lambda one: one is not first)
-    out.print(f"static rule: {RULE} Here: {first.name if first else 'the native baseline'}", markup=False)
+    if first:
+        out.print(f"tried first, by the static rule of docs/atlas.md: {first.name}; the pilots decide", markup=False)
     labels = labels_for(asked, looked.target, out)
     native = native_candidate(possible, looked.target)
 

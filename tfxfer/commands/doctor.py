@@ -13,7 +13,7 @@ from tfxfer import cli
 from tfxfer.cache import data_dirs
 from tfxfer.data.background import unprepared
 from tfxfer.errors import TfxferError, UserError, suggest
-from tfxfer.terminal import console, json_text, printable
+from tfxfer.terminal import console, json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 ROLES = ("text", "label", "image", "question", "answer", "caption")
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 SHOWN = 3  # examples of a finding
-FIELDS = ("check", "severity", "split", "place", "row", "content", "why")
 DESCRIPTION = """Look for faults in a data set: examples in two splits, nearly equal ones, test examples in the source,
 doubtful labels, captions that are classes, and others. docs/doctor.md has all checks, and how often each is wrong."""
 
@@ -74,25 +73,40 @@ def work(argv: Sequence[str]) -> None:
 def check(asked: Namespace) -> None:
     """Raise `UserError` for what can be seen to be wrong without the data."""
     from tfxfer.data import spec
+    from tfxfer.doctor import CHECKS
 
+    unknown = next((name for name in asked.checks or () if name not in CHECKS), None)
+    if unknown is not None:
+        raise UserError(f"--checks {unknown}: there is no such check; {suggest(unknown, CHECKS)}")
     given = {role: getattr(asked, role) for role in ROLES}
     spec.check(asked.spec, data_dir=asked.data_dir, download=asked.download, image_dir=asked.image_dir, **given)
     if asked.source:
         spec.check(asked.source, data_dir=asked.data_dir, download=asked.download)
+    _check_group(asked)
     if asked.csv and (asked.csv.endswith(("/", "\\")) or Path(asked.csv).is_dir()):
         raise UserError(f"--csv {asked.csv}: name a file, such as {asked.csv.rstrip('/')}/found.csv")
     if asked.csv and not Path(asked.csv).parent.is_dir():
         raise UserError(f"--csv {asked.csv}: there is no folder {Path(asked.csv).parent}; make it first")
 
 
+def _check_group(asked: Namespace) -> None:
+    """Raise `UserError` where a table has no such column; other data sets are asked when they are loaded."""
+    from tfxfer.data.spec import existing_file, parse
+    from tfxfer.data.tables import read_header
+
+    spec = parse(asked.spec)
+    if asked.group and spec.kind in ("csv", "jsonl"):
+        path = existing_file(spec)
+        header = read_header(path, spec.kind)
+        if asked.group not in header:
+            raise UserError(f"{path.name}: there is no column '{asked.group}' (group); {suggest(asked.group, header)}")
+
+
 def examined(asked: Namespace) -> "Diagnosis":
     """Load the data sets and make the checks."""
     import tfxfer
-    from tfxfer.doctor import CHECKS, examine
+    from tfxfer.doctor import examine
 
-    unknown = next((name for name in asked.checks or () if name not in CHECKS), None)
-    if unknown is not None:
-        raise UserError(f"--checks {unknown}: there is no such check; {suggest(unknown, CHECKS)}")
     shared = {"data_dir": asked.data_dir, "download": asked.download}
     columns = {role: getattr(asked, role) for role in ROLES}
     dataset = tfxfer.load(asked.spec, image_dir=asked.image_dir, **columns, **shared)
@@ -109,23 +123,15 @@ def examined(asked: Namespace) -> "Diagnosis":
 
 
 def groups(dataset: "Dataset", asked: Namespace) -> str | Mapping[str, Sequence[str]]:
-    """Return the column of groups, or its values in each split where it stands in a table only.
-
-    Raises:
-        UserError: There is no such column, or rows of the file were joined to one example.
-    """
+    """Return the column of groups, or its values in each split where it stands in a table only."""
     from tfxfer.data.spec import existing_file, parse
     from tfxfer.data.splits import SPLITS
-    from tfxfer.data.tables import read_header, read_rows
+    from tfxfer.data.tables import read_rows
 
     spec = parse(asked.spec)
     if asked.group in dataset.keys or spec.kind not in ("csv", "jsonl"):
         return str(asked.group)
-    path = existing_file(spec)
-    header = read_header(path, spec.kind)
-    if asked.group not in header:
-        raise UserError(f"{path.name}: there is no column '{asked.group}' (group); {suggest(asked.group, header)}")
-    values = [str(row[asked.group]) for _, row in read_rows(path, spec.kind, [asked.group])]
+    values = [str(row[asked.group]) for _, row in read_rows(existing_file(spec), spec.kind, [asked.group])]
     return {split: [values[row] for row in dataset.indices(split)] for split in SPLITS}
 
 
@@ -134,16 +140,22 @@ def groups(dataset: "Dataset", asked: Namespace) -> str | Mapping[str, Sequence[
 
 def write_rows(found: "Diagnosis", file: Path) -> None:
     """Write every example that a finding is about as CSV."""
+    from dataclasses import fields
+
+    from tfxfer.doctor import Row
+
     with file.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, FIELDS)
+        writer = csv.DictWriter(out, ["check", "severity", *(field.name for field in fields(Row))])
         writer.writeheader()
         writer.writerows(found.rows())
 
 
 def show(found: "Diagnosis") -> None:
     """Print the data set, the findings with a few examples each, and what could not be told."""
+    from rich.markup import escape
+
     out = console(highlight=False)
-    out.print(printable(found.description), markup=False)
+    out.print(found.description, markup=False)
     out.print()
     for finding in found.findings:
         _show(out, finding)
@@ -151,25 +163,20 @@ def show(found: "Diagnosis") -> None:
     if not found.findings:
         out.print("No fault was found.")
     if untold:
-        out.print("[dim]Not told: " + _escaped("; ".join(f"{name} ({why})" for name, why in untold.items())) + ".[/]")
+        out.print("[dim]Not told: " + escape("; ".join(f"{name} ({why})" for name, why in untold.items())) + ".[/]")
 
 
 def _show(out: "Console", finding: "Finding") -> None:
+    from rich.markup import escape
     from rich.padding import Padding
 
     colour = COLOURS[finding.severity]
-    out.print(f"[{colour}]{finding.severity}[/] [bold]{finding.check}[/] {_escaped(finding.sentence)}")
-    lines = [_escaped(finding.remedy)] if finding.remedy else []
+    out.print(f"[{colour}]{finding.severity}[/] [bold]{finding.check}[/] {escape(finding.sentence)}")
+    lines = [escape(finding.remedy)] if finding.remedy else []
     for row in finding.rows[:SHOWN]:
-        lines.append(f"[dim]{row.split} {row.place}[/]  {_escaped(row.content + (f': {row.why}' if row.why else ''))}")
+        lines.append(f"[dim]{row.split} {row.place}[/]  {escape(row.content + (f': {row.why}' if row.why else ''))}")
     if len(finding.rows) > SHOWN:
         lines.append(f"[dim]and {len(finding.rows) - SHOWN:,} more (--csv FILE has all)[/]")
     for line in lines:
         out.print(Padding(line, (0, 0, 0, 2)))
     out.print()
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(printable(text))

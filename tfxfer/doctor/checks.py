@@ -44,10 +44,7 @@ class Check:
 def overlap(data: Examined, source: Examined | None) -> Iterator[Finding | str]:
     """Find test and validation examples whose content is in an earlier split too."""
     for split, before in (("test", ("train", "validation")), ("validation", ("train",))):
-        seen = _contents(data, before)
-        rows = [
-            (place, seen[content]) for place, content in enumerate(_content(data, split)) if content and content in seen
-        ]
+        rows = _repeated(data, split, _contents(data, before))
         if rows:
             share = len(rows) / data.dataset.sizes[split]
             yield Finding(
@@ -56,7 +53,7 @@ def overlap(data: Examined, source: Examined | None) -> Iterator[Finding | str]:
                 f"{len(rows):,} of {data.dataset.sizes[split]:,} {split} examples ({share:.1%}) are also in "
                 f"{' or '.join(before)}.",
                 "Remove them from one of the splits, or give a 'split' column that keeps equal examples together.",
-                data.rows(split, [place for place, _ in rows], [f"the same as {where}" for _, where in rows]),
+                rows,
             )
 
 
@@ -68,8 +65,7 @@ def source_overlap(data: Examined, source: Examined | None) -> Iterator[Finding 
     if data.by_image != source.by_image:
         yield "source and target have different modalities"
         return
-    seen = _contents(source, SPLITS)
-    rows = [(i, seen[content]) for i, content in enumerate(_content(data, "test")) if content and content in seen]
+    rows = _repeated(data, "test", _contents(source, SPLITS))
     if rows:
         share = len(rows) / data.dataset.sizes["test"]
         yield Finding(
@@ -78,7 +74,7 @@ def source_overlap(data: Examined, source: Examined | None) -> Iterator[Finding 
             f"{len(rows):,} of {data.dataset.sizes['test']:,} test examples ({share:.1%}) are in the source: what the "
             "source learned from them is not transfer.",
             "Remove them from the source before it is trained.",
-            data.rows("test", [place for place, _ in rows], [f"the same as {where}" for _, where in rows]),
+            rows,
         )
 
 
@@ -370,8 +366,14 @@ def _contents(data: Examined, splits: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def _repeated(data: Examined, split: str, seen: dict[str, str]) -> tuple[Row, ...]:
+    """Return the examples of a split whose content was seen; content -> where."""
+    where = {place: seen[one] for place, one in enumerate(_content(data, split)) if one and one in seen}
+    return data.rows(split, list(where), [f"the same as {address}" for address in where.values()])
+
+
 def _near(one: Examined, split: str, other: Examined, train: str) -> list[tuple[int, int, float]] | str:
-    """Return (place, place of the nearest training example, cosine) of near ones; or why it cannot be told."""
+    """Return (place, place of the nearest training example, how near it is) of near ones; or why it cannot be told."""
     if one.by_image:
         if not one.signatures or not other.signatures:
             return NOT_LOOKED_AT
@@ -386,8 +388,8 @@ def _near(one: Examined, split: str, other: Examined, train: str) -> list[tuple[
     limit = similar_texts.limit_of(_nearness_within(other, train))
     if limit is None:
         return "many training texts are nearly equal to one another, as names built by rule are; only equal ones count"
-    places, cosines = similar_texts.nearest([one.normal[split][i] for i in asked], known)
-    return [(i, int(drawn[j]), float(cosine)) for i, j, cosine in zip(asked, places, cosines) if cosine >= limit]
+    places, near = similar_texts.nearest([one.normal[split][i] for i in asked], known)
+    return [(i, int(drawn[j]), float(value)) for i, j, value in zip(asked, places, near) if value >= limit]
 
 
 def _nearness_within(data: Examined, train: str) -> np.ndarray:

@@ -62,7 +62,7 @@ def _groups(dataset: "Dataset", group: str | Mapping[str, Sequence[str]] | None)
     if isinstance(group, str):
         if group not in dataset.keys or group in ("image", "label"):
             raise UserError(f"{dataset.name}: there is no column '{group}'; {suggest(group, dataset.keys)}")
-        columns = {split: dataset._split(split).column(group) for split in SPLITS}
+        columns = {split: dataset.splits[split].column(group) for split in SPLITS}
         return {
             split: [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in values.tolist()]
             for split, values in columns.items()

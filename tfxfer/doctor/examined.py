@@ -60,12 +60,11 @@ class Examined:
         from tfxfer.data.images import readable_errors
 
         found = {}
-        channels = self.dataset.image_shape[-1] if self.dataset.image_shape else 3
         for split in SPLITS:
-            stream = self.dataset.batches(split, 256, keys=["image"], image_size=(SIDE, SIDE), channels=channels)
+            stream = self.dataset.batches(split, 256, keys=["image"], image_size=(SIDE, SIDE), channels=3)
             with readable_errors(self.dataset):
                 parts = [signatures(batch["image"].numpy()) for batch in stream]
-            found[split] = np.concatenate(parts) if parts else np.zeros((0, SIDE * SIDE * channels), np.float32)
+            found[split] = np.concatenate(parts) if parts else np.zeros((0, SIDE * SIDE * 3), np.float32)
         return found
 
     @cached_property

@@ -9,7 +9,6 @@ SEVERITIES = {
     "warning": "scores would be harder to trust, or examples are wasted",
     "note": "worth knowing, or a check that could not be made",
 }
-SHOWN = 3  # examples of a finding that are printed
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
+from tfxfer.data.splits import same_text
+
 NEAR = 0.945  # the least similarity of texts that are nearly the same: one letter in 20 exchanged with its neighbour
 HIGHEST = 0.975  # above it a limit would find one letter in forty
 CANDIDATE = 0.4  # the least cosine of a pair whose letters are compared
@@ -30,8 +32,8 @@ def normal(text: str) -> str:
     >>> normal("  A “cat”, and\\na DOG. ")
     'a cat and a dog'
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(re.sub(r"[^\w]|_", " ", folded).split()) or " ".join(folded.split())
+    folded = same_text(unicodedata.normalize("NFKC", text))
+    return " ".join(re.sub(r"[^\w]|_", " ", folded).split()) or folded
 
 
 def nearest(texts: Sequence[str], others: Sequence[str], same: bool = False) -> tuple[np.ndarray, np.ndarray]:

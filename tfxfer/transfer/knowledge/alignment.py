@@ -94,11 +94,8 @@ def _features(query: "Query", where: Mapping[str, Any]) -> Any:
 
 
 def _pixels(data: "Dataset", split: str, side: int) -> np.ndarray:
-    from tfxfer.data.images import readable_errors
-
-    with readable_errors(data):
-        stream = data.batches(split, 256, keys=["image"], image_size=(side, side), channels=3)
-        return np.concatenate([batch["image"].numpy().reshape(len(batch["image"]), -1) / 255 for batch in stream])
+    images = data.arrays(split, image_size=(side, side), channels=3)["image"]
+    return images.reshape(len(images), -1) / 255
 
 
 def _nearest(closed: ClosedFormCaptioner, features: np.ndarray, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
