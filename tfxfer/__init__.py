@@ -17,6 +17,7 @@ register_post_import_hook("tfxfer.transfer.knowledge.alignment:offer", "tfxfer.d
 
 _HOME = {  # public name -> module that defines it
     "load": "tfxfer.data",
+    "from_arrays": "tfxfer.data",
     "source": "tfxfer.models",
     "load_model": "tfxfer.models",
     "from_run": "tfxfer.saved",

@@ -18,6 +18,8 @@ from tfxfer.errors import TfxferError, UserError
 CACHES = {  # folder in the data folder -> its contents
     "tfds": "prepared data sets",
     "inspected": "sizes and hashes of images",
+    "images": "images of Parquet files",
+    "bad_items": "lists of unusable items",
     "sources": "trained source models",
     "features": "outputs of feature extractors",
     "records": "results of trained arms",

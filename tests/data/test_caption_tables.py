@@ -128,11 +128,11 @@ def test_images_are_found_near_the_file_or_in_image_dir(load, images, data_dir):
         json.dumps(coco_of(CAPTIONS)), "annotations/c.json", "coco"
     )  # beside the pictures' folder, as COCO has it
     assert everything(inside) == sorted(CAPTIONS.values())
-    (images / "far" / "off" / "away").mkdir(parents=True)
-    (images / "pictures").rename(images / "far" / "off" / "away" / "pictures")
+    (images / ".far" / "off" / "away").mkdir(parents=True)  # hidden folders are not searched
+    (images / "pictures").rename(images / ".far" / "off" / "away" / "pictures")
     with pytest.raises(UserError, match=r"c.csv row 2: image '00.png' and all 20 others|image_dir=FOLDER"):
         load(csv_of(CAPTIONS))
-    assert everything(load(csv_of(CAPTIONS), image_dir="far/off/away/pictures")) == sorted(CAPTIONS.values())
+    assert everything(load(csv_of(CAPTIONS), image_dir=".far/off/away/pictures")) == sorted(CAPTIONS.values())
     with pytest.raises(UserError, match="image_dir='nowhere': is no folder"):
         load(csv_of(CAPTIONS), image_dir="nowhere")
     with pytest.raises(UserError, match="no file names its images"):
@@ -172,7 +172,7 @@ def test_coco_images_without_captions_are_counted(load):
         (b"image,caption\n00.png,one\n01.png,two,three\n", r"c.csv row 3: 3 values for 2 columns; put quotes"),
         (b"image,caption\n00.png,one\n01.png,caf\xe9\n", r"c.csv row 3: byte 11 of the line \(0xe9\) is not UTF-8"),
         (b'image,caption\n00.png,one\n01.png,"two\n', r"c.csv row 3: not CSV"),
-        (b"image,caption\n00.png,one\nzz.png,two\n", r"c.csv row 3: image 'zz.png': cannot be read.*put it there"),
+        (b"image,caption\n00.png,one\nzz.png,two\n", r"c.csv row 3: image 'zz.png': is not in .*put it there"),
         (b"image,caption\nbad.png,one\n00.png,two\n", r"c.csv row 2: image 'bad.png': not an image, or corrupt"),
         (b'{"image": "00.png", "caption": "a"}\n{"image": "01.png"}\n', r"c.csv row 2: 'caption' is missing"),
         (b'{"image": "00.png", "caption": "a"}\n{"image": \n', r"c.csv row 2: not JSON at column"),
@@ -183,7 +183,7 @@ def test_coco_images_without_captions_are_counted(load):
             b"image,caption\n" + b"x" * 300 + b",a\n00.png,b\n",
             r"c.csv row 2: image 'x+': cannot be read .File name too",
         ),
-        (b'{"images": [], "annotations": []}', r"this is COCO's JSON; give it as coco:"),
+        (b'{"images": [], "annotations": []}', r"needs two lists, 'images' and 'annotations'"),
         (b"image,caption\n00.png,a\n01.png,b\n", r"2 distinct examples are too few to cut"),
     ],
 )

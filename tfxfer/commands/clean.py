@@ -20,7 +20,9 @@ from tfxfer.cache import CACHES, lock_of, locked, named_dirs, sweep_caches
 from tfxfer.errors import TfxferError, UserError, suggest
 from tfxfer.in_use import unused
 
-KEYED = re.compile(r"([a-z_]+-)?[0-9a-f]{16}(\.(json|npz))?")  # names that `tfxfer.cache.key_of` gave
+KEYED = re.compile(  # names that `tfxfer.cache.key_of` gave, and hashes of images
+    r"([a-z_]+-)?[0-9a-f]{16}(\.(json|npz|txt))?|[0-9a-f]{64}"
+)
 REMOVED = ".removed-"  # begins the name of an entry while it is removed
 HOURS = {"h": 1, "d": 24, "w": 24 * 7}
 

@@ -11,6 +11,7 @@ from wrapt import register_post_import_hook
 
 _HOME = {  # public name -> module that defines it
     "load": "tfxfer.data.loaders",
+    "from_arrays": "tfxfer.data.arrays",
     "Dataset": "tfxfer.data.dataset",
     "readable_errors": "tfxfer.data.images",
 }

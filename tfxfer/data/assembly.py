@@ -1,70 +1,26 @@
-"""What the loaders share: image folders, complete splits, class checks, and making a `Dataset`."""
+"""What the loaders share: complete splits, class checks, and making a `Dataset`."""
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from tfxfer.data.class_folders import SPLIT_NAMES, subfolders
 from tfxfer.data.dataset import Dataset, Split
 from tfxfer.data.image_files import ImageInfo
 from tfxfer.data.overlap import digests_of
 from tfxfer.data.rows import ImageFiles, Rows
-from tfxfer.data.spec import given_path
 from tfxfer.data.splits import SHARES, SPLITS, class_order, cut, same_text
 from tfxfer.errors import UserError, suggest
 
 
-def image_folder(file: Path, names: Sequence[str], image_dir: str | None = None) -> Path:
-    """Return the folder that the image names in a file belong to.
-
-    Args:
-        file: The file that names the images.
-        names: The names, M paths.
-        image_dir: The folder, as a path from here or from the file's folder. Without it the file's own folder, one
-            in it, or one beside it (`annotations/` beside `train2017/`) is taken: the first with the most of
-            up to 20 names spread over the file.
-
-    Raises:
-        UserError: `image_dir` is no folder.
-    """
-    parent = file.parent
-    if image_dir:
-        candidates = (given_path(image_dir), parent / image_dir)
-        folder = next((folder for folder in candidates if os.path.isdir(folder)), None)  # noqa: PTH112
-        if folder is None:
-            raise UserError(f"image_dir='{image_dir}': is no folder, neither here nor beside {file.name}")
-        return folder
-    sample = names[:: max(1, len(names) // 20)][:20]
-
-    def found(folder: Path) -> int:  # Path.is_file fails for a name that is too long, as a text taken for a path is
-        return sum(os.path.isfile(folder / name) for name in sample)  # noqa: PTH113
-
-    folders = [parent, *(inner for top in _readable(parent) for inner in (top, *_readable(top)))]
-    if not any(map(found, folders)):
-        folders += _readable(parent.resolve().parent)
-    return max(folders, key=found)
-
-
-def _readable(folder: Path) -> list[Path]:
-    """Return the folders in a folder; none if it may not be read, since images are not looked for there."""
-    return subfolders(folder) if os.access(folder, os.R_OK | os.X_OK) else []
-
-
-def named_splits(values: Sequence[str], place: Callable[[int], str]) -> list[str]:
-    """Return M split names of the values of a column or field; `place` names a row for the message."""
-    for row, value in enumerate(values):
-        if value.strip().lower() not in SPLIT_NAMES:
-            raise UserError(f"{place(row)}: no split is called '{value}'; {suggest(value, SPLIT_NAMES)}")
-    return [SPLIT_NAMES[value.strip().lower()] for value in values]
-
-
 def image_digests(names: list[str], infos: list[ImageInfo]) -> list[str]:
-    """Return what an image adds to the fingerprint: its path within the data set, and the hash of its bytes."""
-    return [f"{name}\0{info.sha256}" for name, info in zip(names, infos)]
+    """Return what an image adds to the fingerprint: its path within the data set, and the hash of its bytes.
+
+    Of a path from the root of the disk its last part counts: the folder is that of one machine.
+    """
+    paths = [name.rpartition("/")[2] if name.startswith("/") else name for name in names]
+    return [f"{name}\0{info.sha256}" for name, info in zip(paths, infos)]
 
 
 def assemble(

@@ -51,7 +51,7 @@ def cell(role: str, value: Any, place: str, column: str) -> str:
     'yes'
     """
     if role == "answer" and isinstance(value, list):
-        value = _commonest([one.get("answer") if isinstance(one, dict) else one for one in value], place, column)
+        value = commonest(answers_of(value, place, column))
     if role in ("label", "answer", "key") and not isinstance(value, str):
         value = _plain(role, value, place, column)
     if not isinstance(value, str):
@@ -85,13 +85,24 @@ def refuse_unusable(text: str, place: str, *, name: bool) -> None:
         )
 
 
-def _commonest(answers: list[Any], place: str, column: str) -> str:
-    """Return the commonest of the answers that several people gave, in its first spelling; case does not count."""
-    if not answers:
+def answers_of(value: list[Any], place: str, column: str) -> list[str]:
+    """Return the answers that several people gave: strings, or objects with "answer". Errors as for `cell`."""
+    if not value:
         raise UserError(f"{place}: '{column}' is an empty list; write an answer or remove the row")
-    texts = [cell("answer", answer, place, column) for answer in answers]
-    alike = [" ".join(text.casefold().split()) for text in texts]
-    return texts[alike.index(Counter(alike).most_common(1)[0][0])]
+    found: list[Any] = [one.get("answer") if isinstance(one, dict) else one for one in value]
+    if all(type(one) is str and one.isascii() and "\0" not in one for one in found):  # there may be millions
+        return found
+    return [cell("answer", one, place, column) for one in found]
+
+
+def commonest(answers: list[str]) -> str:
+    """Return the commonest of several answers, in its first spelling; case does not count.
+
+    >>> commonest(["no", "Yes", "yes "])
+    'Yes'
+    """
+    alike = [" ".join(text.casefold().split()) for text in answers]
+    return answers[alike.index(Counter(alike).most_common(1)[0][0])]
 
 
 def _plain(role: str, value: Any, place: str, column: str) -> Any:

@@ -8,17 +8,18 @@ layout that can be read in two ways is refused: a split must not become a class.
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tfxfer.errors import UserError
+from tfxfer.errors import UserError, suggest
 from tfxfer.given_files import shown
 
-SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"])
+SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"])
 SPLIT_NAMES = {  # column values -> split
     "train": "train",
     "training": "train",
+    "restval": "train",  # Karpathy's name for the validation images of COCO that are trained on
     "validation": "validation",
     "valid": "validation",
     "val": "validation",
@@ -58,6 +59,15 @@ def split_of_folder(name: str) -> str | None:
     words = re.findall(r"[a-z]+", name.lower())
     found = {_SPLIT_WORDS[match[1]] for word in words if (match := _SPLIT_WORD.fullmatch(word))}
     return found.pop() if len(found) == 1 else None
+
+
+def named_splits(values: Sequence[str], place: Callable[[int], str]) -> list[str]:
+    """Return M split names of the values of a column or field; `place` names a row for the message."""
+    known = {value: SPLIT_NAMES.get(value.strip().lower()) for value in set(values)}
+    if None in known.values():
+        row, value = next((row, value) for row, value in enumerate(values) if known[value] is None)
+        raise UserError(f"{place(row)}: no split is called '{value}'; {suggest(value, SPLIT_NAMES)}")
+    return [SPLIT_NAMES[value.strip().lower()] for value in values]
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -55,7 +55,8 @@ def _read_unchanged(path: bytes | np.ndarray, sha256: bytes | np.ndarray) -> byt
     """Return the bytes of a file if they are the ones that were hashed when the data was loaded."""
     name = _bytes_of(path).decode()
     try:
-        data = Path(name).read_bytes()
+        with open(name, "rb") as file:  # noqa: PTH123 - for each of many images, and twice as fast as by Path
+            data = file.read()
     except FileNotFoundError as error:
         raise UserError(f"{name}: was removed after the data was loaded; put it back") from error
     except OSError as error:

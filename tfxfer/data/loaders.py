@@ -1,20 +1,15 @@
 """`load(spec)`: one function for each kind of source."""
 
+import json
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tfxfer.cache import DataDirs, data_dirs
-from tfxfer.data.assembly import (
-    assemble,
-    check_classes,
-    complete_splits,
-    image_digests,
-    image_folder,
-    named_splits,
-)
-from tfxfer.data.captions import from_captions, from_coco
+from tfxfer.data.assembly import assemble, check_classes, complete_splits, image_digests
+from tfxfer.data.bad_items import check_mode
+from tfxfer.data.captions import from_captions
 from tfxfer.data.cells import class_name
 from tfxfer.data.class_folders import SUFFIXES, files_under, find_class_folders
 from tfxfer.data.dataset import Dataset
@@ -22,12 +17,16 @@ from tfxfer.data.fusion.join import join
 from tfxfer.data.fusion.mix import mix
 from tfxfer.data.fusion.query import parse_query
 from tfxfer.data.image_files import inspect_images
+from tfxfer.data.json_files import forget
 from tfxfer.data.rows import ImageFiles
-from tfxfer.data.spec import CONTENT_ROLES, FUSED, Spec, check, existing_file, find_columns, given_path, parse
+from tfxfer.data.spec import CONTENT_ROLES, FUSED, Spec, check, existing_file, given_path, parse
 from tfxfer.data.splits import same_text
-from tfxfer.data.tables import read_header, read_lines, read_table
+from tfxfer.data.table_rows import bad_items_of, read_table_rows
+from tfxfer.data.text_files import read_lines
 from tfxfer.errors import UserError
 from tfxfer.given_files import shown
+
+ANSWERS = "answers"  # column of all answers that people gave to a question, a JSON list
 
 
 def load(
@@ -44,6 +43,8 @@ def load(
     download: bool = False,
     seed: int = 0,
     draw_splits: bool = True,
+    drop_empty: Sequence[str] = (),
+    bad_items: str = "refuse",
 ) -> Dataset:
     """Load the data set that a spec names.
 
@@ -51,8 +52,9 @@ def load(
         spec: "glyphs", "glyphs/by_face", "names", "languages", "languages/latin", "tfds:NAME[:SPLIT]",
             "folder:PATH" (class folders of images, perhaps under train/validation/test, see
             `tfxfer.data.class_folders`), "csv:PATH" or "jsonl:PATH" (images are paths beside the file, or in one folder
-            beside it), "captions:PATH" (CSV or JSON lines with image and caption; all rows of an image are one
-            example), "coco:PATH" (captions in COCO's JSON), "text:PATH" (one text a line), "fuse:A+B?on=COLUMN" (pairs
+            beside it), "captions:PATH" (image and caption in any form of docs/formats.md; all rows of an image are one
+            example), "coco:PATH" (captions in COCO's JSON), "vqa:PATH" (questions about images), "parquet:PATH" (a file
+            or a folder), "text:PATH" (one text a line), "fuse:A+B?on=COLUMN" (pairs
             of two sets) or "fuse:A+B?mix=0.7,0.3" (a mixture), see docs/fuse.md.
         text: Column to use as text; several, as "title,description", are joined by a blank. Without it a
             column with one of the usual names is taken; the same holds for the following.
@@ -70,6 +72,10 @@ def load(
         seed: Another seed gives other splits, where the source names none.
         draw_splits: Off: nothing is cut, and examples whose split the source does not name are all in "test". For data
             that are only scored.
+        drop_empty: Of a table, roles such as "image" and "text": rows in which one of them is empty are left out and
+            noted. By default an empty image is refused, and an empty text is kept.
+        bad_items: "skip" leaves out images that are missing or cannot be decoded, and rows in which something is empty
+            or missing, with a note. "refuse" names them, and lists all of them in a file if there are many.
 
     Returns:
         A `Dataset`. Splits that the source does not name are cut 80/10/10 by a hash of the content (the image's bytes,
@@ -82,9 +88,13 @@ def load(
     columns = {"text": text, "label": label, "image": image}
     columns |= {"question": question, "answer": answer, "caption": caption}
     parsed = check(spec, data_dir=data_dir, download=download, image_dir=image_dir, **columns)
-    parsed = replace(parsed, image_dir=image_dir, draw_splits=draw_splits)
+    parsed = replace(parsed, image_dir=image_dir, draw_splits=draw_splits, drop_empty=tuple(drop_empty))
+    parsed = replace(parsed, bad_items=check_mode(bad_items))
     given = {role: name for role, name in columns.items() if name}
-    return _loaded(parsed, given, data_dir, seed, download)
+    try:
+        return _loaded(parsed, given, data_dir, seed, download)
+    finally:
+        forget()
 
 
 def _loaded(parsed: Spec, given: dict[str, str], data_dir: str | Path | None, seed: int, download: bool) -> Dataset:
@@ -123,7 +133,13 @@ def from_folder(spec: Spec, given: dict[str, str], caches: DataDirs, seed: int) 
         splits += [split] * len(images)
     _warn_refused(refused, root)
     relative = [path.relative_to(root).as_posix() for path in paths]
-    infos = inspect_images(paths, relative, root, caches)
+    bad = bad_items_of(spec, caches)
+    found = inspect_images(paths, relative, root, caches, bad)
+    notes += bad.settle(len(found), "images")
+    kept = [i for i, info in enumerate(found) if info is not None]
+    infos = [info for info in found if info is not None]
+    paths = [paths[i] for i in kept]
+    relative, labels, splits = ([each[i] for i in kept] for each in (relative, labels, splits))
     files = ImageFiles.of(map(str, paths), infos)
     notes += [f"{len(refused)} files that are not images were left out"] if refused else []
     index = complete_splits([info.sha256 for info in infos], labels, splits, str(root), seed, spec.draw_splits)
@@ -152,39 +168,32 @@ def _warn_refused(refused: list[Path], root: Path) -> None:
 
 
 def from_table(spec: Spec, given: dict[str, str], caches: DataDirs, seed: int) -> Dataset:
-    """Load a CSV or JSON-lines file."""
-    path = existing_file(spec)
-    header = read_header(path, spec.kind)
-    roles = find_columns(given, header, path.name)
-    split_column = next((column for column in header if column.strip().lower() == "split"), None)
-    roles |= {"split": (split_column,)} if split_column else {}
-    joined, lines, several = read_table(path, spec.kind, roles)
-    labels = joined.pop("label", None)
-    _refuse_missing(labels, roles.get("label", ("",))[0], path, lines)
-    splits = [""] * len(lines)
-    if split_column:
-        splits = named_splits(joined.pop("split"), lambda row: f"{path.name} row {lines[row]}")
-    images = joined.pop("image", None)
-    files, digests, keys = None, None, _content_keys(joined)
-    if images is not None:
-        places = [f"{path.name} row {line}: image '{name}'" for line, name in zip(lines, images)]
-        root = image_folder(path, images, spec.image_dir)
-        infos = inspect_images([root / name for name in images], places, root, caches)
-        files = ImageFiles.of([str(root / name) for name in images], infos)
-        digests, keys = image_digests(images, infos), [info.sha256 for info in infos]
+    """Load a file of rows: CSV, JSON lines, or another form of `tfxfer.data.forms`."""
+    bad = bad_items_of(spec, caches)
+    rows = read_table_rows(spec, given, caches, bad)
+    total, files, digests, keys = len(rows), None, None, _content_keys(rows.columns)
+    if rows.found is not None:
+        places = [rows.image_place(row) for row in range(len(rows))]
+        infos = inspect_images(rows.found.paths, places, rows.found.root, caches, bad)
+        notes = bad.settle(max(total, rows.total), "images and rows")
+        rows = rows.kept([row for row, info in enumerate(infos) if info is not None])
+        used = [info for info in infos if info is not None]
+        assert rows.found is not None and rows.names is not None
+        files = ImageFiles.of(map(str, rows.found.paths), used)
+        digests, keys = image_digests(rows.names, used), [info.sha256 for info in used]
+    else:
+        notes = bad.settle(rows.total)
+    columns = rows.columns
     notes = [
-        f"{count:,} rows have an empty {role}" for role in joined if (count := sum(not v.strip() for v in joined[role]))
-    ]
-    notes += [f"{several:,} rows have several answers; the commonest of each is taken"] if several else []
-    index = complete_splits(keys, labels, splits, path.name, seed, spec.draw_splits)
-    check_classes(labels, index, lambda row: f"{path.name} row {lines[row]}")
-    return assemble(spec.source, joined, labels, files, digests, index, notes)
-
-
-def _refuse_missing(values: list[str] | None, column: str, path: Path, lines: list[int]) -> None:
-    row = next((i for i, value in enumerate(values or []) if not value.strip()), None)
-    if row is not None:
-        raise UserError(f"{path.name} row {lines[row]}: '{column}' is empty; give the row a label or remove it")
+        f"{count:,} rows have an empty {role}"
+        for role in columns
+        if (count := sum(not v.strip() for v in columns[role]))
+    ] + [*rows.notes, *notes]
+    if rows.answers:
+        columns = columns | {ANSWERS: [json.dumps(each, ensure_ascii=False) for each in rows.answers]}
+    index = complete_splits(keys, rows.labels, rows.splits, rows.path.name, seed, spec.draw_splits)
+    check_classes(rows.labels, index, rows.place)
+    return assemble(spec.source, columns, rows.labels, files, digests, index, notes, rows.captions)
 
 
 def _content_keys(columns: dict[str, list[str]]) -> list[str]:
@@ -210,7 +219,9 @@ LOADERS: dict[str, Callable[[Spec, dict[str, str], DataDirs, int], Dataset]] = {
     "folder": from_folder,
     "csv": from_table,
     "jsonl": from_table,
+    "vqa": from_table,
+    "parquet": from_table,
     "captions": from_captions,
-    "coco": from_coco,
+    "coco": from_captions,
     "text": from_text,
 }

@@ -2,14 +2,21 @@
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfxfer.cache import DataDirs, data_dirs
 from tfxfer.data.class_folders import find_class_folders
+from tfxfer.data.column_roles import (
+    CAPTION_NAMES,
+    CONTENT_ROLES,
+    USUAL_NAMES,
+    caption_columns,
+    find_columns,
+    several_columns,
+    table_columns,
+)
 from tfxfer.data.fusion.query import parse_query
-from tfxfer.data.tables import looks_like_json_lines, read_header
 from tfxfer.errors import UserError, suggest
 from tfxfer.given_files import file_problem
 
@@ -68,25 +75,18 @@ PATH_KINDS = {  # kind -> what its path is
     "folder": "a folder of class folders",
     "csv": "a CSV file",
     "jsonl": "a file with one JSON object a line",
-    "captions": "a CSV or JSON-lines file with an image and a caption a row",
-    "coco": "a JSON file of captions in COCO's format",
+    "captions": "a file of images and captions: CSV, JSON, COCO's, Karpathy's, Flickr8k's or Parquet",
+    "coco": "a JSON file of captions in COCO's format, or in Karpathy's",
+    "vqa": "a file of questions about images: CSV, JSON, VQAv2's, CLEVR's, GQA's or Parquet",
+    "parquet": "a Parquet or Arrow file, or a folder of them",
     "text": "a file with one text a line",
 }
+TABLES = ("csv", "jsonl", "vqa", "parquet")  # kinds whose rows have columns of any role
 FUSED = "fuse"  # kind of a spec that names others
 WITHOUT_COLUMNS = {"folder": "a folder", "coco": "a COCO file", "text": "a text file"}
-USUAL_NAMES: dict[str, tuple[str, ...]] = {  # role -> column names that are recognised, best first
-    "text": ("text", "sentence", "title", "phrase", "review", "content", "document", "description", "name"),
-    "label": ("label", "labels", "class", "category", "target", "sentiment", "topic", "language"),
-    "image": ("image", "picture", "photo", "img", "image_path", "filename", "file", "path"),
-    "question": ("question", "questions"),
-    "answer": ("answer", "answers"),
-    "caption": ("caption", "captions"),
-}
-CAPTION_NAMES = {  # as above, for a captions file, where a text is a caption
-    "image": (*USUAL_NAMES["image"], "image_name", "file_name", "image_file", "filepath"),
-    "caption": ("caption", "captions", "comment", "sentence", "text", "description", "title"),
-}
-CONTENT_ROLES = ("text", "image", "question", "caption")
+
+__all__ = ["CAPTION_NAMES", "CONTENT_ROLES", "USUAL_NAMES", "Spec", "caption_columns", "check", "credit"]
+__all__ += ["existing_file", "find_columns", "given_path", "parse", "several_columns", "table_columns"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,8 @@ class Spec:
         split: TFDS split to use alone, e.g. "train[:10%]", or None.
         image_dir: Folder of the images that a file names, or None to look for it near the file.
         draw_splits: Whether examples whose split the source does not name are cut into splits.
+        drop_empty: Roles of a table, such as "image"; rows in which one of them is empty are left out.
+        bad_items: "refuse" or "skip" images and rows that cannot be used.
     """
 
     source: str
@@ -110,6 +112,8 @@ class Spec:
     split: str | None = None
     image_dir: str | None = None
     draw_splits: bool = field(default=True, repr=False)
+    drop_empty: tuple[str, ...] = field(default=(), repr=False)
+    bad_items: str = field(default="refuse", repr=False)
 
     @property
     def prepared(self) -> str | None:
@@ -201,7 +205,7 @@ def check(
         raise UserError(f"column option '{unknown[0]}' does not exist; {suggest(unknown[0], USUAL_NAMES)}")
     parsed = parse(spec)
     given = {role: name for role, name in columns.items() if name}
-    if image_dir and parsed.kind not in ("csv", "jsonl", "captions", "coco"):
+    if image_dir and parsed.kind not in (*TABLES, "captions", "coco"):
         raise UserError(f"data spec '{spec}': no file names its images; leave image_dir={image_dir!r} out")
     if parsed.kind == FUSED:
         _check_fused(parsed, given, data_dir, download)
@@ -244,8 +248,8 @@ def _check_path(spec: Spec, given: dict[str, str]) -> None:
     path = existing_file(spec)
     if spec.kind == "captions":
         caption_columns(given, path)
-    elif spec.kind in ("csv", "jsonl"):
-        find_columns(given, read_header(path, spec.kind), path.name)
+    elif spec.kind in TABLES:
+        table_columns(given, path, spec.kind)
 
 
 def _check_built_in(spec: Spec, given: dict[str, str]) -> None:
@@ -286,6 +290,8 @@ def given_path(text: str) -> Path:
 def existing_file(spec: Spec) -> Path:
     """Return the path of a file spec; raises `UserError` when there is no such file, or it is a pipe or a device."""
     path = given_path(spec.name)
+    if spec.kind in ("parquet", "captions", "vqa") and path.is_dir():
+        return path
     if not os.path.exists(path):  # noqa: PTH110 - also answers for a name that no file can have: too long, or with NUL
         raise UserError(f"data spec '{spec.source}': {path} does not exist; {_nearest_beside(path)}")
     problem = file_problem(path.stat())
@@ -298,67 +304,3 @@ def _nearest_beside(path: Path) -> str:
     if not os.path.isdir(path.parent):  # noqa: PTH112
         return f"the folder {path.parent} does not exist either"
     return suggest(path.name, sorted(p.name for p in path.parent.iterdir()))
-
-
-def find_columns(given: dict[str, str], header: Sequence[str], place: str) -> dict[str, tuple[str, ...]]:
-    """Return role -> columns: those given, else the first usual name that the header has.
-
-    Args:
-        given: role -> column name; for text also several, "title,description" or "title+description".
-        header: Names of the columns there are.
-        place: File name for messages.
-
-    >>> find_columns({"text": "title+body"}, ["title", "body", "Class"], "a.csv")
-    {'text': ('title', 'body'), 'label': ('Class',)}
-    """
-    found: dict[str, tuple[str, ...]] = {}
-    for role, name in given.items():
-        names = (name,) if name in header or role != "text" else tuple(re.split(r"\s*[,+]\s*", name))
-        for column in names:
-            if column not in header:
-                raise UserError(f"{place}: there is no column '{column}' ({role}); {suggest(column, header)}")
-        found[role] = names
-    taken = {column for names in found.values() for column in names}
-    free = {column.strip().lower(): column for column in reversed(header) if column not in taken}
-    for role, usual in USUAL_NAMES.items():
-        if role not in found:
-            match = next((free.pop(name) for name in usual if name in free), None)
-            if match is not None:
-                found[role] = (match,)
-    if not any(role in found for role in CONTENT_ROLES):
-        raise UserError(
-            f"{place}: none of the columns {', '.join(map(repr, header))} looks like text or images; "
-            "name one with --target-text / text=COLUMN (or image=COLUMN)"
-        )
-    return found
-
-
-def caption_columns(given: dict[str, str], path: Path) -> tuple[str, list[str], dict[str, str]]:
-    """Return "csv" or "jsonl", the header, and role -> column of a captions file: "image", "caption" and those given.
-
-    Raises:
-        UserError: when there is no column of images or captions, or the file is of another kind.
-    """
-    unknown = next((role for role in given if role not in ("image", "caption", "label", "key")), None)
-    if unknown:
-        raise UserError(f"{path.name}: a captions file has images and captions; leave out {unknown}={given[unknown]!r}")
-    kind = "jsonl" if looks_like_json_lines(path) else "csv"
-    header = read_header(path, kind)
-    if {"images", "annotations"} <= set(header):
-        raise UserError(f"{path.name}: this is COCO's JSON; give it as coco:{path}")
-    free = {column.strip().lower(): column for column in reversed(header) if column not in given.values()}
-    found = {
-        role: match
-        for role, usual in CAPTION_NAMES.items()
-        if (match := next((free[n] for n in usual if n in free), ""))
-    } | given
-    for role, column in found.items():
-        if column not in header:
-            raise UserError(f"{path.name}: there is no column '{column}' ({role}); {suggest(column, header)}")
-    for role in CAPTION_NAMES:
-        if role not in found:
-            raise UserError(
-                f"{path.name}: none of the columns {', '.join(map(repr, header))} is called like one of {role}s; "
-                f"name it with --target-{role} / {role}=COLUMN"
-            )
-    return kind, header, found

@@ -14,9 +14,9 @@ from tfxfer.data.dataset import Dataset
 from tfxfer.data.fusion.query import Query
 from tfxfer.data.records import Records
 from tfxfer.data.rows import Rows
-from tfxfer.data.spec import CONTENT_ROLES, caption_columns, existing_file, find_columns, given_path, parse
+from tfxfer.data.spec import CONTENT_ROLES, TABLES, caption_columns, existing_file, find_columns, given_path, parse
 from tfxfer.data.splits import SPLITS
-from tfxfer.data.tables import read_header, read_json
+from tfxfer.data.tables import read_header, read_json, table_form
 from tfxfer.errors import UserError, suggest
 
 Load = Callable[[str, dict[str, str]], Dataset]  # (spec, role -> column) -> the set
@@ -102,7 +102,7 @@ def _with_key(spec: str, columns: dict[str, str], key: str) -> dict[str, str]:
     parsed = parse(spec)
     if parsed.kind == "tfds":
         return columns | {KEY: key}
-    if parsed.kind not in ("csv", "jsonl", "captions"):
+    if parsed.kind not in (*TABLES, "captions"):
         return columns
     path = existing_file(parsed)
     if parsed.kind == "captions":
@@ -121,7 +121,7 @@ def _with_key(spec: str, columns: dict[str, str], key: str) -> dict[str, str]:
 def images_too(spec: str, columns: dict[str, str], key: str) -> dict[str, str]:
     """Return the columns of the set with the images: a key that names the images is read as both."""
     parsed = parse(spec)
-    if parsed.kind in ("csv", "jsonl") and "image" not in columns:
+    if parsed.kind in TABLES and "image" not in columns:
         path = existing_file(parsed)
         if find_columns(columns, read_header(path, parsed.kind), path.name).get("image") == (key,):
             return columns | {"image": key}
@@ -133,13 +133,12 @@ def _names_splits(spec: str) -> bool:
     parsed = parse(spec)
     if parsed.kind == "text" or (parsed.kind == "tfds" and parsed.split):
         return False
-    if parsed.kind in ("csv", "jsonl", "captions"):
-        path = existing_file(parsed)
-        kind = caption_columns({}, path)[0] if parsed.kind == "captions" else parsed.kind
-        return any(column.strip().lower() == "split" for column in read_header(path, kind))
+    if parsed.kind in TABLES or (parsed.kind == "captions" and table_form(existing_file(parsed), "captions") != "coco"):
+        header = read_header(existing_file(parsed), parsed.kind)
+        return any(column.strip().lower() == "split" for column in header)
     if parsed.kind == "folder":
         return any(split for _, split in find_class_folders(given_path(parsed.name))[0])
-    if parsed.kind == "coco":
+    if parsed.kind in ("coco", "captions"):
         whole: Any = read_json(existing_file(parsed))
         return any("split" in image for image in whole["images"])
     return True
