@@ -1,0 +1,1 @@
+"""Augmentation: edited copies of training examples, whose labels stay true. The other splits are never edited."""
