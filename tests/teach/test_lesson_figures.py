@@ -16,6 +16,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from tfxfer.evaluate import Verdict
+from tfxfer.evaluate.complementarity import Decomposition
 from tfxfer.report.figures.style import STYLE
 from tfxfer.teach import figures, showing
 
@@ -208,6 +209,45 @@ CALLS = {  # lesson and function -> arguments
     "11 lead_by_choice": (
         {"CIDEr-D": [0.4, -0.2, 0.0, 1.0], "ROUGE-L": [0.1, -1.0, 0.0, 0.3], "token F1": [0.1, -1.0, 0.0, 0.3]},
         [1, -1, 0, 1],
+    ),
+    "12 parts": ("what image and text tell of the script", Decomposition(0.13, 0.13, 0.42, 0.08)),
+    "12 pairs": (IMAGES[:6], [*NAMES, *NAMES[:2]], ["Latin", "Canadian Aboriginal", "Braille"] * 2),
+    "12 heads": ({"image_only": 0.6, "text_only": 0.7, "cross_attention": 0.8, "shuffled partner": 0.5},),
+    "12 missing": (
+        [0.0, 0.5, 1.0],
+        {(side, name): [0.8, 0.6, 0.4] for side in ("text", "image") for name in ("average", "low_rank", "gated")},
+    ),
+    "12 shares": (
+        IMAGES[:4],
+        NAMES,
+        ["Latin", "Greek", "Braille", "Cyrillic"],
+        [0.4, -0.2, 1.3, 0.0],
+        [0.1, 2, 0.2, 1],
+    ),
+    "12 who_helped_whom": (
+        ("script", "case"),
+        {
+            ("script", "case"): verdict_of(0.05, 0.01, 0.09, "helped"),
+            ("case", "script"): verdict_of(-0.02, -0.05, 0.01, "no evidence"),
+        },
+        {"script": 0.6, "case": 0.8},
+    ),
+    "13 episode": (np.stack([IMAGES[:1]] * 3), np.stack([IMAGES[:2]] * 3), np.array([[0, 0], [1, 2], [2, 2]])),
+    "13 shots_curve": (
+        {"φ": {1: (0.9, 0.89, 0.91), 3: (0.95, 0.94, 0.96)}, "random φ": {1: (0.5, 0.48, 0.52), 3: (0.7, 0.6, 0.8)}},
+        0.05,
+    ),
+    "13 moons": (
+        RNG.normal(size=(40, 2)),
+        np.arange(40) % 2,
+        [0, 1],
+        {"one": np.arange(40) % 2, "other": np.zeros(40)},
+    ),
+    "13 pseudo_labels": ({0.5: [150, 20], 0.9: [80, 2]}, 720),
+    "13 edits": ({"original": IMAGES[:8], "moved": IMAGES[:8], "mirrored": IMAGES[:8, :, ::-1]},),
+    "13 label_curves": (
+        {"random": RNG.random((3, 4)), "margin": RNG.random((3, 4)), "core-set": RNG.random((3, 4))},
+        (20, 40, 80, 160),
     ),
 }
 each_figure = pytest.mark.parametrize("name", CALLS)

@@ -213,6 +213,42 @@ LESSONS = {
                 ("Kilickaya et al. 2017", ARXIV + "1612.07600"),
             ),
         ),
+        Lesson(
+            "12_fusion",
+            "Fusion: two eyes",
+            (
+                ("knowledge fusion", "docs/fusion.md"),
+                ("several tasks", "docs/multitask.md"),
+                ("merging models", "docs/merge.md"),
+                ("joining data sets", "docs/fuse.md"),
+            ),
+            (
+                ("Williams and Beer 2010", ARXIV + "1004.2515"),
+                ("Liang et al. 2023", ARXIV + "2302.12247"),
+                ("Arevalo et al. 2017", ARXIV + "1702.01992"),
+                ("Perez et al. 2018", ARXIV + "1709.07871"),
+                ("Kendall et al. 2018", ARXIV + "1705.07115"),
+            ),
+        ),
+        Lesson(
+            "13_few_labels",
+            "Few labels",
+            (
+                ("remedies for few labels", "docs/little_data.md"),
+                ("augmentation", "docs/augment.md"),
+                ("how the verdict is computed", "docs/decisions/0004-verdict.md"),
+            ),
+            (
+                ("Snell et al. 2017", ARXIV + "1703.05175"),
+                (
+                    "Zhou et al. 2004",
+                    "https://proceedings.neurips.cc/paper/2003/hash/87682805257e619d49b8e0dfdc14affa-Abstract.html",
+                ),
+                ("Oliver et al. 2018", ARXIV + "1804.09170"),
+                ("Sener and Savarese 2018", ARXIV + "1708.00489"),
+                ("Cubuk et al. 2020", ARXIV + "1909.13719"),
+            ),
+        ),
     )
 }
 
