@@ -6,7 +6,9 @@ Each benchmark is a module with a `main`; the last line it prints is one JSON ob
 Not in this table: `benchmarks.verdict` (how often a verdict is wrong) and `benchmarks.results` (the table "what helped"
 of README.md). Nor, because they promise nothing and take longer: `benchmarks.default` (how the default experiment was
 chosen), `benchmarks.image_use` and `benchmarks.unfreezing` (settings of a captioner), `benchmarks.reader` (how well the
-`read` bridge reads), `benchmarks.fuse` (what pairs that are no true ones add), and `benchmarks.picture` (the figure in
+`read` bridge reads), `benchmarks.fuse` (what pairs that are no true ones add), `benchmarks.fusion_sets`
+(the real sets of docs/fusion.md), `benchmarks.multitask` (writes
+easy-VQA as a table), and `benchmarks.picture` (the figure in
 README.md).
 """
 
@@ -23,6 +25,7 @@ HERE = Path(__file__).parent
 NAMES = (
     "startup",
     "train",
+    "reading",
     "render",
     "extract",
     "cached_features",

@@ -79,7 +79,7 @@ def test_the_version_is_the_package_s():
         (["--versoin"], "unknown option --versoin; did you mean '--version'?"),
         (["train", "featre"], "there is no recipe 'featre'; did you mean 'feature'?"),
         (["train", "--sorce", "x"], "unknown option --sorce; did you mean '--source'?"),
-        (["list"], "say what to list: datasets, models, recipes, runs"),
+        (["list"], "say what to list: datasets, models, recipes, augmentations, runs"),
         (["list", "modles"], "did you mean 'models'?"),
         (["list", "models", "--jsn"], "unknown option --jsn; did you mean '--json'?"),
         (["clean", "featurs"], "did you mean 'features'?"),

@@ -44,7 +44,8 @@ KNOWS = {  # part -> the parts it may import, besides the ground; sub-packages o
     "baselines": {"tasks", "models", "evaluate", "experiment", "transfer"},
     "arms": {"baselines", "tasks", "data", "models", "evaluate", "experiment", "fit", "transfer", "runs"},
 }
-WITHIN_TRANSFER = ["graph", "classifier", "feature", "bridges", "structure", "knowledge"]  # each knows those before it
+# each knows those before it
+WITHIN_TRANSFER = ["graph", "classifier", "feature", "bridges", "structure", "knowledge", "distill"]
 TOP = {"recipes", "commands", "cli", "train", "predict", "__init__", "__main__"}  # where all of the above meet
 COMMANDS = {"evaluate/__main__.py"}  # `python -m tfxfer.evaluate` stands in the package it is named after
 

@@ -1,6 +1,7 @@
 """What the documents promise: their commands parse, their make targets and links exist, their examples run."""
 
 import importlib
+import json
 import re
 import shlex
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from format_samples import SAMPLES, write_sample
 from PIL import Image
 
 from benchmarks import results
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 COMMANDED = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 LINKED = [*COMMANDED, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("data/**/README.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+OWN_SAMPLES = set(SAMPLES) - {"reviews.csv", "captions.csv", "questions.csv"}  # these stand for a table of one's own
 COLUMN_OPTIONS = re.compile(
     r"--(?:target-|source-|language-model-|image-encoder-)?(?:text|label|image|question|answer|caption)$"
 )
@@ -67,16 +70,25 @@ def somewhere(tmp_path, monkeypatch):
 
 
 def table(file, columns):
-    file.write_text("\n".join([",".join(columns), *(",".join([f"x{i}"] * len(columns)) for i in range(2))]) + "\n")
+    """Write six rows of x0 to x5, and files of these names, which are the images where a column has images."""
+    rows = [[f"x{i}"] * len(columns) for i in range(6)]
+    for name, *_ in rows:
+        (file.parent / name).touch()
+    if file.suffix == ".jsonl":
+        file.write_text("\n".join(json.dumps(dict(zip(columns, row))) for row in rows))
+    else:
+        file.write_text("\n".join(map(",".join, [columns, *rows])) + "\n")
 
 
 def stand_in(word, before, columns):
     """Make the tiny file or folder that a word of a command names, so that the cheap checks find one."""
     kind, _, name = word.partition(":")
     path = Path(name or word)
-    if kind in ("csv", "captions", "jsonl") and name:
+    if path.name in OWN_SAMPLES and kind != "folder":
+        write_sample(path)
+    elif kind in ("csv", "captions", "jsonl") and name:
         path.parent.mkdir(parents=True, exist_ok=True)
-        table(path, columns) if kind != "jsonl" else path.write_text(str(dict.fromkeys(columns, "x")).replace("'", '"'))
+        table(path, columns)
     elif kind == "text" and name:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("a red circle\na blue square\n")
@@ -100,6 +112,7 @@ COLUMNS = {
     "vqa": ["image", "question", "answer"],
     "captioning": ["image", "caption"],
     "retrieval": ["image", "caption"],
+    "multitask": ["image", "caption", "question", "answer", "shape", "colour"],
 }
 
 

@@ -41,6 +41,8 @@ for words in (
     ["doctor", "csv:φ→.csv"],
     ["compare", "φ→", "→"],
     ["merge", "φ→", "→"],
+    ["distill", "φ→", "--student", "→"],
+    ["compress", "φ→", "--to", "→"],
     ["rate", "φ→", "--report"],
     ["list", "recipes"],
     ["list", "recipes", "--json"],
@@ -63,7 +65,7 @@ def test_every_command_writes_in_any_encoding(encoding, tmp_path):
     out, errors = done.stdout.decode(name), done.stderr.decode(name)
     assert "Traceback" not in errors and done.returncode == 0, errors
     codes = re.findall(r"^=== (\w+) (\d)$", out, re.MULTILINE)
-    assert [code for _, code in codes] == list("0222222222200202") and {name for name, _ in codes} == set(COMMANDS)
+    assert [code for _, code in codes] == list("022222222222200202") and {name for name, _ in codes} == set(COMMANDS)
     rows = json.loads(re.search(r"^\[$.*?^\]$", out, re.MULTILINE | re.DOTALL)[0])
     assert any("φ(x)" in row["summary"] for row in rows)
     assert ("φ" in out) == name.startswith("utf")

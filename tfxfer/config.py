@@ -339,6 +339,17 @@ class TargetConfig:
     )
     max_validation: int = option(400, "at most this many validation examples (0: all)", flat="max_validation")
     max_test: int = option(0, "at most this many test examples (0: all)", flat="max_test")
+    image_dir: str | None = option(None, "folder of the images that the target's file names", flat="image_dir")
+    bad_items: str = option(
+        "refuse",
+        "images and rows of the target that cannot be used: refuse and list all of them, or skip",
+        ("refuse", "skip"),
+        flat="bad_items",
+    )
+
+    def reading(self) -> dict[str, Any]:
+        """Return how the files are read, as `tfxfer.load` takes it."""
+        return {"image_dir": self.image_dir, "bad_items": self.bad_items}
 
     def columns(self, *names: str) -> dict[str, str | None]:
         """Return column options by name, as `tfxfer.load` takes them."""
@@ -386,6 +397,12 @@ class TrainingConfig:
         decides=False,
         at_most=20,
     )
+    train_set: tuple[str, ...] = option(
+        (),
+        "what of the pretrained network trains: head, norms, bias, lora:R, adapter:R, prefix or all. Of several, the "
+        "first is that of the saved model, and each other one is one more arm (default: as the recipe does)",
+        decides=False,
+    )
 
     @property
     def learning_rate(self) -> float:
@@ -414,6 +431,21 @@ class TrainingConfig:
     def at(self, learning_rate: float) -> typing.Self:
         """Return the same training with one learning rate."""
         return replace(self, learning_rates=(learning_rate,))
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Edited copies of the training examples, for arms beside those without them."""
+
+    policy: str = option(
+        "none",
+        "run each arm that trains also with edited copies of its training examples, whose labels stay true: auto, or "
+        "edits joined by +, such as images:randaugment, text:typing:0.05, rendered, pairs; of several strengths "
+        "(0,0.1) validation chooses; `tfxfer list augmentations` shows all",
+        common=True,
+        decides=False,
+    )
+    copies: int = option(4, "copies of each training example", decides=False, at_least=1, at_most=1000)
 
 
 @dataclass(frozen=True)

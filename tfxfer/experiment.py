@@ -35,6 +35,8 @@ class Outcome:
         answers: Texts [N] that were answered, to be shown.
         checkpoints: Step -> what the network answered after that step of its training, where that was asked for.
         elsewhere: Other test set -> float [M], the score of each of its examples, the higher the better.
+        parameters: Number of all parameters of the network that trained.
+        optimizer_bytes: Size of the state of its optimizer.
     """
 
     probabilities: np.ndarray | None
@@ -44,6 +46,8 @@ class Outcome:
     answers: Sequence[str] | None = None
     checkpoints: dict[int, "Outcome"] = field(default_factory=dict)
     elsewhere: dict[str, np.ndarray] = field(default_factory=dict)
+    parameters: int = 0
+    optimizer_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Arm:
         plain: It trains no network, and runs in a thread beside those that do.
         probe: It fits a linear model, or none, on features that are fixed: it costs little, and runs with all
             `Experiment.probe_seeds`.
+        key: What decides its records and not those of the other arms, as part of a file's name.
+        asked: It runs because an option asks for it, whatever `--arms` says.
     """
 
     name: str
@@ -68,6 +74,8 @@ class Arm:
     recall: Callable[[Record], None] | None = None
     plain: bool = False
     probe: bool = False
+    key: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ def compare(
         A `Comparison` with a verdict of `transfer` against every other arm.
     """
     jobs = _jobs(experiment)
-    names = [f"{arm.name}-{budget or 'all'}-{seed}.npz" for arm, budget, seed in jobs]
+    names = [f"{'.'.join(filter(None, (arm.name, arm.key)))}-{n or 'all'}-{seed}.npz" for arm, n, seed in jobs]
     places = [Path(kept) / name if kept else None for name in names]
     records = []
 
@@ -260,6 +268,8 @@ def _run(arm: Arm, budget: int | None, seed: int, experiment: Experiment) -> Rec
         answers=None if outcome.answers is None else np.array(outcome.answers, dtype=np.str_),
         checkpoints={step: _example_scores(one, experiment) for step, one in outcome.checkpoints.items()},
         elsewhere={name: np.asarray(values, np.float32) for name, values in outcome.elsewhere.items()},
+        parameters=outcome.parameters,
+        optimizer_bytes=outcome.optimizer_bytes,
     )
 
 

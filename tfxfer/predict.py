@@ -58,7 +58,9 @@ def work(argv: Sequence[str]) -> None:
 
 def check(request: Namespace, predictor: Predictor, described: dict[str, Any]) -> None:
     """Raise `UserError` for a request that this model cannot answer."""
-    if bool(request.text) == bool(request.image):
+    if predictor.pairs:
+        check_pairs(request)
+    elif bool(request.text) == bool(request.image):
         raise UserError('give either --text "…" or --image FILE')
     check_request(request, predictor, described)
     if request.top < 1:
@@ -80,6 +82,16 @@ def check(request: Namespace, predictor: Predictor, described: dict[str, Any]) -
     for file in request.image:
         if not Path(file).is_file():
             raise UserError(f"{file}: there is no such image")
+
+
+def check_pairs(request: Namespace) -> None:
+    """Raise `UserError` where texts and images are given, and their numbers differ, or where neither is."""
+    if not request.text and not request.image:
+        raise UserError('this model takes pairs; give --image FILE and --text "…", or one of them')
+    if request.text and request.image and len(request.text) != len(request.image):
+        raise UserError(
+            f"{len(request.image)} images and {len(request.text)} texts; give one text for each image, in order"
+        )
 
 
 def show(rows: list[dict[str, Any]], predictor: Predictor) -> None:

@@ -56,6 +56,8 @@ class Record:
             training that gave this record; empty unless asked for, and for arms that train no network.
         elsewhere: Other test set -> float [M], the score of each of its examples, higher is better: "shift" of another
             domain, "source before" and "source after" of the source's own task, around fine-tuning. Empty without one.
+        parameters: Number of all parameters of the network that trained; 0 where none did.
+        optimizer_bytes: Size in bytes of the state of its optimizer; 0 where none trained.
     """
 
     arm: str
@@ -72,6 +74,8 @@ class Record:
     answers: np.ndarray | None = field(default=None, repr=False, compare=False)
     checkpoints: dict[int, dict[str, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
     elsewhere: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    parameters: int = 0
+    optimizer_bytes: int = 0
 
     def plain(self) -> dict[str, Any]:
         """Return the record without its arrays, as JSON can hold it."""

@@ -7,12 +7,23 @@ from tfxfer.errors import UserError, suggest
 from tfxfer.models.saved_folder import describe_folder
 from tfxfer.transfer.classifier import Classifier
 from tfxfer.transfer.feature import FeatureClassifier
-from tfxfer.transfer.knowledge import Captioner, Dictionary, DualEncoder, VisualQA
+from tfxfer.transfer.knowledge import Captioner, Dictionary, DualEncoder, MultiTask, VisualQA
+from tfxfer.transfer.knowledge.fusion import FusionClassifier
 from tfxfer.transfer.knowledge.language_model import LanguageModel
 
 CLASSES: dict[str, Any] = {
     one.__name__: one
-    for one in (Classifier, FeatureClassifier, Captioner, VisualQA, DualEncoder, Dictionary, LanguageModel)
+    for one in (
+        Classifier,
+        FeatureClassifier,
+        Captioner,
+        VisualQA,
+        DualEncoder,
+        Dictionary,
+        LanguageModel,
+        FusionClassifier,
+        MultiTask,
+    )
 }
 
 
@@ -23,8 +34,8 @@ def from_run(folder: str | Path) -> Any:
         folder: The folder, such as "runs/feature-20261128-090000", or the .keras file in it.
 
     Returns:
-        A `FeatureClassifier`, `Classifier`, `Captioner`, `VisualQA`, `DualEncoder`, `Dictionary` or `LanguageModel`:
-        each has fit (a `Classifier` has none), predict, score, save and load.
+        A `FeatureClassifier`, `Classifier`, `Captioner`, `VisualQA`, `DualEncoder`, `Dictionary`, `LanguageModel`,
+        `FusionClassifier` or `MultiTask`: each has fit (a `Classifier` has none), predict, score, save and load.
 
     Raises:
         UserError: There is no such folder, it holds no finished model, or its files are damaged.

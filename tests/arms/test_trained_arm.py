@@ -223,6 +223,8 @@ def task(of=rows):
         labels=whole.labels,
         class_names=("a", "b", "c"),
         shifted=lambda probabilities: {},  # no other domain
+        mixes_labels=False,
+        copies=lambda data, seed, draws: None,  # no augmentation
         train=lambda budget, seed: made.setdefault(budget, of(budget)),
     )
 
@@ -285,7 +287,7 @@ def test_more_examples_than_can_be_held_are_mixed_all_the_same(monkeypatch):
     by_class = Rows(dict.fromkeys(("train", "validation", "test"), (features, labels)))
     monkeypatch.setattr(classifier, "HELD", 4 * 24)  # four rows of six numbers
     arm = network(of=lambda budget: by_class, steps=0, epochs=1)
-    assert arm.batches._examples(by_class)[1] == 4
+    assert arm.batches._examples(by_class, 0, 80)[1] == 4
     seen = [labels.numpy() for _, labels in arm.batches.training(by_class, 8, 10, 0)]
     assert len(seen) == 10 and all(len(set(batch)) > 1 for batch in seen)
     first = arm(4, 1).probabilities

@@ -201,7 +201,7 @@ def test_a_budget_too_small_for_one_pilot_is_refused():
 
 def test_every_command_is_accepted_by_train(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.csv").write_text("text,label\nx,a\ny,b\n")
+    (tmp_path / "a.csv").write_text("text,label\n" + "x,a\ny,b\n" * 20)
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text("{}")
     started = []

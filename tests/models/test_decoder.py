@@ -10,6 +10,8 @@ from tfxfer.errors import UserError
 from tfxfer.generate import GenerationConfig, greedy
 from tfxfer.generate.beam_search import beam_search
 from tfxfer.models.decoder import causal_decoder, check_visual_input, incremental_decoder
+from tfxfer.models.train_sets import parse
+from tfxfer.transfer.structure.train_set import changed
 
 pytestmark = pytest.mark.tensorflow
 
@@ -40,7 +42,10 @@ def all_at_once(decoder, tokens, memory):
     return decoder({"token_ids": tokens, "padding_mask": np.ones_like(tokens), "memory": memory}).numpy()
 
 
-def test_one_token_at_a_time_as_all_at_once(decoder, memory):
+@pytest.mark.parametrize("adapters", [False, True])
+def test_one_token_at_a_time_as_all_at_once(decoder, memory, adapters):
+    if adapters:
+        decoder = randomised(changed(decoder, parse("adapter:3")))
     tokens = np.random.default_rng(2).integers(0, WORDS, (64, 9)).astype(np.int32)
     step, cache, context = incremental_decoder(decoder, tf.constant(memory), 1, 9)
     found = []

@@ -110,6 +110,12 @@ def test_the_checks_know_how_many_positions_the_bert_that_is_trained_here_has():
         ("dictionary", {"languages": ("de", "jp")}, "no names in 'jp'; known: en, de, .*ja"),
         ("dictionary", {"target": "glyphs"}, "--target glyphs: has no names in several languages; use emoji"),
         ("vqa", {"dropout": math.nan}, "--dropout nan"),
+        ("vqa", {"train_set": ("norm",)}, "--train-set norm: there is no such train set; did you mean 'norms'"),
+        ("retrieval", {"train_set": ("lora:0",)}, "--train-set lora:0: the number must be 1 or more"),
+        ("captioning", {"train_set": ("head", "prefix:4")}, "--train-set prefix:4: the decoder has cross-attention"),
+        ("structure", {"train_set": ("all",), "trainable": "norms"}, "--trainable: --train-set says what trains"),
+        ("structure", {"train_set": ("prefix",), "transfer": "widen"}, "--train-set prefix: a CNN has no tokens"),
+        ("feature", {"train_set": ("all",), "arms": ("transfer",)}, "--train-set: says what trains in the arm"),
         ("vqa", {"learning_rates": (math.inf,)}, "--learning-rates inf"),
         ("vqa", {"max_length": 65}, "--max-length 65: the BERT .* 64 positions"),
     ],
@@ -120,7 +126,8 @@ def test_other_recipes_that_cannot_work(recipe, change, message):
 
 
 BUDGETS = {"feature": "labels_per_class", "structure": "labels_per_class", "captioning": "pairs"}
-BUDGETS |= {"retrieval": "pairs", "vqa": "images", "dictionary": "images"}
+BUDGETS |= {"retrieval": "pairs", "vqa": "images", "dictionary": "images", "multitask": "images"}
+BUDGETS |= {"fusion": "labels_per_class"}
 
 
 @pytest.mark.parametrize(("recipe", "budgets"), BUDGETS.items())

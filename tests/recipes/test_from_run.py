@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfxfer
-from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig
+from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig, VQAHeadConfig
 from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.tokenizer import WordPieceTokenizer
@@ -16,8 +16,11 @@ from tfxfer.saved import CLASSES
 from tfxfer.transfer.bridges.render import RenderText
 from tfxfer.transfer.classifier import Classifier
 from tfxfer.transfer.feature import FeatureClassifier
-from tfxfer.transfer.knowledge import Captioner, Dictionary, DualEncoder, VisualQA, small_tower
+from tfxfer.transfer.knowledge import Captioner, Dictionary, DualEncoder, MultiTask, VisualQA, small_tower
+from tfxfer.transfer.knowledge.fusion import FusionClassifier
+from tfxfer.transfer.knowledge.fusion.classifier import image_positions, text_tokens
 from tfxfer.transfer.knowledge.language_model import LanguageModel
+from tfxfer.transfer.knowledge.task_heads import TaskHead
 
 pytestmark = pytest.mark.tensorflow
 WORDS = ("red", "blue", "square", "circle")
@@ -61,6 +64,20 @@ def dictionary():
     return Dictionary(("en", "de")).fit(texts, {code: IMAGES.reshape(4, -1) for code in texts})
 
 
+def multitask():
+    heads = [
+        TaskHead("classify", "classify", ("a", "b")),
+        TaskHead("caption", "caption", WORDS, length=4),
+        TaskHead("vqa", "vqa", ("no", "yes"), WORDS, 4),
+    ]
+    return MultiTask(cnn(), heads, (8, 8, 1), VQAHeadConfig(dim=8))
+
+
+def fusion():
+    encoders = image_positions(cnn(), (8, 8, 1), 2), text_tokens(small_tower(list(WORDS), 4, dim=8))
+    return FusionClassifier.fit(*encoders, (IMAGES, TEXTS, ["a", "b", "a", "b"]), dim=4)
+
+
 CASES = {  # name -> (a model, what it is asked, from what it predicts to what has to be equal)
     "Dictionary": (dictionary, (TEXTS, "en", "de"), lambda found: found.scores),
     "Classifier": (lambda: Classifier(cnn(), ["a", "b", "c"]), (IMAGES,), lambda found: found),
@@ -68,7 +85,13 @@ CASES = {  # name -> (a model, what it is asked, from what it predicts to what h
     "FeatureClassifier of texts": (lambda: features(text=True), (TEXTS,), lambda found: found),
     "LanguageModel": (language_model, (TEXTS,), lambda found: found),
     "Captioner": (captioner, (IMAGES,), lambda found: found.scores),
+    "FusionClassifier": (fusion, (IMAGES, TEXTS), lambda found: found),
     "VisualQA": (visual_qa, (IMAGES, [*TEXTS[:3], "red"]), lambda found: found.probabilities),
+    "MultiTask": (
+        multitask,
+        (IMAGES, TEXTS),
+        lambda found: np.concatenate([each.scores.ravel() for each in found.values()]),
+    ),
     "DualEncoder": (
         lambda: DualEncoder(cnn(), small_tower(list(WORDS), 4, dim=8)),
         (IMAGES, TEXTS[:2]),

@@ -22,6 +22,7 @@ from tfxfer.tasks.visual_questions import (
     Questions,
     about_characters,
     answer_names,
+    few,
     from_columns,
     load_questions,
     outcome,
@@ -325,6 +326,21 @@ def test_rare_answers_beyond_the_limit_are_no_classes(shapes, data_dir):
         answer_names(train, 1)
 
 
+def test_answers_of_ten_people_give_the_accuracy_of_vqa(tmp_path, data_dir):
+    rows = [{"image": f"{i}.png", "question": "is it?", "answer": ["yes"] * 3 + ["no"] * 7} for i in range(20)]
+    for i, row in enumerate(rows):
+        Image.new("RGB", (8, 8), (12 * i, 0, 0)).save(tmp_path / row["image"])
+    (tmp_path / "people.json").write_text(json.dumps(rows))
+    dataset = tfxfer.load(f"vqa:{tmp_path / 'people.json'}", data_dir=data_dir)
+    found = {
+        split: few(dataset, split, from_columns(dataset, split), 0, (8, 8, 3))
+        for split in ("train", "validation", "test")
+    }
+    assert set(found["test"].answers) == {"no"} and len(found["test"].people[0]) == 10
+    scores = outcome(["Yes."] * len(found["test"].texts), found, {}).scores
+    assert scores["vqa_accuracy"].mean() == pytest.approx(0.9) and scores["question_accuracy"].mean() == 0
+
+
 def test_scores_by_image_average_to_the_share_of_right_answers(shapes, data_dir):
     dataset = tfxfer.load(f"csv:{shapes / 'questions.csv'}", data_dir=data_dir)
     questions = load_questions(dataset, TARGET, (24, 24, 3), 20, here.Quiet())
@@ -338,7 +354,7 @@ def test_scores_by_image_average_to_the_share_of_right_answers(shapes, data_dir)
 BAD_ROWS = {
     "an empty question": ('3.png," ",no', "row 5: the question ('question') is empty"),
     "an empty answer": ("3.png,is it?,", "row 5: the answer ('answer') is empty"),
-    "an image that is not there": ("gone.png,is it?,no", "row 5: image 'gone.png': cannot be read"),
+    "an image that is not there": ("gone.png,is it?,no", "row 5: image 'gone.png': is not in"),
     "a file that is no image": ("questions.csv,is it?,no", "row 5: image 'questions.csv': not an image"),
 }
 

@@ -40,6 +40,15 @@ def test_direct_labels_do_not_overlap(comparison):
     assert min(np.diff(heights)) >= 0.05 * axes.get_ylim()[1] - 1e-9
 
 
+def test_the_names_of_many_arms_stay_within_the_axes():
+    p = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
+    records = [Record(f"arm {i}", n, 0, probabilities=p) for i in range(15) for n in (5, 20)]
+    axes = figures.label_efficiency(Comparison("t", ("a", "b"), np.array([0, 1, 0, 1]), tuple(records))).axes[0]
+    heights = sorted(text.get_position()[1] for text in axes.texts)
+    assert len(heights) == 15 and heights[-1] <= axes.get_ylim()[1]
+    assert min(np.diff(heights)) >= 0.05 * axes.get_ylim()[1]
+
+
 def test_the_forest_shows_every_interval(comparison):
     axes = figures.differences(comparison).axes[0]
     bars = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0]]

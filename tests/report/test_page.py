@@ -113,9 +113,9 @@ def test_every_verdict_is_in_the_verdict_table(comparison, page):
 
 
 def test_costs_seeds_and_replay(page):
-    costs = [[cell.strip() for cell in row[:6]] for row in page.tables[2]]
-    assert ["finetune", "400", "2", "1", "98,410", "19 s"] in costs
-    assert ["transfer", "5", "3", "0", "2,570", "0.4 s"] in costs
+    costs = [[cell.strip() for cell in row[:8]] for row in page.tables[2]]
+    assert ["finetune", "400", "2", "1", "98,410", "–", "–", "19 s"] in costs
+    assert ["transfer", "5", "3", "0", "2,570", "–", "–", "0.4 s"] in costs
     assert "peak memory" in page.text
     assert "1,234 MiB" in page.text
     assert "python -m tfxfer.train feature --config runs/feature-20261123-101500/config.yaml" in page.text

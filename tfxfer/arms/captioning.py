@@ -21,10 +21,14 @@ from tfxfer.baselines.language_ngrams import nats
 from tfxfer.config import CaptionTrainingConfig, middle
 from tfxfer.experiment import Outcome
 from tfxfer.fit import sweep
+from tfxfer.models.decoder import prefix_length_of
 from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.models.train_sets import TrainSet
 from tfxfer.records import Record
 from tfxfer.tasks.captioned_images import CaptionedMaps
+from tfxfer.transfer.knowledge.caption_model import new_weight_paths
 from tfxfer.transfer.knowledge.captioner import Captioner, FeatureMaps, as_written, caption_measures
+from tfxfer.transfer.structure.train_set import changed, choose
 
 CHOICES = {  # option with a grid -> the setting of a record that an arm chooses from it
     "decoder_lr_scales": "decoder_lr_scale",
@@ -183,6 +187,37 @@ def share_new(answers: Sequence[str], captions: Sequence[Sequence[str]], tokeniz
     """Return the share of answers, 0 to 1, that are not among the training captions as the tokenizer writes them."""
     known = set(as_written([text for each in captions for text in each], tokenizer))
     return float(np.mean([text not in known for text in answers]))
+
+
+def in_graph(model: keras.Model, train_set: TrainSet | None, seed: int) -> keras.Model:
+    """Return a caption model with what a train set needs in its graph.
+
+    With --conditioning prefix the image is the prefix already, and the set `prefix` needs nothing more: the new layers
+    that make it train, and the decoder is frozen (ClipCap, Mokady et al. 2021).
+    """
+    if train_set is None:
+        return model
+    is_prefix = train_set.kind == "prefix" and prefix_length_of(model.get_layer("causal_decoder"))
+    return model if is_prefix else changed(model, train_set, seed)
+
+
+def captioner_for(captioner: Captioner, model: keras.Model, train_set: TrainSet | None, seed: int) -> Captioner:
+    """Return a captioner with the same encoder and tokenizer, of whose own caption model a train set trains.
+
+    Args:
+        captioner: It stays as it is, and is returned where there is no train set.
+        model: A model of `caption_model`.
+        train_set: The train set.
+        seed: Of new layers.
+    """
+    if train_set is None:
+        return captioner
+    made = in_graph(model, train_set, seed)
+    new = new_weight_paths(made)
+    choose(made, [variable for variable in made.trainable_variables if variable.path not in new], train_set)
+    own = Captioner.of(captioner.encoder, made, captioner.tokenizer)
+    own.weight_map, own.search = captioner.weight_map, captioner.search
+    return own
 
 
 class LanguageModelArm(CaptioningArm):

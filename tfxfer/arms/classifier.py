@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from tfxfer.arms.trained import Report, TrainedArm, Weights
 from tfxfer.config import RunConfig, TrainingConfig
+from tfxfer.data.augment.copies import SHARES
 from tfxfer.experiment import Outcome
 from tfxfer.fit import rate_schedule, train, validation_score
+from tfxfer.models.low_rank import optimizer_for
 from tfxfer.models.randomness import reset_seed_generators, set_initializer_seed
 from tfxfer.records import SHIFT
 from tfxfer.streams import prompt, shuffled
@@ -36,7 +38,8 @@ class TaskBatches:
     def __init__(self, task: Task, bridge: Callable[[tf.Tensor], tf.Tensor] | None = None) -> None:
         self.task, self.bridge = task, bridge or (lambda x: x)
         self._inputs: dict[str, tf.data.Dataset] = {}  # split -> inputs
-        self._rows: tuple[Any, tf.data.Dataset, int] | None = None
+        self._rows: tuple[Any, tf.data.Dataset, int, int] | None = None
+        self._copied: tuple[tuple[int, int], tf.data.Dataset, int] | None = None
 
     def inputs(self, split: str) -> tf.data.Dataset:
         """Return batches of a split's inputs, the same whatever the budget; held in memory where they fit.
@@ -52,13 +55,16 @@ class TaskBatches:
         return self._inputs[split]
 
     def training(self, data: Any, size: int, steps: int, seed: int) -> tf.data.Dataset:
-        """Return `steps` batches of one size, for which XLA compiles one step; each pass has another order."""
-        rows, room = self._examples(data)
-        rows = shuffled(rows, min(data.sizes["train"], BUFFER, room), seed)
+        """Return `steps` batches of one size, for which XLA compiles one step; each pass has another order.
+
+        With augmentation, the examples stand among as many edited copies as there are draws.
+        """
+        rows, room, count = self._examples(data, seed, size * steps)
+        rows = shuffled(rows, min(count, BUFFER, room), seed)
         return rows.repeat().batch(size, drop_remainder=True).take(steps).prefetch(tf.data.AUTOTUNE)
 
-    def _examples(self, data: Any) -> tuple[tf.data.Dataset, int]:
-        """Return the training examples one by one, and how many of them may be held.
+    def _examples(self, data: Any, seed: int, draws: int) -> tuple[tf.data.Dataset, int, int]:
+        """Return the training examples one by one, how many of them may be held, and how many there are.
 
         They are decoded once for all trainings of a budget and seed. Those that cannot all be held come in a random
         order, for a buffer that is smaller than they are does not mix what is sorted.
@@ -66,10 +72,28 @@ class TaskBatches:
         if self._rows is None or self._rows[0] is not data:
             pairs = self._pairs(data, "train")
             room = _room(pairs.element_spec[0])
-            fits = data.sizes["train"] <= room
+            fits, count = data.sizes["train"] <= room, data.sizes["train"]
             rows = pairs.unbatch().cache() if fits else self._pairs(data, "train", shuffle_seed=0).unbatch()
-            self._rows = data, rows, room
-        return self._rows[1:]
+            self._rows = data, rows, room, count
+            self._copied = None
+        rows, room, count = self._rows[1:]
+        if self._copied is None or self._copied[0] != (seed, draws):  # with all labels, all seeds have the same data
+            copies = self.task.copies(data, seed, draws)
+            both = rows if copies is None else self._with_copies(rows, copies)
+            self._copied = (seed, draws), both, count + (copies.sizes["train"] if copies is not None else 0)
+        return self._copied[1], room, self._copied[2]
+
+    def _with_copies(self, rows: tf.data.Dataset, copies: Any) -> tf.data.Dataset:
+        """Return examples and their copies one by one; where labels are mixed, all are shares of the classes [C]."""
+        arrays, classes = copies.arrays("train"), len(self.task.class_names)
+        labels = arrays.get(SHARES, arrays["label"])
+        if SHARES in arrays:
+            rows = rows.map(lambda x, y: (x, tf.one_hot(y, classes)))
+        inputs = arrays["image"] if "image" in arrays else arrays["text"]
+        made = tf.data.Dataset.from_tensor_slices((inputs, labels))
+        if self.task.key in arrays:  # texts that are drawn with the copies are images already
+            made = made.batch(BATCH).map(lambda x, y: (self.bridge(x), y)).unbatch()
+        return rows.concatenate(made.cache())
 
     def _pairs(self, data: Any, split: str, shuffle_seed: int | None = None) -> tf.data.Dataset:
         key, reading = self.task.key, self.task.reading
@@ -109,7 +133,11 @@ class ClassifierArm(TrainedArm):
         super().__init__(training, self._first_weights, keep, report)
         self.batches, self.task, self.build = batches, batches.task, build
         self._compiled: Callable[[], keras.Model]
-        self._compiled = like._compiled if like else cache(lambda: compiled(build(config.seed), config.jit))
+        self._compiled = (
+            like._compiled
+            if like
+            else cache(lambda: compiled(build(config.seed), config.jit, mixed=batches.task.mixes_labels))
+        )
         self._firsts: dict[int, Weights] = {}
 
     @property
@@ -150,11 +178,18 @@ class ClassifierArm(TrainedArm):
         return self._firsts[seed]
 
 
-def compiled(model: keras.Model, jit: bool) -> keras.Model:
-    """Compile a classifier with cross-entropy and return it, its optimizer built."""
+def compiled(model: keras.Model, jit: bool, mixed: bool = False) -> keras.Model:
+    """Compile a classifier with cross-entropy and return it, its optimizer built.
+
+    Args:
+        model: Inputs -> probabilities [B, C].
+        jit: Compile with XLA.
+        mixed: Labels are shares of the classes [B, C], not int [B].
+    """
+    losses = keras.losses
     model.compile(
-        keras.optimizers.Adam(global_clipnorm=1.0),  # few steps at a high rate: none of them may be too large
-        keras.losses.SparseCategoricalCrossentropy(),
+        optimizer_for(model),
+        losses.CategoricalCrossentropy() if mixed else losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
         jit_compile=jit,
     )

@@ -6,13 +6,14 @@ native     the target's own plain baseline    majority  no input at all
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfxfer.arms.classifier import ModelOf
 from tfxfer.arms.frozen_features import FrozenFeatures
 from tfxfer.arms.frozen_transformer import FrozenTransformer
 from tfxfer.baselines.classification import most_frequent, native
@@ -21,8 +22,10 @@ from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Outcome, Part, arm_without
 from tfxfer.models.fresh import cheap_to_repeat, fresh_copy
 from tfxfer.models.parts import parts_of, without_part
+from tfxfer.models.train_sets import key_of, train_sets_of
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import Task, takes
+from tfxfer.tasks.unlabelled import Pools
 from tfxfer.transfer.classifier import Classifier
 
 
@@ -36,6 +39,8 @@ class FeatureArms:
         render_images: Renders texts as the model gets them, or None.
         classifier: Returns the transfer arm's classifier at the greatest budget, first seed.
         parts: Transfer without a part of the source.
+        episodes: Runs the few-shot episodes; None where none are asked for.
+        task: The task as the arms see it; its augmentation can draw texts where the bridge does.
     """
 
     bridge: str
@@ -43,6 +48,8 @@ class FeatureArms:
     render_images: Callable[[list[str]], np.ndarray] | None
     classifier: Callable[[], Classifier]
     parts: tuple[Part, ...] = ()
+    episodes: Callable[[], Any] | None = None
+    task: Task | None = None
 
 
 def feature_arms(
@@ -52,6 +59,7 @@ def feature_arms(
     run: Run,
     others: Mapping[str, Callable[[], keras.Model]] | None = None,
     own_task: Callable[[keras.Model], dict[str, np.ndarray]] | None = None,
+    pools: Pools | None = None,
 ) -> FeatureArms:
     """Choose the bridge between what the source takes and what the task gives; return the arms over it.
 
@@ -62,11 +70,18 @@ def feature_arms(
         run: The run.
         others: Group of source classes -> the source trained without them, for `--explain`.
         own_task: Scores a fine-tuned network on the source's own task; None where that cannot be done.
+        pools: What the arms for little data read beside labels; None where none of them is asked for.
     """
     bridge = choose_bridge(takes(source), task.key, config)
     over = (FrozenTransformer if bridge == "tokens" else FrozenFeatures)(source, task, config, run)
     if isinstance(over, FrozenFeatures):
         over.count_losses()
+
+    elif pools is not None or config.little.episodes:
+        raise UserError(
+            f"{config.source.spec} → {config.target.spec} crosses by tokens, which trains its bridge, so features do "
+            "not stay the same; leave out the arms for little data and --episodes"
+        )
 
     def pretrained(seed: int) -> keras.Model:
         return source
@@ -75,17 +90,24 @@ def feature_arms(
     def fresh(seed: int) -> keras.Model:
         return fresh_copy(source, seed)
 
+    models: Mapping[str, ModelOf] = {"transfer": pretrained, "random": fresh}
     at = config.controls_at or nearest_to_20(config.labels_per_class)
     transfer = over.frozen("transfer", pretrained)
     probe = bridge != "tokens" and cheap_to_repeat(source, config.probe_seeds)
-    scratch, finetune = over.whole("scratch", fresh), over.whole("finetune", pretrained)
+    first, more = train_sets_of(config)
+    scratch, finetune = over.whole("scratch", fresh), over.whole("finetune", pretrained, first)
+    parts_of_it = {by.arm: over.whole(by.arm, pretrained, by) for by in more}
+    for one in (finetune, *parts_of_it.values()) if first else ():
+        one.build(config.seed)  # a set that this network cannot have is refused before anything trains
     finetune.own_task = own_task
     arms = (
         trained("transfer", transfer, task, probe=probe),
         trained("random", over.frozen("random", fresh), task, probe=probe),
         trained("scratch", scratch, task, at),
-        trained("finetune", finetune, task, at),
+        replace(trained("finetune", finetune, task, at), key=key_of(first)),
+        *(replace(trained(name, one, task, at), asked=True) for name, one in parts_of_it.items()),
         *plain_arms(task, probe=probe),
+        *little_data_arms(over, models, pools, probe),
     )
 
     def classifier() -> Classifier:
@@ -93,7 +115,27 @@ def feature_arms(
         return made if isinstance(made, Classifier) else task.classifier(made)
 
     parts = _parts(over, source, others or {}, probe) if config.explain else ()
-    return FeatureArms(bridge, arms, over.render_images, classifier, parts)
+    episodes = partial(episodes_over, over, models) if config.little.episodes else None
+    return FeatureArms(bridge, arms, over.render_images, classifier, parts, episodes, over.task)
+
+
+def little_data_arms(over: Any, models: Mapping[str, ModelOf], pools: Pools | None, probe: bool) -> tuple[Arm, ...]:
+    """Return the arms for little data that are asked for; `tfxfer/arms/little_data.py` says what they are."""
+    if pools is None:
+        return ()
+    from tfxfer.arms.little_data import little_data_runs
+
+    made = little_data_runs(over, models, pools)
+    plain = ("native_self_training",)
+    return tuple(Arm(n, named_errors(run, over.task), plain=n in plain, probe=probe) for n, run in made.items())
+
+
+def episodes_over(over: Any, models: Mapping[str, ModelOf]) -> Any:
+    """Run the few-shot episodes."""
+    from tfxfer.arms.episodes import run_episodes
+
+    with readable_errors(over.task.dataset):
+        return run_episodes(over, models)
 
 
 def _parts(

@@ -1,6 +1,7 @@
 """Arms over a bridge without weights of its own: φ runs once, its features are cached, a head is fitted on them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -10,13 +11,17 @@ import tensorflow as tf
 
 from tfxfer.arms.classifier import ClassifierArm, ModelOf, TaskBatches
 from tfxfer.arms.logging import report_training
+from tfxfer.data.augment.copies import SHARES
 from tfxfer.experiment import Outcome
 from tfxfer.models.randomness import set_initializer_seed
+from tfxfer.models.train_sets import TrainSet, training_for
 from tfxfer.runs import Run
-from tfxfer.tasks.classification import Task
+from tfxfer.tasks.classification import Task, joined_labels
 from tfxfer.transfer.bridges.render import RenderText
+from tfxfer.transfer.bridges.rendered_copies import rendered_copies
 from tfxfer.transfer.feature import FeatureClassifier, extract, extractor, finetune
 from tfxfer.transfer.feature.pooling import ORDERED
+from tfxfer.transfer.structure.train_set import changed, choose
 
 Splits = dict[str, tuple[Any, np.ndarray]]  # split -> features [N, D] and labels [N]
 
@@ -34,6 +39,9 @@ class FrozenFeatures:
     def __init__(self, source: keras.Model, task: Task, config: Any, run: Run) -> None:
         self.task, self.config, self.run = task, config, run
         self.bridge = self._render(source.input.shape[-1]) if task.key == "text" else None
+        if self.bridge and task.augment and task.augment.policy.of("rendered"):
+            drawing = replace(task.augment, draw=rendered_copies(self.bridge))
+            task = self.task = replace(task, augment=drawing)
         rendered = tf.function(self.bridge, reduce_retracing=True) if self.bridge else None  # traced once
         self.batches = TaskBatches(task, rendered)
         self._trained: ClassifierArm | None = None
@@ -66,7 +74,7 @@ class FrozenFeatures:
         Raises:
             UserError: Most of them could only be drawn as boxes.
         """
-        if self.bridge is None:
+        if self.bridge is None or self.task.augment:  # the arms without augmentation have said it
             return
         texts = self.task.dataset.texts("test")
         self.bridge.refuse_boxes(texts, f"the target {self.config.target.spec}")
@@ -86,8 +94,14 @@ class FrozenFeatures:
         """Return an arm: W and b fitted on φ(x), φ frozen."""
         return FrozenArm(self, model_of)
 
-    def whole(self, name: str, model_of: ModelOf) -> ClassifierArm:
-        """Return an arm: body and a fresh linear head, trained together (finetune: from --unfreeze up)."""
+    def whole(self, name: str, model_of: ModelOf, by: TrainSet | None = None) -> ClassifierArm:
+        """Return an arm: body and a fresh linear head, trained together (finetune: from --unfreeze up).
+
+        Args:
+            name: Of the arm.
+            model_of: seed -> the source's body.
+            by: What of the body trains; all of it where there is no train set.
+        """
         unfreeze = self.config.unfreeze if name == "finetune" else None
 
         def build(seed: int) -> keras.Model:
@@ -95,13 +109,16 @@ class FrozenFeatures:
             set_initializer_seed(seed)
             head = keras.layers.Dense(len(self.task.class_names), activation="softmax", dtype="float32", name="head")
             model = keras.Model(body.input, head(body.output), name="network")
+            if by is not None:
+                return choose(changed(model, by, seed), body.weights, by)
             return finetune(model, unfreeze) if unfreeze else model
 
         config = self.config
         keep, report = (max(config.labels_per_class), config.seed), report_training(self.run, name)
-        like = None if unfreeze else self._trained  # the same network with other weights: one compilation serves both
-        arm = ClassifierArm(self.batches, build, config.training, config, keep, report, like)
-        if unfreeze is None:
+        own = bool(unfreeze) or by is not None
+        like = None if own else self._trained  # the same network with other weights: one compilation serves both
+        arm = ClassifierArm(self.batches, build, training_for(config, by), config, keep, report, like)
+        if not own:
             self._trained = arm
         return arm
 
@@ -169,7 +186,33 @@ class FrozenArm:
         if budget and budget != self.largest:
             keep = np.flatnonzero(np.isin(largest.indices("train"), self.task.train(budget, seed).indices("train")))
             found["train"] = (found["train"][0][keep], found["train"][1][keep])
+        if self.task.augment:
+            found["train"] = self._with_copies(found["train"], budget, seed)
         return found
+
+    def _with_copies(self, train: tuple[Any, np.ndarray], budget: int | None, seed: int) -> tuple[Any, np.ndarray]:
+        """Return the features and labels of the training split and of its edited copies."""
+        copies = self.task.copies(self.task.train(budget, seed), seed)
+        assert copies is not None  # this is called with augmentation only
+        key = "image" if "image" in copies.keys else "text"
+        model = self.model_of(seed)
+        with self.over.run.phase("features"):
+            rows = extract(
+                self.phi(model) if key == self.task.key else self._phi_of_images(model),
+                copies,
+                data_dir=self.config.data_dir,
+                key=key,
+                image_size=copies.image_shape[:2] if copies.image_shape else None,
+                jit=self.config.jit,
+            )
+        labels = {name: copies.splits["train"].column(name) for name in copies.keys if name in ("label", SHARES)}
+        joined = joined_labels(train[1], labels, len(self.task.class_names))
+        return np.concatenate([np.asarray(train[0]), np.asarray(rows)]), joined
+
+    @lru_cache(maxsize=1)  # noqa: B019 - one object a run
+    def _phi_of_images(self, model: keras.Model) -> keras.Model:
+        """Return φ behind the bridge: texts that are drawn otherwise are images already."""
+        return self.over.phi(model)
 
     def _shift_features(self, budget: int | None, seed: int) -> Any:
         return self._of(self.task.shift, "test", seed, budget)[0]

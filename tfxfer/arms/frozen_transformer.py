@@ -9,9 +9,11 @@ from tfxfer.arms.classifier import ClassifierArm, ModelOf, TaskBatches
 from tfxfer.arms.logging import report_training
 from tfxfer.errors import UserError
 from tfxfer.models.randomness import set_initializer_seed
+from tfxfer.models.train_sets import TrainSet, training_for
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import Task, takes
 from tfxfer.transfer.bridges.tokens import image_to_text_body, learn_vocabulary, text_to_image_body
+from tfxfer.transfer.structure.train_set import changed, choose
 
 VOCABULARY = 5000  # most frequent tokens that get an embedding of their own
 
@@ -38,9 +40,15 @@ class FrozenTransformer:
         if config.layer and self.takes == "text":
             raise UserError("--layer: a text body is used whole when images enter it; leave it out")
 
-    def build(self, model_of: ModelOf, trainable: str, seed: int) -> keras.Model:
+    def build(self, model_of: ModelOf, trainable: str, by: TrainSet | None, seed: int) -> keras.Model:
+        """Return raw input -> bridge -> body -> probabilities, of which the trainable set or a train set trains."""
+        made = self._network_of(model_of(seed), trainable, seed)
+        if by is None:
+            return made
+        return choose(changed(made, by, seed), made.get_layer("body").weights, by)
+
+    def _network_of(self, body: keras.Model, trainable: str, seed: int) -> keras.Model:
         """Return raw input -> bridge -> body -> probabilities, with a trainable set after Lu et al. 2021."""
-        body = model_of(seed)
         set_initializer_seed(seed)
         classes = len(self.task.class_names)
         if self.takes == "text":
@@ -74,11 +82,11 @@ class FrozenTransformer:
         """Return an arm: input layer, normalisation, positions and head train; the rest of the body is frozen."""
         return self._network(name, model_of, "fpt")
 
-    def whole(self, name: str, model_of: ModelOf) -> ClassifierArm:
-        """Return an arm in which everything trains."""
-        return self._network(name, model_of, "all")
+    def whole(self, name: str, model_of: ModelOf, by: TrainSet | None = None) -> ClassifierArm:
+        """Return an arm in which everything trains, or what a train set says."""
+        return self._network(name, model_of, "all", by)
 
-    def _network(self, name: str, model_of: ModelOf, trainable: str) -> ClassifierArm:
-        build = partial(self.build, model_of, trainable)
+    def _network(self, name: str, model_of: ModelOf, trainable: str, by: TrainSet | None = None) -> ClassifierArm:
+        build, training = partial(self.build, model_of, trainable, by), training_for(self.config, by)
         keep, report = (max(self.config.labels_per_class), self.config.seed), report_training(self.run, name)
-        return ClassifierArm(self.batches, build, self.config.training, self.config, keep, report)
+        return ClassifierArm(self.batches, build, training, self.config, keep, report)

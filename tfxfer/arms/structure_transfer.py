@@ -7,7 +7,7 @@ fresh head for the task's classes replaces the source's.
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import keras
@@ -22,6 +22,7 @@ from tfxfer.experiment import Arm, Part, arm_without
 from tfxfer.models.fresh import fresh_copy
 from tfxfer.models.parts import parts_of, without_part
 from tfxfer.models.randomness import set_initializer_seed
+from tfxfer.models.train_sets import TrainSet, key_of, train_sets_of, training_for
 from tfxfer.runs import Run
 from tfxfer.tasks.classification import Task, takes
 from tfxfer.transfer import structure
@@ -30,6 +31,7 @@ from tfxfer.transfer.bridges.patches import encoder_blocks
 from tfxfer.transfer.bridges.tokens import TextTokens, learn_vocabulary
 from tfxfer.transfer.graph import before_head, clone, input_of, trace, unfreeze
 from tfxfer.transfer.structure import WeightMap
+from tfxfer.transfer.structure.train_set import changed, choose
 
 VOCABULARY = 5000  # most frequent tokens that get an embedding of their own
 EXAMINED, WHITE = 128, 229  # training images, and the least grey value of 255 that is white
@@ -60,6 +62,7 @@ class StructureTransfer:
     def __init__(self, source: keras.Model, task: Task, config: Any) -> None:
         self.source, self.task, self.config = source, task, config
         self.classes = len(task.class_names)
+        self._given: set[int] = set()  # ids of the weights that the source gave to the model that was made last
         if (takes(source), task.key) != (self.wants, self.gives):
             raise UserError(
                 f"--transfer {config.transfer}: makes a model for {self.gives}s out of one for {self.wants}s; "
@@ -72,7 +75,21 @@ class StructureTransfer:
 
     def model(self, body: keras.Model, trainable: str, seed: int) -> keras.Model:
         """Return the classifier that an arm trains: raw input [B, …] → probabilities [B, C]."""
-        return self.plan(body, trainable, seed).apply()
+        return self.applied(body, trainable, seed)
+
+    def applied(self, body: keras.Model, trainable: str, seed: int) -> keras.Model:
+        """Return what the map makes of a body, and keep which of its weights the body gave."""
+        weight_map = self.plan(body, trainable, seed)
+        made = weight_map.apply()
+        paths = {row.target.path for row in weight_map.rows if row.origins}
+        self._given = {id(variable) for variable in made.variables if variable.path in paths}
+        return made
+
+    def part(self, body: keras.Model, train_set: TrainSet, seed: int) -> keras.Model:
+        """Return the same classifier, of which a train set trains."""
+        made = self.model(body, "all", seed)
+        pretrained = [variable for variable in made.variables if id(variable) in self._given]
+        return choose(changed(made, train_set, seed), pretrained, train_set)
 
     def unchanged(self, seed: int) -> keras.Model:
         """Return what the arm `finetune` trains: M as a whole."""
@@ -161,7 +178,7 @@ class VisionToEncoder(StructureTransfer):
 
     def model(self, body: keras.Model, trainable: str, seed: int) -> keras.Model:
         """Return text → tokens → encoder → mean over the text's tokens → probabilities."""
-        encoder = self.plan(body, trainable, seed).apply()
+        encoder = self.applied(body, trainable, seed)
         longest = encoder.get_layer("position_embedding").sequence_length
         if self.config.max_length > longest:
             raise UserError(
@@ -197,7 +214,7 @@ class RebuiltCNN(StructureTransfer):
 
     def model(self, body: keras.Model, trainable: str, seed: int) -> keras.Model:
         """Return the rebuilt model, with a fresh head in the place of the source's."""
-        return with_head(self.plan(body, trainable, seed).apply(), self.classes, seed)
+        return with_head(self.applied(body, trainable, seed), self.classes, seed)
 
     def unchanged(self, seed: int) -> keras.Model:
         """Return the source as it was, with a fresh head: what did rebuilding change?"""
@@ -306,24 +323,37 @@ def structure_arms(
     fresh = lru_cache(maxsize=1)(lambda seed: fresh_copy(transform.source, seed))
     batches, keep = TaskBatches(task), (max(config.labels_per_class), config.seed)
 
-    def arm(name: str, build: ModelOf, like: ClassifierArm | None = None) -> ClassifierArm:
-        return ClassifierArm(batches, build, config.training, compiled, keep, report_training(run, name), like)
+    first, others = train_sets_of(config)
 
-    transfer = arm("transfer", lambda seed: transform.model(transform.source, config.trainable, seed))
-    random = arm("random", lambda seed: transform.model(fresh(seed), config.trainable, seed), like=transfer)
+    def arm(name: str, build: ModelOf, like: ClassifierArm | None = None, by: TrainSet | None = None) -> ClassifierArm:
+        training = training_for(config, by)
+        return ClassifierArm(batches, build, training, compiled, keep, report_training(run, name), like)
+
+    def made(body: keras.Model, seed: int, by: TrainSet | None = first) -> keras.Model:
+        return transform.model(body, config.trainable, seed) if by is None else transform.part(body, by, seed)
+
+    transfer = arm("transfer", lambda seed: made(transform.source, seed), by=first)
+    random = arm("random", lambda seed: made(fresh(seed), seed), like=transfer, by=first)
     scratch = arm("scratch", lambda seed: transform.model(fresh(seed), "all", seed))
     finetune = arm("finetune", transform.unchanged, scratch if "scratch" in transform.trains_whole else None)
     finetune.own_task = own_task
     at = config.controls_at or nearest_to_20(config.labels_per_class)
     whole = {"scratch": scratch, "finetune": finetune}
     arms = [trained("transfer", transfer, task), trained("random", random, task)]
+    arms = [replace(each, key=key_of(first)) for each in arms]
+    for by in others:
+        one = arm(by.arm, partial(made, transform.source, by=by), by=by)
+        arms.append(replace(trained(by.arm, one, task), asked=True))
+    for each in (first, *others) if first else ():  # a set that this network cannot have is refused before all else
+        made(transform.source, config.seed, each)
     arms += [trained(name, each, task, at) for name, each in whole.items() if name in transform.trains_whole]
     weights = parts_of(transform.source, used) if config.explain else {}
 
     def without(name: str, places: tuple[int, ...]) -> Part:
         def build(seed: int) -> keras.Model:
-            return transform.model(without_part(transform.source, places, seed), config.trainable, seed)
+            return made(without_part(transform.source, places, seed), seed)
 
-        return Part(name, "weights", trained(arm_without(name), arm(arm_without(name), build, like=transfer), task))
+        own = trained(arm_without(name), arm(arm_without(name), build, like=transfer, by=first), task)
+        return Part(name, "weights", replace(own, key=key_of(first)))
 
     return transfer, (*arms, *plain_arms(task)), tuple(without(*each) for each in weights.items())

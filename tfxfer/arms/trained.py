@@ -20,6 +20,7 @@ from tfxfer.config import TrainingConfig
 from tfxfer.errors import TfxferError
 from tfxfer.experiment import Outcome
 from tfxfer.fit import WeightsAt, sweep
+from tfxfer.models.low_rank import begin, optimizer_bytes, trained_parameters
 from tfxfer.records import Record
 
 Weights = list[np.ndarray]
@@ -100,12 +101,14 @@ class TrainedArm:
         self.model.set_weights(trained.weights)
         outcome = self.answer(budget, seed)
         settings = {"learning_rate": rate, "validation": tried, **outcome.settings}
-        trainable = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
+        costs = {
+            "trainable": trained_parameters(self.model),
+            "parameters": self.model.count_params(),
+            "optimizer_bytes": optimizer_bytes(self.model),
+        }
         checkpoints = {step: earlier.get(step, outcome) for step in trained.at}
         own = self.own_task(self.model) if self.own_task else {}
-        return replace(
-            outcome, settings=settings, trainable=trainable, checkpoints=checkpoints, elsewhere=outcome.elsewhere | own
-        )
+        return replace(outcome, settings=settings, checkpoints=checkpoints, elsewhere=outcome.elsewhere | own, **costs)
 
     def search(self, budget: int | None, seed: int) -> tuple[float, Trained, dict[str, float]]:
         """Climb the grid of learning rates; return the chosen one, its training, and the score of each that was tried.
@@ -173,6 +176,7 @@ class TrainedArm:
         """Train once from the start; return the validation score and the weights."""
         self._watch = None
         self.model.set_weights(self.start(seed))
+        begin(self.model, seed)
         score, row = self.train(rate, budget, seed)
         if self.report:
             self.report({**row, "learning_rate": rate, "budget": budget, "seed": seed})

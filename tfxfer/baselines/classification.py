@@ -1,13 +1,13 @@
 """The plain rivals of the target's own field: what a transfer has to be worth its trouble against."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tfxfer.experiment import Outcome
-from tfxfer.tasks.classification import Task
+from tfxfer.tasks.classification import Task, joined_labels
 from tfxfer.transfer.feature.probe import linear_probe
 
 STRENGTHS = (10.0, 1.0, 100.0)  # scikit-learn's C; the first one also decides between the units
@@ -33,6 +33,39 @@ def native_text(
         test: Texts to answer.
         num_classes: C; classes absent from train get probability 0.
     """
+    chosen = chosen_ngrams(train, validation)
+    model = chosen.model
+    probabilities = np.zeros((len(test), num_classes), np.float32)
+    probabilities[:, model.classes_] = model.predict_proba(chosen.vectorizer.transform(test))
+    settings = {
+        "method": f"TF-IDF of {chosen.unit}, logistic regression",
+        "C": model.C,
+        "validation": chosen.tried,
+    }
+    return Outcome(probabilities, settings, trainable=int(model.coef_.size + model.intercept_.size))
+
+
+@dataclass(frozen=True)
+class NgramModel:
+    """N-grams and a logistic regression, as validation chose them.
+
+    Attributes:
+        score: Accuracy on the validation split.
+        unit: "characters" or "words".
+        vectorizer: Fitted on the training texts.
+        model: Fitted on its rows.
+        tried: Accuracy of each choice on the validation split.
+    """
+
+    score: float
+    unit: str
+    vectorizer: Any
+    model: Any
+    tried: dict[str, float]
+
+
+def chosen_ngrams(train: tuple[Sequence[str], np.ndarray], validation: tuple[Sequence[str], np.ndarray]) -> NgramModel:
+    """Fit TF-IDF and logistic regression; validation chooses the unit, then C. The arguments are `native_text`'s."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
@@ -55,11 +88,8 @@ def native_text(
     _, unit, vectorizer, rows, held, _ = max(fitted, key=lambda row: row[0])
     for strength in STRENGTHS[1:]:
         fit(unit, vectorizer, rows, held, strength)
-    _, unit, vectorizer, _, _, model = max(fitted, key=lambda row: row[0])
-    probabilities = np.zeros((len(test), num_classes), np.float32)
-    probabilities[:, model.classes_] = model.predict_proba(vectorizer.transform(test))
-    settings = {"method": f"TF-IDF of {unit}, logistic regression", "C": model.C, "validation": tried}
-    return Outcome(probabilities, settings, trainable=int(model.coef_.size + model.intercept_.size))
+    score, unit, vectorizer, _, _, model = max(fitted, key=lambda row: row[0])
+    return NgramModel(score, unit, vectorizer, model, tried)
 
 
 def native_image(
@@ -71,7 +101,7 @@ def native_image(
     """Logistic regression on raw pixels; validation chooses the strength of L2.
 
     Args:
-        train: uint8 images [N, H, W, C] and int labels [N].
+        train: uint8 images [N, H, W, C] and int labels [N], or shares of the classes [N, C].
         validation: Images and labels that choose.
         test: Images to answer.
         num_classes: Number of classes.
@@ -99,16 +129,23 @@ def native(task: Task, budget: int | None, seed: int) -> Outcome:
     train, held, test = ((small, "train"), (task.dataset, "validation"), (task.dataset, "test"))
     classes = len(task.class_names)
     asked = [test] if task.shift is None else [test, (task.shift, "test")]  # both are answered at once
+    extra = task.copies(small, seed)
     if task.key == "text":
         rows = [(d.texts(split), d.labels(split)) for d, split in (train, held)]
+        if extra is not None:
+            rows[0] = (rows[0][0] + extra.texts("train"), np.concatenate([rows[0][1], extra.labels("train")]))
         texts = [text for d, split in asked for text in d.texts(split)]
-        return _in_two(native_text(rows[0], rows[1], texts, classes), task)
+        return in_two(native_text(rows[0], rows[1], texts, classes), task)
     images = [(d.arrays(split, **task.reading)["image"], d.labels(split)) for d, split in (train, held)]
+    if extra is not None:
+        copied = extra.arrays("train")
+        labels = joined_labels(images[0][1], copied, classes)
+        images[0] = (np.concatenate([images[0][0], copied["image"]]), labels)
     pixels = np.concatenate([d.arrays(split, **task.reading)["image"] for d, split in asked])
-    return _in_two(native_image(images[0], images[1], pixels, classes), task)
+    return in_two(native_image(images[0], images[1], pixels, classes), task)
 
 
-def _in_two(outcome: Outcome, task: Task) -> Outcome:
+def in_two(outcome: Outcome, task: Task) -> Outcome:
     """Return the answers to the test split, and which of the shifted test set, after it, are correct."""
     size, probabilities = task.sizes["test"], np.asarray(outcome.probabilities)
     return replace(outcome, probabilities=probabilities[:size], elsewhere=task.shifted(probabilities[size:]))
@@ -117,4 +154,4 @@ def _in_two(outcome: Outcome, task: Task) -> Outcome:
 def most_frequent(task: Task, budget: int | None, seed: int) -> Outcome:
     """The share of each class among all training labels."""
     more = task.shift.sizes["test"] if task.shift else 0
-    return _in_two(majority(task.labels("train"), task.sizes["test"] + more, len(task.class_names)), task)
+    return in_two(majority(task.labels("train"), task.sizes["test"] + more, len(task.class_names)), task)

@@ -25,6 +25,8 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("find faults in a data set, before training", "tfxfer.commands.doctor"),
     "compare": Command("compare runs on the same test set", "tfxfer.commands.compare"),
     "merge": Command("merge fine-tuned classifiers into one, beside its parents", "tfxfer.commands.merge"),
+    "distill": Command("train a small student on what a run answers, beside itself alone", "tfxfer.commands.distill"),
+    "compress": Command("make a run's model smaller, and say what that costs", "tfxfer.commands.compress"),
     "rate": Command("let people rate what runs answered, on a page", "tfxfer.commands.rate"),
     "list": Command("show data sets, models, recipes or runs", "tfxfer.commands.list"),
     "clean": Command("show what is cached, and remove it", "tfxfer.commands.clean"),

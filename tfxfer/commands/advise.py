@@ -77,7 +77,8 @@ class AdviseConfig:
         group="target",
         help={"spec": "images with texts: also tries retrieval and captioning (default: none)"},
         leave_out=(
-            "text", "label", "question", "answer", "leave_out", "image_size", "max_validation", "max_test",
+            "text", "label", "question", "answer", "leave_out", "image_size", "max_validation", "max_test", "image_dir",
+            "bad_items",
         ),
         common=("spec",),
     )  # fmt: skip
@@ -329,7 +330,8 @@ def look(asked: AdviseConfig, run: "Run") -> "tuple[Looked, Dataset]":
     from tfxfer.recipes import looking
 
     target, columns = asked.target, asked.target.columns("text", "image", "label")
-    dataset = tfxfer.load(target.spec, data_dir=asked.data_dir, download=asked.download, **columns)
+    where = {"data_dir": asked.data_dir, "download": asked.download}
+    dataset = tfxfer.load(target.spec, **where, **target.reading(), **columns)
     dataset = looking.usable(looking.without_test(dataset), target, run)
     sources = tuple(
         looking.look_at_source(source, run_config(asked, source), run, target.image_size)

@@ -1,4 +1,4 @@
-"""`tfxfer list datasets|models|recipes|runs`: what there is, one line each; TensorFlow is not started."""
+"""`tfxfer list datasets|models|recipes|augmentations|runs`: what there is, one line each; TensorFlow is not started."""
 
 from collections.abc import Callable, Sequence
 
@@ -89,6 +89,19 @@ def recipes() -> list[Row]:
     return [{"name": name, "summary": recipe.summary.partition(". ")[0]} for name, recipe in RECIPES.items()]
 
 
+def augmentations() -> list[Row]:
+    """Return the edits of `--augment` with their usual strengths, then what "auto" stands for."""
+    from tfxfer.data.augment.policy import AUTO, EDITS
+
+    rows = [
+        {"name": edit.spec + ("" if edit.strength is None else f":{edit.strength:g}"), "summary": edit.about}
+        for edit in EDITS.values()
+    ]
+    examples = {"drawn": "texts drawn as pixels", "text": "texts", "glyphs": "images of characters"}
+    examples |= {"images": "other images", "pairs": "images with texts"}
+    return rows + [{"name": "auto", "summary": f"for {examples[name]}: {text}"} for name, text in AUTO.items()]
+
+
 def runs() -> list[Row]:
     """Return the runs in the folder `runs`, the newest first."""
     from tfxfer.runs import saved_runs
@@ -96,4 +109,10 @@ def runs() -> list[Row]:
     return saved_runs()
 
 
-LISTS: dict[str, Callable[[], list[Row]]] = {"datasets": datasets, "models": models, "recipes": recipes, "runs": runs}
+LISTS: dict[str, Callable[[], list[Row]]] = {
+    "datasets": datasets,
+    "models": models,
+    "recipes": recipes,
+    "augmentations": augmentations,
+    "runs": runs,
+}

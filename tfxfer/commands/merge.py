@@ -84,7 +84,7 @@ class MergeConfig:
         help={"spec": f"the task (default: that of the runs; {LIKE.target.spec} without runs)"},
     )  # fmt: skip
     training: TrainingConfig = section(
-        TRAINING, group="training", leave_out=("steps_scaling", "checkpoints"),
+        TRAINING, group="training", leave_out=("steps_scaling", "checkpoints", "train_set"),
         help={"learning_rates": "without runs: learning rates, which the members have in turn"},
     )  # fmt: skip
     seed: int = option(0, "first random seed", group="training", common=True, at_most=2**32 - 1)

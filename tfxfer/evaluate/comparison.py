@@ -28,8 +28,12 @@ MEASURES = {  # name -> name in a text
     "token_f1": "token F1",
     "exact_match": "exact match",
     "question_accuracy": "accuracy",
+    "vqa_accuracy": "VQA accuracy",
+    "vqa_answers": "accuracy of answers",
+    "caption_token_f1": "token F1 of captions",
+    "classify_accuracy": "accuracy of classes",
 }
-RATIOS = ("question_accuracy",)  # ratios in 0..1 whose scores by example may lie outside 0..1
+RATIOS = ("question_accuracy", "vqa_accuracy", "vqa_answers")  # in 0..1; a score of one example may lie outside
 
 
 def measure_name(measure: str) -> str:
@@ -55,7 +59,8 @@ def summary(
     Returns:
         Dicts with `arm`, `budget`, `score`, `low`, `high` (mean over examples and seeds and its
         interval by `interval`; None when every seed failed), `seeds` (those that succeeded), `failed`,
-        `errors`, `trainable` (parameters) and `seconds` (mean of one seed).
+        `errors`, `trainable` and `parameters` (those that trained, and all of that network), `optimizer_bytes` (its
+        state) and `seconds` (mean of one seed).
     """
     tried = {(r.arm, r.budget) for r in comparison.records}
     return [
@@ -204,6 +209,8 @@ def _row(
         "failed": len(records) - len(good),
         "errors": list(dict.fromkeys(errors)),
         "trainable": max((r.trainable for r in records), default=0),
+        "parameters": max((r.parameters for r in records), default=0),
+        "optimizer_bytes": max((r.optimizer_bytes for r in records), default=0),
         "seconds": float(np.mean([r.seconds for r in good])) if good else None,
     }
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfxfer.errors import UserError
 from tfxfer.evaluate.arms import describe
 from tfxfer.evaluate.comparison import PRIMARY, measure_name, paired, shared_budgets
+from tfxfer.evaluate.margins import check_margin
 from tfxfer.evaluate.verdict import DRAWS, signed, too_few, verdict
 from tfxfer.records import Comparison
 
@@ -91,12 +91,6 @@ def equivalence(
     if seeds > 1 and not blind and low > -margin:
         word = EQUIVALENT if high < margin else NON_INFERIOR
     return Equivalence(margin, low, high, word, level, blind)
-
-
-def check_margin(margin: float) -> None:
-    """Raise `UserError` for a margin that is not a number above 0."""
-    if not math.isfinite(margin) or margin <= 0:
-        raise UserError(f"--margin {margin:g}: a margin is a number above 0, such as 0.01")
 
 
 def equivalences(comparison: Comparison, margin: float, *, subject: str = "transfer") -> list[dict[str, Any]]:

@@ -192,6 +192,7 @@ def incremental_decoder(
     )
     norm = _norm(decoder.get_layer("embeddings_layer_norm"))
     blocks = [_Block(block) for block in decoder_blocks(decoder)]
+    adapters = [_adapter(decoder, block.name) for block in decoder_blocks(decoder)]
     context = _prefix_context(decoder, blocks, memory) if prefix else [block.context(memory) for block in blocks]
     head, bias = _head(decoder), _tensor(decoder.get_layer("head_bias").bias)
     images, heads, depth = tf.shape(memory)[0], blocks[0].self_attention.heads, blocks[0].self_attention.depth
@@ -204,8 +205,9 @@ def incremental_decoder(
         x = norm(tf.transpose(tf.gather(embeddings, tf.reshape(tokens, [-1])) + positions[position]))  # [D, B · K]
         visible = visible_tokens(position, beam_indices, num_beams, max_length)
         new_cache = []
-        for block, block_cache, block_context in zip(blocks, cache, context):
+        for block, adapter, block_cache, block_context in zip(blocks, adapters, cache, context):
             x, block_cache = block.step(x, position, block_cache, block_context, visible, num_beams)
+            x = adapter(x)
             new_cache.append(block_cache)
         logits = tf.matmul(embeddings, head(x)) + bias[:, None]
         return tf.reshape(logits, [embeddings.shape[0], -1, num_beams]), new_cache
@@ -274,7 +276,24 @@ def _prefix_context(decoder: keras.Model, blocks: list[_Block], memory: Any) -> 
     for block, layer in zip(blocks, decoder_blocks(decoder)):
         context.append(_keys_and_values(block.self_attention, _tensor(x)))
         x = layer(x, training=False)
+        adapter = adapter_of(decoder, layer.name)
+        x = x if adapter is None else adapter(x)
     return context
+
+
+def adapter_of(decoder: keras.Model, block: str) -> Any:
+    """Return the adapter behind a block of a decoder; None where there is none."""
+    return next((layer for layer in decoder.layers if layer.name == f"adapter_{block}"), None)
+
+
+def _adapter(decoder: keras.Model, block: str) -> Callable[[Any], Any]:
+    """Return what the adapter behind a block makes of [D, B · K], or the identity."""
+    layer = adapter_of(decoder, block)
+    if layer is None:
+        return lambda x: x
+    down, down_bias = transposed(_tensor(layer.down), _tensor(layer.down_bias))
+    up, up_bias = transposed(_tensor(layer.up), _tensor(layer.up_bias))
+    return lambda x: x + tf.matmul(up, keras.ops.gelu(tf.matmul(down, x) + down_bias)) + up_bias
 
 
 def _head(decoder: keras.Model) -> Callable[[Any], Any]:

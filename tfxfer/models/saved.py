@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from tfxfer.errors import UserError
+from tfxfer.models.coded_weights import plain_file
 from tfxfer.models.registration import register_with_keras
 from tfxfer.models.saved_archive import AGAIN, check_archive, check_memory
 
@@ -25,12 +26,14 @@ def load_model(path: str | Path) -> keras.Model:
     register_with_keras()
     path = Path(path)
     brought = check_archive(path)
-    check_memory(path, _variable_bytes(path), brought)
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras, TensorFlow and h5py raise many types for what they cannot read
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{path}: not a readable .keras model ({first}); {AGAIN}") from error
+    with plain_file(path) as plain:
+        brought = brought if plain == path else check_archive(plain)
+        check_memory(path, _variable_bytes(path), brought)
+        try:
+            model = keras.saving.load_model(plain, compile=False)
+        except Exception as error:  # Keras, TensorFlow and h5py raise many types for what they cannot read
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(f"{path}: not a readable .keras model ({first}); {AGAIN}") from error
     if isinstance(model, keras.Sequential):  # the same layers and weights as a functional model
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return model

@@ -143,7 +143,7 @@ def _captions(run: RatedRun, target: TargetConfig, where: dict[str, Any]) -> Tes
     import tfxfer
     from tfxfer.tasks.captioned_images import one_per_caption
 
-    dataset = tfxfer.load(target.spec, **target.columns("image", "caption"), **where)
+    dataset = tfxfer.load(target.spec, **target.columns("image", "caption"), **target.reading(), **where)
     rows, references = one_per_caption(dataset, "test", target.max_test)
     digests = dataset.digests("test", "image")[rows]
     return TestSet(references, [], [], digests, _images(dataset, rows))
@@ -153,7 +153,7 @@ def _answers(run: RatedRun, target: TargetConfig, where: dict[str, Any]) -> Test
     import tfxfer
     from tfxfer.tasks.visual_questions import about_characters, from_columns, images_kept, made_here
 
-    dataset = tfxfer.load(target.spec, **target.columns("image", "question", "answer"), **where)
+    dataset = tfxfer.load(target.spec, **target.columns("image", "question", "answer"), **target.reading(), **where)
     asked = about_characters(dataset, "test") if made_here(dataset) else from_columns(dataset, "test")
     kept = images_kept(asked, target.max_test)
     first: dict[int, Any] = {}
@@ -168,7 +168,7 @@ def _answers(run: RatedRun, target: TargetConfig, where: dict[str, Any]) -> Test
 def _classes(run: RatedRun, target: TargetConfig, where: dict[str, Any]) -> TestSet:
     import tfxfer
 
-    dataset = tfxfer.load(target.spec, **target.columns("text", "image", "label"), **where)
+    dataset = tfxfer.load(target.spec, **target.columns("text", "image", "label"), **target.reading(), **where)
     names = run.comparison.class_names
     if set(names) < set(dataset.class_names):
         dataset = dataset.with_classes(names)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfxfer.recipes import captioning, dictionary, feature, retrieval, structure, vqa
+from tfxfer.recipes import captioning, dictionary, feature, fusion, multitask, retrieval, structure, vqa
 from tfxfer.recipes.recipe import Recipe
 
 RECIPES: dict[str, Recipe] = {
@@ -14,6 +14,8 @@ RECIPES: dict[str, Recipe] = {
         retrieval.RECIPE,
         vqa.RECIPE,
         dictionary.RECIPE,
+        fusion.RECIPE,
+        multitask.RECIPE,
     )
 }
 RECIPE_ALIASES = {"knowledge": "captioning"}  # old name -> name; accepted for one version

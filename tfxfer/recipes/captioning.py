@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tfxfer.config import (
+    AugmentConfig,
     CaptionModelConfig,
     CaptionTrainingConfig,
     RunConfig,
@@ -33,7 +34,9 @@ from tfxfer.config import (
 from tfxfer.data import spec as data_spec
 from tfxfer.data.tables import read_lines
 from tfxfer.errors import UserError
-from tfxfer.recipes.checks import check_arms, check_language_model, check_source, check_target
+from tfxfer.models.train_sets import arms_of
+from tfxfer.recipes.augmentation import check_augment, chosen_policy, contrasts_of, of_pairs
+from tfxfer.recipes.checks import check_arms, check_language_model, check_no_prefix, check_source, check_target
 from tfxfer.recipes.predictors import CAPTIONS
 from tfxfer.recipes.recipe import Plan, Recipe
 from tfxfer.recipes.sections import SMOKE_SOURCES, image_encoder_section, language_model_section
@@ -125,6 +128,7 @@ class CaptioningConfig(RunConfig):
         ("both", "decoder"),
         group="model",
     )
+    augment: AugmentConfig = section(AugmentConfig(), "augment", group="training")
 
 
 def check(config: CaptioningConfig) -> None:
@@ -132,6 +136,8 @@ def check(config: CaptioningConfig) -> None:
     from tfxfer.recipes.checks import folders
 
     read_candidates(config.candidates)
+    check_augment(config)
+    chosen_policy(config, of_pairs(config, "caption"))
     check_source(config.language_model, config, "language_model")
     check_source(config.image_encoder, config, "image_encoder")
     check_target(config.target, config, "image", "caption")
@@ -144,6 +150,10 @@ def check(config: CaptioningConfig) -> None:
         raise UserError("--steps 0: nothing would be learned; give 1 or more")
     if config.model.conditioning == "prefix" and not config.model.prefix:
         raise UserError("--prefix-length 0: a prefix of nothing conditions on no image; give 1 or more")
+    if config.model.conditioning != "prefix":
+        check_no_prefix(
+            config, "the decoder has cross-attention; add --conditioning prefix, or use adapter:R or lora:R"
+        )
     check_language_model(config.language_model, config.training.max_length, config.model.prefix)
     check_arms(config, "pairs")
 
@@ -174,6 +184,7 @@ def build(config: CaptioningConfig, run: Run, dataset: Any = None) -> Plan:
     import numpy as np
 
     from tfxfer.cache import key_of
+    from tfxfer.recipes.augmented_pairs import captions_with_copies, pair_gallery
     from tfxfer.recipes.diagnostics.captions import caption_panels
     from tfxfer.recipes.weight_maps import keep_ledger
     from tfxfer.sources.language_model import pretraining_texts
@@ -206,12 +217,14 @@ def build(config: CaptioningConfig, run: Run, dataset: Any = None) -> Plan:
     texts = (
         pretraining_texts(config.language_model, config.pretrain_texts, config, run) if config.pretrain_steps else []
     )
+    policy = chosen_policy(config, of_pairs(config, "caption"))
     assert captioner.weight_map is not None  # the captioner is new
     panel = keep_ledger(captioner.weight_map, "", run)
     transfer, arms = captioning_arms(captioner, language_model, texts, maps, config, run)
+    augmented = captions_with_copies(policy, config, task, captioner, arms, run)
     plain, random_maps = plain_arms(captioner, task, maps, config, candidates)
     parts = captioning_parts(arms, transfer, random_maps, run) if config.explain else ()
-    arms += plain
+    arms += plain + augmented
     return Plan(
         title=f"{config.language_model.spec} → captions of {config.target.spec}",
         arms=arms,
@@ -228,10 +241,12 @@ def build(config: CaptioningConfig, run: Run, dataset: Any = None) -> Plan:
         examples=tuple(task.examples()),
         measures=("cider_d", "log_likelihood", "exact_match", "token_f1"),
         unit="pairs",
-        panels=(panel,),
+        panels=(panel, *pair_gallery(policy, config, task.images["train"], task.captions["train"])),
         save=lambda folder: transfer.final_captioner().save(folder),
         diagnose=lambda comparison: caption_panels(transfer, maps, task.images["test"], comparison, run),
         parts=parts,
+        contrasts=contrasts_of(augmented),
+        train_sets=arms_of(config),
     )
 
 
@@ -259,10 +274,11 @@ def captioning_arms(
     """Return the arm under study, and all arms: one captioner, the same training, one thing changed at a time."""
     from functools import cache
 
-    from tfxfer.arms.captioning import CaptioningArm
+    from tfxfer.arms.captioning import CaptioningArm, captioner_for, in_graph
     from tfxfer.arms.logging import report_training
     from tfxfer.experiment import Arm
     from tfxfer.models.fresh import fresh_language_model
+    from tfxfer.models.train_sets import key_of, train_sets_of, training_for
     from tfxfer.sources.language_model import pretrain_decoder
     from tfxfer.transfer.knowledge.caption_model import caption_model
 
@@ -282,20 +298,30 @@ def captioning_arms(
             decoder_lr_scales=(1.0,),
             freeze_decoder_fractions=(0.0,),
             schedule="cosine",
+            train_set=(),
         )
         pretrained = pretrain_decoder(captioner, texts, plain, config, run)
 
+    first, others = train_sets_of(config)
+
     @cache
-    def warm(seed: int) -> list[Any]:
+    def warm(seed: int, by: Any = first) -> list[Any]:
         made = caption_model(shape, language_model, **how, seed=seed)[0]
         for variable in made.trainable_variables:
             if variable.path in pretrained:
                 variable.assign(pretrained[variable.path])
-        return made.get_weights()
+        return in_graph(made, by, seed).get_weights()
 
     @cache
     def cold(seed: int) -> list[Any]:
-        return caption_model(shape, fresh_language_model(language_model, seed), **how, seed=seed)[0].get_weights()
+        made = caption_model(shape, fresh_language_model(language_model, seed), **how, seed=seed)[0]
+        return in_graph(made, first, seed).get_weights()
+
+    @cache
+    def captioner_of(by: Any) -> Any:
+        """Return the captioner of a train set; arms with one train set share it."""
+        made = caption_model(shape, language_model, **how, seed=config.seed)[0] if by else captioner.model
+        return captioner_for(captioner, made, by, config.seed)
 
     keep, candidates = (max(config.pairs), config.seed), read_candidates(config.candidates) or config.candidates
     changed = {
@@ -304,25 +330,21 @@ def captioning_arms(
         "blind": (warm, lambda pairs, seed: maps.drawn(pairs, seed).blind()),
         "shuffled": (warm, lambda pairs, seed: maps.drawn(pairs, seed).shuffled(seed)),
     }
-    trained = {
-        name: CaptioningArm(
-            captioner,
-            start,
-            drawn,
-            config.training,
-            keep,
-            config.ranking,
-            report_training(run, name),
-            candidates,
-        )
-        for name, (start, drawn) in changed.items()
-    }
+
+    def arm_of(name: str, by: Any, start: Any, drawn: Any) -> Any:
+        training, report = training_for(config, by), report_training(run, name)
+        return CaptioningArm(captioner_of(by), start, drawn, training, keep, config.ranking, report, candidates)
+
+    trained = {name: arm_of(name, first, start, drawn) for name, (start, drawn) in changed.items()}
     at = config.controls_at or (max(config.pairs),)
     arms = [
-        Arm(name, arm, at if control else None, one_seed=control, recall=arm.recall)
+        Arm(name, arm, at if control else None, one_seed=control, recall=arm.recall, key=key_of(first))
         for name, arm in trained.items()
         for control in (name in ("blind", "shuffled"),)
     ]
+    for by in others:
+        arm = arm_of(by.arm, by, lambda seed, by=by: warm(seed, by), maps.drawn)
+        arms.append(Arm(by.arm, arm, recall=arm.recall, asked=True))
     return trained["transfer"], tuple(arms)
 
 
@@ -408,7 +430,7 @@ def captioning_parts(arms: tuple[Any, ...], transfer: Any, random_maps: Any, run
         report_training(run, name),
         transfer.candidates,
     )
-    encoder = Part("image encoder", "towers", Arm(name, arm, recall=arm.recall))
+    encoder = Part("image encoder", "towers", Arm(name, arm, recall=arm.recall, key=arms[0].key))
     decoder = next(each for each in arms if each.name == "random")
     return (encoder, Part("text decoder", "towers", decoder))
 

@@ -5,9 +5,11 @@ from typing import Any
 
 from tfxfer.config import RunConfig, SourceConfig, TargetConfig, flag
 from tfxfer.data import spec as data_spec
+from tfxfer.data.preflight import check_rows
 from tfxfer.errors import UserError
 from tfxfer.given_files import read_given_json
 from tfxfer.models import spec as model_spec
+from tfxfer.models import train_sets
 
 MASKED_WORDS = "nats a masked word"  # score of a text encoder's own task
 POSITIONS = 64  # of a BERT that is trained here, `tfxfer.models.bert.small_bert`
@@ -39,10 +41,14 @@ def check_source(source: SourceConfig, config: RunConfig, name: str) -> None:
         )
 
 
-def check_target(target: TargetConfig, config: RunConfig, *columns: str) -> data_spec.Spec:
-    """Check the target's spec and columns."""
+def check_target(target: TargetConfig, config: RunConfig, *columns: str, rows: bool = True) -> data_spec.Spec:
+    """Check the target's spec and columns, and the rows of a file, before anything is trained for them."""
     given: dict[str, Any] = folders(config) | target.columns(*columns)
-    return data_spec.check(target.spec, **given)
+    parsed = data_spec.check(target.spec, image_dir=target.image_dir, **given)
+    named = {role: name for role, name in target.columns(*columns).items() if name}
+    if rows:
+        check_rows(parsed, named, config.data_dir, **target.reading())
+    return parsed
 
 
 def check_arms(config: Any, budgets: str) -> None:
@@ -52,6 +58,15 @@ def check_arms(config: Any, budgets: str) -> None:
         raise UserError(f"--controls-at {list(config.controls_at)}: must be among {flag(budgets)} {list(all_budgets)}")
     if "transfer" not in config.arms:
         raise UserError("--arms: 'transfer' is the method under study and must be among them")
+    if getattr(config, "training", None):
+        train_sets.parse_all(config.training.train_set)
+
+
+def check_no_prefix(config: Any, why: str) -> None:
+    """Refuse prompt tokens where a network has no place for them; `why` is the reason and the remedy."""
+    asked = next((text for text in config.training.train_set if train_sets.parse(text).kind == "prefix"), None)
+    if asked is not None:
+        raise UserError(f"--train-set {asked}: {why}")
 
 
 def check_shift(shift: str | None, config: Any) -> None:

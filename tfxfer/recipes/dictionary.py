@@ -20,9 +20,10 @@ and same_images_random_vectors show it.
 from dataclasses import dataclass
 from typing import Any
 
-from tfxfer.config import RunConfig, SourceConfig, TargetConfig, option, section
+from tfxfer.config import AugmentConfig, RunConfig, SourceConfig, TargetConfig, option, section
 from tfxfer.data.spec import EMOJI_LANGUAGES
 from tfxfer.errors import UserError, suggest
+from tfxfer.recipes.augmentation import check_augment, chosen_policy, contrasts_of, of_pairs
 from tfxfer.recipes.checks import check_source, check_target
 from tfxfer.recipes.predictors import TRANSLATIONS
 from tfxfer.recipes.recipe import Plan, Recipe
@@ -70,7 +71,10 @@ class DictionaryConfig(RunConfig):
         "target",
         group="target",
         help={"spec": "images with names in several languages: emoji, emoji/noto"},
-        leave_out=("text", "image", "label", "caption", "question", "answer", "leave_out", "max_validation"),
+        leave_out=(
+            *("text", "image", "label", "caption", "question", "answer", "leave_out", "max_validation"),
+            *("image_dir", "bad_items"),
+        ),
         common=("spec",),
     )
     languages: tuple[str, ...] = option(("de", "fr"), "the two languages, by their codes", group="target", common=True)
@@ -80,6 +84,7 @@ class DictionaryConfig(RunConfig):
     arms: tuple[str, ...] = option(
         tuple(ARMS), "what runs side by side", tuple(ARMS), group="arms", common=True, decides=False
     )
+    augment: AugmentConfig = section(AugmentConfig(), "augment", group="training")
 
 
 def check(config: DictionaryConfig) -> None:
@@ -94,6 +99,8 @@ def check(config: DictionaryConfig) -> None:
     for code in config.languages:
         if code not in EMOJI_LANGUAGES:
             raise UserError(f"--languages: there are no names in '{code}'; {suggest(code, EMOJI_LANGUAGES)}")
+    check_augment(config)
+    chosen_policy(config, of_pairs(config, "name"))
     if "transfer" not in config.arms:
         raise UserError("--arms: 'transfer' is the method under study and must be among them")
 
@@ -102,6 +109,7 @@ def build(config: DictionaryConfig, run: Run) -> Plan:
     """Load the images and the encoder, and lay out the arms."""
     import numpy as np
 
+    from tfxfer.recipes.augmented_pairs import images_with_names, names_with_copies, pair_gallery
     from tfxfer.recipes.panels.dictionary import chance_panel
     from tfxfer.sources.load import load_source
     from tfxfer.tasks.named_images import MEASURES, NamedImages
@@ -117,10 +125,13 @@ def build(config: DictionaryConfig, run: Run) -> Plan:
     phi = extractor(load_source(config.image_encoder, config, run, image_size=config.target.image_size))
     keep = (max(config.images), config.seed)
     arms, parts, shared, features = dictionary_arms(task, phi, config, run)
+    policy = chosen_policy(config, of_pairs(config, "name"))
+    augmented = names_with_copies(policy, config, task, phi, shared, arms)
+    gallery = pair_gallery(policy, config, *images_with_names(task, phi, config)) if policy else ()
     one, two = config.languages
     return Plan(
         title=f"{config.target.spec}: {EMOJI_LANGUAGES[one]} and {EMOJI_LANGUAGES[two]} meet in images",
-        arms=arms,
+        arms=arms + augmented,
         budgets=tuple(sorted(config.images)),
         keys=(task.dataset.fingerprint, fingerprint(phi)),
         labels=np.zeros(task.dataset.sizes["test"], np.int32),
@@ -128,9 +139,10 @@ def build(config: DictionaryConfig, run: Run) -> Plan:
         examples=tuple(task.examples()),
         measures=MEASURES,
         unit="images a language",
-        panels=(chance_panel(task.dataset.sizes["test"], (EMOJI_LANGUAGES[one], EMOJI_LANGUAGES[two])),),
+        panels=(chance_panel(task.dataset.sizes["test"], (EMOJI_LANGUAGES[one], EMOJI_LANGUAGES[two])), *gallery),
         save=lambda folder: shared.final(features(config.seed), *keep).save(folder),
         parts=parts,
+        contrasts=contrasts_of(augmented),
     )
 
 

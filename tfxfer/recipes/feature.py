@@ -15,10 +15,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, option, section
+from tfxfer.config import (
+    AugmentConfig,
+    RunConfig,
+    SourceConfig,
+    TargetConfig,
+    TrainingConfig,
+    option,
+    section,
+)
 from tfxfer.errors import UserError
 from tfxfer.models.spec import is_model
-from tfxfer.recipes.checks import check_arms, check_shift, check_source, check_target, unscored
+from tfxfer.models.train_sets import arms_of
+from tfxfer.recipes.augmentation import (
+    check_augment,
+    chosen_policy,
+    class_arms,
+    class_gallery,
+    contrasts_of,
+    of_classes,
+)
+from tfxfer.recipes.checks import check_arms, check_no_prefix, check_shift, check_source, check_target, unscored
+from tfxfer.recipes.little_data import CONTRASTS, LITTLE_DATA_ARMS, LittleDataConfig, check_little_data, check_sizes
 from tfxfer.recipes.parts import wants_classes
 from tfxfer.recipes.predictors import CLASSES
 from tfxfer.recipes.reading import build_read, check_read
@@ -90,8 +108,9 @@ class FeatureConfig(RunConfig):
     )
     arms: tuple[str, ...] = option(
         (*ARMS, *READ_ARMS),
-        f"what runs side by side; {', '.join(READ_ARMS)} only with --bridge read",
-        (*ARMS, *READ_ARMS),
+        f"what runs side by side; {', '.join(READ_ARMS)} only with --bridge read; where labels are few also "
+        f"{', '.join(LITTLE_DATA_ARMS)}",
+        (*ARMS, *READ_ARMS, *LITTLE_DATA_ARMS),
         group="arms",
         decides=False,
     )
@@ -148,6 +167,8 @@ class FeatureConfig(RunConfig):
         "or COLUMN=VALUE[,VALUE], rows of the target that no arm then learns from, such as face=DejaVuSerif",
         group="target",
     )
+    little: LittleDataConfig = section(LittleDataConfig(), group="arms")
+    augment: AugmentConfig = section(AugmentConfig(), "augment", group="training")
 
 
 def check(config: FeatureConfig) -> None:
@@ -159,8 +180,15 @@ def check(config: FeatureConfig) -> None:
     asked = [arm for arm in config.arms if arm in absent]
     if asked and config.arms != FeatureConfig().arms:
         raise UserError(f"--arms {' '.join(asked)}: --bridge {config.bridge} has no such arm; leave it out")
+    check_little_data(config)
     if config.bridge == "read":
         check_read(config)
+    check_train_set(config)
+    check_augment(config)
+    if config.augment.policy != "none" and config.bridge == "read":
+        raise UserError("--augment: --bridge read reads texts, and copies of them are not read; leave one of them out")
+    if config.head == "mlp" and any(name in config.augment.policy for name in ("mixup", "cutmix")):
+        raise UserError(f"--augment {config.augment.policy}: mixes labels, which --head mlp cannot; use --head linear")
     check_shift(config.shift, config)
     if config.shift and config.bridge == "read":
         raise UserError("--shift: --bridge read answers one test set only; leave it out")
@@ -168,21 +196,41 @@ def check(config: FeatureConfig) -> None:
         raise UserError(f"--windows {config.windows}: only --pooling windows has windows; leave it out or add that")
 
 
+def check_train_set(config: FeatureConfig) -> None:
+    """Check that there is a network which `--train-set` is for: that of the arm finetune; raises `UserError`."""
+    if not config.training.train_set:
+        return
+    if config.bridge == "read" or "finetune" not in config.arms:
+        why = "--bridge read trains no network" if config.bridge == "read" else "--arms leaves it out"
+        raise UserError(f"--train-set: says what trains in the arm finetune, and {why}; leave one of them out")
+    source = config.source
+    if not is_model(source.spec) and source.architecture in ("auto", "fresh:cnn") and source.spec.startswith("glyphs"):
+        check_no_prefix(config, "the source is a CNN, which has no tokens; use adapter:R, lora:R, norms or bias")
+    if config.unfreeze:
+        raise UserError("--unfreeze: --train-set says what trains in finetune; leave one of them out")
+
+
 def build(config: FeatureConfig, run: Run, dataset: Any = None) -> Plan:
     """Load source and target, and lay out the arms; `dataset` is the target where it is loaded already."""
     if config.bridge == "read":
         return build_read(config, run, dataset)
     from tfxfer.arms.feature import feature_arms
+    from tfxfer.recipes.panels.little_data import little_data_panels
     from tfxfer.sources.load import load_source
     from tfxfer.sources.own_task import labelled_task
     from tfxfer.tasks.classification import labels_there_are, load_target, load_task
     from tfxfer.tasks.shift import held_out, with_shift
+    from tfxfer.tasks.unlabelled import pools_of
     from tfxfer.transfer.graph import fingerprint
 
     dataset = dataset or load_target(config.target, config, run)  # before anything is trained for it
     dataset, domain = held_out(config.shift, config.target, dataset)
     config = replace(config, labels_per_class=labels_there_are(config, dataset, run))
+    check_sizes(config, dataset)
+    unlabelled = unlabelled_set(config, dataset, domain)
     check_pooling(config, dataset)
+    drawn_texts = config.bridge in ("auto", "render")
+    chosen_policy(config, of_classes(config, dataset, drawn=drawn_texts), dataset.class_names)
     source = load_source(config.source, config, run, image_size=config.target.image_size)
     task = load_task(config.target, config, source, run, dataset=dataset)
     task = with_shift(task, config.shift, domain, config.target, config, run)
@@ -190,12 +238,22 @@ def build(config: FeatureConfig, run: Run, dataset: Any = None) -> Plan:
     own = None
     if "finetune" in config.arms:
         own = labelled_task(source, config.source, config, run, config.target.image_size)
-    made, texts = feature_arms(source, task, config, run, others, own), task.texts("test")
+    pools = pools_of(task, config, unlabelled, run) if set(config.arms) & set(LITTLE_DATA_ARMS) else None
+    made = feature_arms(source, task, config, run, others, own, pools)
+    setting = of_classes(config, dataset, task.key, drawn=made.bridge == "render")
+    policy = chosen_policy(config, setting, task.class_names)
+    augmented, gallery = with_augmentation(policy, config, run, source, task, made, own)
+    texts, start = task.texts("test"), config.little.start_labels
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by {made.bridge}",
-        arms=made.arms,
+        arms=made.arms + augmented,
         budgets=tuple(sorted(config.labels_per_class)),
-        keys=(task.fingerprint, fingerprint(source), task.shift.fingerprint if task.shift else ""),
+        keys=(
+            task.fingerprint,
+            fingerprint(source),
+            task.shift.fingerprint if task.shift else "",
+            *([unlabelled.fingerprint] if unlabelled else []),
+        ),
         labels=task.labels("test"),
         dataset=task.dataset,
         texts=texts,
@@ -205,7 +263,37 @@ def build(config: FeatureConfig, run: Run, dataset: Any = None) -> Plan:
         parts=made.parts,
         unscored=unscored(config.source.spec, own) if "finetune" in config.arms else "",
         drawn=drawn(config, texts) if texts is not None and made.bridge == "render" else None,
+        diagnose=lambda comparison: little_data_panels(comparison, start, made.episodes, run),
+        panels=gallery,
+        contrasts=contrasts_of(augmented),
+        train_sets=arms_of(config, "finetune"),
     )
+
+
+def with_augmentation(
+    policy: Any, config: FeatureConfig, run: Run, source: Any, task: Any, made: Any, own: Any
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the arms with augmentation, and the panel of examples beside their copies."""
+    from tfxfer.arms.feature import feature_arms
+
+    seen = [task]  # the task as the arms see it
+
+    def arms_of(one: Any) -> Any:
+        found = feature_arms(source, one, replace(config, explain=False), run, own_task=own)
+        seen[0] = found.task
+        return found.arms
+
+    arms = class_arms(policy, config, task, made.arms, arms_of)
+    return arms, class_gallery(policy, config, seen[0], made.render_images)
+
+
+def unlabelled_set(config: FeatureConfig, dataset: Any, domain: Any) -> Any:
+    """Return the data set of `--unlabelled`, before anything is trained; None without it."""
+    if config.little.unlabelled is None:
+        return None
+    from tfxfer.tasks.unlabelled import load_unlabelled
+
+    return load_unlabelled(config.little.unlabelled, config, [dataset, *([domain] if domain else [])])
 
 
 def drawn(config: FeatureConfig, texts: Sequence[str]) -> tuple[str, ...]:
@@ -273,12 +361,17 @@ RECIPE = Recipe(
         "enough."
     ),
     config=FeatureConfig,
-    arms=ARMS | READ_ARMS,
+    arms=ARMS | READ_ARMS | LITTLE_DATA_ARMS,
     check=check,
     data=lambda config: (config.source.spec, config.target.spec),
     build=build,
     predictors={"FeatureClassifier": CLASSES, "Classifier": CLASSES},
-    contrasts=(("with_ngrams", "random_with_ngrams"), ("with_ngrams", "native"), ("with_ngrams", "read_ngrams")),
+    contrasts=(
+        ("with_ngrams", "random_with_ngrams"),
+        ("with_ngrams", "native"),
+        ("with_ngrams", "read_ngrams"),
+        *CONTRASTS,
+    ),
     smoke=SMOKE,
     explains=explains,
     aliases={

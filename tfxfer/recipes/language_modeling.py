@@ -10,14 +10,16 @@ mean log-likelihood of a test text in nats a token; arms can be compared because
 Command:   python -m tfxfer.train structure --transfer encoder_to_decoder
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import keras
 import numpy as np
 
 import tfxfer
-from tfxfer.arms.captioning import LanguageModelArm
+from tfxfer.arms.captioning import LanguageModelArm, captioner_for, in_graph
 from tfxfer.arms.logging import report_training
 from tfxfer.baselines.language_ngrams import native_language, nats
 from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig
@@ -25,6 +27,7 @@ from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError
 from tfxfer.experiment import Arm, Outcome
 from tfxfer.models.fresh import fresh_language_model
+from tfxfer.models.train_sets import TrainSet, arms_of, key_of, train_sets_of, training_for
 from tfxfer.recipes.recipe import Plan
 from tfxfer.recipes.weight_maps import keep_ledger
 from tfxfer.runs import Run
@@ -53,34 +56,52 @@ def build_decoder(config: Any, run: Run) -> Plan:
     captioner = Captioner(texts.encoder, language_model, tokenizer, texts.shape, model, seed=config.seed)
     shape = captioner.encoder.output.shape[1:]
 
-    def weights(source: Any, seed: int) -> list[np.ndarray]:
-        return caption_model(shape, source, cross_attention=config.cross_attention, seed=seed)[0].get_weights()
+    first, others = train_sets_of(config)
 
-    starts = {
-        "transfer": lambda seed: weights(language_model, seed),
-        "random": lambda seed: weights(fresh_language_model(language_model, seed), seed),
+    def model_of(source: Any, seed: int) -> keras.Model:
+        return caption_model(shape, source, cross_attention=config.cross_attention, seed=seed)[0]
+
+    def weights(source: Any, seed: int, by: TrainSet | None = first) -> list[np.ndarray]:
+        return in_graph(model_of(source, seed), by, seed).get_weights()
+
+    @cache
+    def captioner_of(by: TrainSet | None) -> Captioner:
+        made = model_of(language_model, config.seed) if by else captioner.model
+        return captioner_for(captioner, made, by, config.seed)
+
+    starts: dict[str, tuple[TrainSet | None, Callable[[int], list[np.ndarray]]]] = {
+        "transfer": (first, lambda seed: weights(language_model, seed)),
+        "random": (first, lambda seed: weights(fresh_language_model(language_model, seed), seed)),
     }
+    starts |= {by.arm: (by, partial(weights, language_model, by=by)) for by in others}
     own = config.training
-    training = CaptionTrainingConfig(  # nothing is hidden or smoothed: the measure is the likelihood itself
-        steps=own.steps,
-        batch_size=own.batch_size,
-        learning_rates=own.learning_rates,
-        max_length=config.max_length,
-        word_dropout=0.0,
-        label_smoothing=0.0,
-        num_validations=5,
-        schedule=own.schedule,
-        checkpoints=own.checkpoints,
-    )
+    training = {  # nothing is hidden or smoothed: the measure is the likelihood itself
+        name: CaptionTrainingConfig(
+            steps=own.steps,
+            batch_size=own.batch_size,
+            learning_rates=training_for(config, by).learning_rates,
+            max_length=config.max_length,
+            word_dropout=0.0,
+            label_smoothing=0.0,
+            num_validations=5,
+            schedule=own.schedule,
+            checkpoints=own.checkpoints,
+        )
+        for name, (by, _) in starts.items()
+    }
     keep = (max(config.training_texts), config.seed)
     arms = {
         name: LanguageModelArm(
-            captioner, start, texts.task.drawn, training, keep, "decoder", report_training(run, name)
+            captioner_of(by), start, texts.task.drawn, training[name], keep, "decoder", report_training(run, name)
         )
-        for name, start in starts.items()
+        for name, (by, start) in starts.items()
     }
     assert captioner.weight_map is not None  # the captioner is new
-    panel = keep_ledger(captioner.weight_map, before_training(captioner, starts, texts.task, config), run)
+    panel = keep_ledger(
+        captioner.weight_map,
+        before_training(captioner_of(first), [starts[name][1] for name in ("transfer", "random")], texts.task, config),
+        run,
+    )
 
     def native(budget: int | None, seed: int) -> Outcome:
         drawn = texts.task.drawn(budget or 0, seed).captions
@@ -93,7 +114,13 @@ def build_decoder(config: Any, run: Run) -> Plan:
 
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by {config.transfer}",
-        arms=(*(Arm(name, arm, recall=arm.recall) for name, arm in arms.items()), Arm("native", native)),
+        arms=(
+            *(
+                Arm(name, arm, recall=arm.recall, key=key_of(starts[name][0]), asked=name.startswith("train_"))
+                for name, arm in arms.items()
+            ),
+            Arm("native", native),
+        ),
         budgets=tuple(sorted(config.training_texts)),
         keys=(texts.dataset.fingerprint, fingerprint(language_model)),
         labels=np.zeros(len(texts.task.captions["test"]), np.int32),
@@ -104,15 +131,16 @@ def build_decoder(config: Any, run: Run) -> Plan:
         unit="texts",
         panels=(panel,),
         save=save,
+        train_sets=arms_of(config),
     )
 
 
-def before_training(captioner: Captioner, starts: dict[str, Any], task: CaptionedMaps, config: Any) -> str:
+def before_training(captioner: Captioner, starts: Sequence[Any], task: CaptionedMaps, config: Any) -> str:
     """Return a sentence on the likelihood of test texts before training, with the source's and with fresh weights."""
     maps, texts = task.pairs("test")
     few = type(maps)(maps.maps[:VERIFIED_ON])
     found = []
-    for start in starts.values():
+    for start in starts:
         captioner.model.set_weights(start(config.seed))
         likelihoods = captioner.caption_likelihoods(few, texts[:VERIFIED_ON], config.max_length)
         found += nats(likelihoods.mean(keepdims=True))

@@ -23,6 +23,9 @@ class Predictor:
         column: Title of what is answered.
         number: Title of the number beside it.
         options: Further options that it takes, of "num_beams" and "max_length".
+        pairs: Whether texts and images are given together, one of each for an answer; a side that is not given is
+            missing.
+        may_take: What may be given besides `takes`, and need not be.
     """
 
     takes: tuple[str, ...] | None
@@ -30,6 +33,8 @@ class Predictor:
     column: str = "class"
     number: str = "probability"
     options: tuple[str, ...] = ()
+    pairs: bool = False
+    may_take: tuple[str, ...] = ()
 
 
 def images(files: Sequence[str], described: dict[str, Any]) -> Any:
@@ -135,11 +140,51 @@ def translation_rows(model: Any, described: dict[str, Any], request: Namespace) 
     ]
 
 
+def pair_rows(model: Any, described: dict[str, Any], request: Namespace) -> Rows:
+    """Return for each pair of an image and a text its `top` classes; "note" says which side is missing."""
+    given = images(request.image, described) if request.image else None
+    probabilities = model.predict(given, list(request.text) or None)
+    missing = "" if request.image and request.text else "text" if request.image else "image"
+    note = {"note": f"no {missing}: the mean of the training examples stands for it"} if missing else {}
+    inputs = [": ".join(pair) for pair in zip(request.image, request.text)] or request.image or request.text
+    tops = [best(model.class_names, row, request.top) for row in probabilities]
+    return [{"input": one, "top": top} | note for one, top in zip(inputs, tops)]
+
+
+def task_rows(model: Any, described: dict[str, Any], request: Namespace) -> Rows:
+    """Return the `top` classes, the caption and the `top` answers to each question, for each image.
+
+    The number beside a caption is the geometric mean of the probabilities of its words.
+    """
+    import numpy as np
+
+    kinds = {task: head.kind for task, head in model.heads.items()}
+    if request.question and "vqa" not in kinds.values():
+        raise UserError(f"{request.run}: its tasks are {', '.join(kinds)}, and none answers questions; leave it out")
+    count, asked = len(request.image), request.question
+    index = np.repeat(np.arange(count), len(asked))
+    found = model.predict(images(request.image, described), asked * count if asked else None, image_index=index)
+    rows = []
+    for i, file in enumerate(request.image):
+        for task, answers in found.items():
+            names, kind = model.heads[task].names, kinds[task]
+            if kind == "caption":
+                tops = [[[answers.texts[i], round(float(np.exp(answers.scores[i])), 4)]]]
+            else:
+                places = range(i * len(asked), (i + 1) * len(asked)) if kind == "vqa" else [i]
+                tops = [best(names, answers.scores[place], request.top) for place in places]
+            inputs = [f"{file}: {one}" for one in asked] if kind == "vqa" else [f"{file} ({task})"]
+            rows += [{"input": one, "top": top} for one, top in zip(inputs, tops)]
+    return rows
+
+
 CLASSES = Predictor(None, class_rows)
+FUSION = Predictor(("image", "text"), pair_rows, pairs=True)
 ANSWERS = Predictor(("image", "question"), answer_rows, "answer")
 CAPTIONS = Predictor(("image",), caption_rows, "caption", "nats a token", ("num_beams", "max_length"))
 RETRIEVAL = Predictor(("image", "text"), retrieval_rows, "match")
 TRANSLATIONS = Predictor(("text",), translation_rows, "translation", "cosine")
+TASKS = Predictor(("image",), task_rows, "answer", may_take=("question",))
 LIKELIHOODS = Predictor(("text",), likelihood_rows, "", "nats a token")
 
 
@@ -150,7 +195,7 @@ def check_request(request: Namespace, predictor: Predictor, described: dict[str,
         if getattr(request, name) and name not in takes:
             wanted = " and ".join(f"--{one}" for one in takes)
             raise UserError(f"{request.run}: this model takes {takes[0]}, not {name}; use {wanted}")
-    if request.question and "question" not in takes:
+    if request.question and "question" not in (*takes, *predictor.may_take):
         raise UserError(f"{request.run}: this model takes no question; leave out --question")
     if "question" in takes and not request.question:
         raise UserError(f"{request.run}: this model answers questions; ask one with --question")

@@ -39,6 +39,8 @@ class Plan:
         source_score: What the source's own task is scored by, where an arm fine-tunes the source.
         unscored: Why the source's own task cannot be scored though an arm fine-tunes it, as half a sentence.
         drawn: How each test text fits into its image, "whole" or "cut at the edge"; None where none is drawn.
+        contrasts: Pairs of arms that are compared too, besides those of the recipe.
+        train_sets: Name of each train set that was asked for -> its arm (`tfxfer.models.train_sets`).
     """
 
     title: str
@@ -60,6 +62,8 @@ class Plan:
     source_score: str = "accuracy"
     unscored: str = ""
     drawn: tuple[str, ...] | None = None
+    contrasts: tuple[tuple[str, str], ...] = ()
+    train_sets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

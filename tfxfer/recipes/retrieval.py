@@ -14,17 +14,27 @@ Expected:  transfer − random about +.033 recall@1 (95 % interval +.007 to +.05
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, option, section
+from tfxfer.config import (
+    AugmentConfig,
+    RunConfig,
+    SourceConfig,
+    TargetConfig,
+    TrainingConfig,
+    option,
+    section,
+)
 from tfxfer.errors import UserError
+from tfxfer.models.train_sets import arms_of
+from tfxfer.recipes.augmentation import check_augment, chosen_policy, contrasts_of, of_pairs
 from tfxfer.recipes.checks import (
     MASKED_WORDS,
     check_arms,
     check_language_model,
     check_source,
-    folders,
+    check_target,
     unscored_words,
 )
 from tfxfer.recipes.parts import two_towers
@@ -72,6 +82,8 @@ ARMS: dict[str, Any] = {
         "role": "baseline",
     },
 }
+SHOWN = 6  # examples beside their copies
+EDITED = ("images", "text", "pairs")  # families of edits: g reads texts, and never writes one
 CLOSED = {name for name in ARMS if name.startswith("closed_form")}
 
 
@@ -134,18 +146,18 @@ class RetrievalConfig(RunConfig):
         decides=False,
         at_least=1,
     )
+    augment: AugmentConfig = section(AugmentConfig(), "augment", group="training")
 
 
 def check(config: RetrievalConfig) -> None:
     """Check what can be checked without TensorFlow; raises `UserError`."""
-    from tfxfer.data import spec as data_spec
-
     label = config.target.label or ("script" if config.target.spec.startswith("glyphs") else None)
-    given: dict[str, Any] = folders(config) | config.target.columns("image", "caption") | {"label": label}
-    data_spec.check(config.target.spec, **given)
+    check_target(replace(config.target, label=label), config, "image", "caption", "label")
     check_source(config.image_encoder, config, "image_encoder")
     check_source(config.language_model, config, "language_model")
     check_language_model(config.language_model, config.max_length)
+    check_augment(config)
+    chosen_policy(config, of_pairs(config, "caption", EDITED))
     if config.training.batch_size < 2:
         raise UserError("--batch-size 1: with one pair a step there are no negatives; give 2 or more")
     if config.training.steps < 1:
@@ -157,6 +169,7 @@ def build(config: RetrievalConfig, run: Run, dataset: Any = None) -> Plan:
     """Load the pairs and both encoders, and lay out the arms; `dataset` is the pairs where they are loaded already."""
     import numpy as np
 
+    from tfxfer.recipes.augmented_pairs import pair_gallery, retrieval_with_copies
     from tfxfer.recipes.diagnostics.retrieval import pair_panels
     from tfxfer.sources.load import load_language_model, load_source
     from tfxfer.sources.own_task import masked_words_task
@@ -178,6 +191,10 @@ def build(config: RetrievalConfig, run: Run, dataset: Any = None) -> Plan:
     task.count_long(pairs, tokenizer, config.max_length, run)
     warn_of_ranking(config, run)
     transfer, arms, parts = retrieval_arms(bert, tokenizer, phi, data, pairs, config, run)
+    policy = chosen_policy(config, of_pairs(config, "caption", EDITED))
+    augmented = retrieval_with_copies(policy, config, data, pairs, phi, how, arms, run)
+    few = data.with_at_most(train=SHOWN)
+    gallery = pair_gallery(policy, config, few.arrays("train", **how)["image"], few.captions("train"))
     transfer.own_task = masked_words_task(language_model, tokenizer, config.language_model, config, run)
 
     def save(folder: Any) -> None:
@@ -187,7 +204,7 @@ def build(config: RetrievalConfig, run: Run, dataset: Any = None) -> Plan:
 
     return Plan(
         title=f"{config.target.spec}: image–text retrieval",
-        arms=arms,
+        arms=arms + augmented,
         budgets=tuple(sorted(config.pairs)),
         keys=(data.fingerprint, fingerprint(bert), fingerprint(phi)),
         labels=np.zeros(len(pairs.ids["test"]), np.int32),
@@ -200,6 +217,9 @@ def build(config: RetrievalConfig, run: Run, dataset: Any = None) -> Plan:
         parts=parts,
         source_score=MASKED_WORDS,
         unscored=unscored_words(config.language_model.spec, transfer.own_task),
+        panels=gallery,
+        contrasts=contrasts_of(augmented),
+        train_sets=arms_of(config),
     )
 
 
@@ -226,26 +246,33 @@ def retrieval_arms(
     from tfxfer.experiment import Arm
     from tfxfer.models.fresh import fresh_copy
     from tfxfer.models.randomness import set_initializer_seed
+    from tfxfer.models.train_sets import key_of, train_sets_of, training_for
     from tfxfer.tasks.image_text_pairs import extracted, reading
     from tfxfer.transfer.graph import clone
     from tfxfer.transfer.knowledge import DualEncoder, bert_tower
+    from tfxfer.transfer.structure.train_set import changed, choose
 
     task_reading = reading(phi, data, config.target.image_size)
 
     def tower_of(backbone: Any) -> Any:
         return bert_tower(backbone, tokenizer.vocabulary, config.max_length, tokenizer.lowercase)
 
-    def build_encoder(backbone: Any, seed: int) -> DualEncoder:
+    first, others = train_sets_of(config)
+
+    def build_encoder(backbone: Any, seed: int, by: Any = first) -> DualEncoder:
         set_initializer_seed(seed)
-        size = task_reading["image_size"] or data.image_shape[:2]
-        return DualEncoder(
-            phi, tower_of(backbone), dim=config.dim or None, temperature=config.temperature, image_size=size
-        )
+        size, tower = task_reading["image_size"] or data.image_shape[:2], tower_of(backbone)
+        pretrained = list(tower.sequence.weights)
+        tower = replace(tower, sequence=changed(tower.sequence, by, seed)) if by else tower
+        made = DualEncoder(phi, tower, dim=config.dim or None, temperature=config.temperature, image_size=size)
+        if by:
+            choose(made.model, pretrained, by)
+        return made
 
     @cache
-    def start(fresh: bool, seed: int) -> list[Any]:
+    def start(fresh: bool, seed: int, by: Any = first) -> list[Any]:
         backbone = fresh_copy(bert, seed) if fresh else clone(bert)
-        return [np.array(weight) for weight in build_encoder(backbone, seed).model.get_weights()]
+        return [np.array(weight) for weight in build_encoder(backbone, seed, by).model.get_weights()]
 
     @lru_cache(maxsize=4)
     def by_random_encoder(seed: int) -> Any:
@@ -254,30 +281,29 @@ def retrieval_arms(
         return replace(pairs, features=extracted(fresh, data, config.target.image_size, config))
 
     encoder, keep = build_encoder(clone(bert), config.seed), (max(config.pairs), config.seed)
-    changed: dict[str, tuple[bool, Any]] = {  # arm -> whether the text tower is fresh, and what is learned
+    arms_from: dict[str, tuple[bool, Any]] = {  # arm -> whether the text tower is fresh, and what is learned
         "transfer": (False, pairs.drawn),
         "random": (True, lambda budget, seed: by_random_encoder(seed).drawn(budget, seed)),
         "random_image_encoder": (False, lambda budget, seed: by_random_encoder(seed).drawn(budget, seed)),
         "random_text_encoder": (True, pairs.drawn),
         "shuffled": (False, lambda budget, seed: pairs.drawn(budget, seed).shuffled(seed)),
     }
-    trained = {
-        name: ContrastiveArm(
-            encoder,
-            lambda seed, fresh=fresh: start(fresh, seed),  # type: ignore[misc]
-            drawn,
-            config.training,
-            keep,
-            config.ridge_init,
-            report_training(run, name),
+
+    def arm_of(name: str, own: Any, fresh: bool, drawn: Any, by: Any) -> ContrastiveArm:
+        training, report = training_for(config, by), report_training(run, name)
+        return ContrastiveArm(
+            own, lambda seed: start(fresh, seed, by), drawn, training, keep, config.ridge_init, report
         )
-        for name, (fresh, drawn) in changed.items()
-    }
+
+    trained = {name: arm_of(name, encoder, *how, first) for name, how in arms_from.items()}
     at = config.controls_at or (max(config.pairs),)
     arms = [
-        Arm(name, arm, None if name in ("transfer", "random") else at, recall=arm.recall)
+        Arm(name, arm, None if name in ("transfer", "random") else at, recall=arm.recall, key=key_of(first))
         for name, arm in trained.items()
     ]
+    for by in others:
+        arm = arm_of(by.arm, build_encoder(clone(bert), config.seed, by), False, pairs.drawn, by)
+        arms.append(Arm(by.arm, arm, recall=arm.recall, asked=True))
     towers = two_towers({arm.name: arm for arm in arms})
     arms += closed_form_arms(bert, phi, data, pairs, config, tower_of)
     return trained["transfer"], tuple(arms), towers

@@ -13,6 +13,7 @@ from tfxfer.cache import code_key, data_dirs, key_of, sweep_caches
 from tfxfer.config import RunConfig, TrainingConfig, deciding, probe_seeds
 from tfxfer.data.spec import credit
 from tfxfer.errors import TfxferError
+from tfxfer.evaluate.augmentation import plain_name
 from tfxfer.evaluate.comparison import PRIMARY, measure_name
 from tfxfer.evaluate.explain import Explanation, explained
 from tfxfer.evaluate.power import expectation
@@ -21,15 +22,19 @@ from tfxfer.evaluate.split_rows import SplitRows
 from tfxfer.experiment import Experiment, compare, earlier_records, with_verdicts
 from tfxfer.in_use import use
 from tfxfer.own_files import write_own_json
+from tfxfer.recipes.augmentation import described, policy_of
 from tfxfer.recipes.device import prepare
+from tfxfer.recipes.panels.augmentation import augmentation_panel
 from tfxfer.recipes.panels.checkpoints import checkpoint_panel
 from tfxfer.recipes.panels.explain import explain_panel
 from tfxfer.recipes.panels.forgetting import forgetting_panel
 from tfxfer.recipes.panels.shift import shift_panel
+from tfxfer.recipes.panels.train_sets import train_set_panels
 from tfxfer.recipes.panels.transfer_gain import transfer_gain_panel
 from tfxfer.recipes.parts import EXPLANATION, budget_of, chosen_parts
 from tfxfer.recipes.recipe import Plan, Recipe
 from tfxfer.recipes.source_seeds import build, source_seeds
+from tfxfer.recipes.train_sets import check_used, contrasts_of, said_of, with_first
 from tfxfer.records import Comparison, Record
 from tfxfer.report.panel import Panel, write_panels
 from tfxfer.runs import Run, peak_memory_mib
@@ -52,6 +57,7 @@ def run(recipe: Recipe, config: Any) -> Path:
             this.say("smoke run: very little data, so its figures mean nothing")
         warnings.simplefilter("ignore", TruncationWarning)  # a recipe counts what is cut over whole data sets
         plan = build(recipe, config, this)
+        check_used(training_of(config).train_set, plan.train_sets)
         if plan.dataset is not None:
             SplitRows.of(plan.dataset, plan.test_rows).save(this.folder)
         with this.phase("arms"):
@@ -71,8 +77,18 @@ def run(recipe: Recipe, config: Any) -> Path:
             panels += (explain_panel(found),) if found else ()
             panels += other_set_panels(comparison, plan, config)
             panels += curve_panels(comparison, config, this)
+            sets = train_set_panels(comparison, plan.train_sets)
+            for sentence in with_first(plan.train_sets, sets[0].points if sets else ()):
+                this.say(sentence)
+            panels += sets
+            copied = described(recipe.arms, comparison.arms, policy_of(config))
+            known = {"arms": {**recipe.arms, **copied}}
+            helped = augmentation_panel(replace(comparison, about=known), policy_of(config))
+            panels += (helped,) if helped else ()
             write_panels(this.folder, panels)
-        whole = comparison.about | about(recipe, config) | {"cautions": this.cautions}
+        said = about(recipe, config)
+        said["arms"] |= {**copied, **said_of(plan.train_sets)}
+        whole = comparison.about | said | {"cautions": this.cautions}
         conclude(replace(comparison, about=whole), this)
         return this.folder
     finally:
@@ -129,7 +145,7 @@ def experiment(recipe: Recipe, plan: Plan, config: Any) -> Experiment:
         title=plan.title,
         class_names=plan.class_names,
         labels=plan.labels,
-        arms=tuple(arm for arm in plan.arms if arm.name in config.arms),
+        arms=tuple(arm for arm in plan.arms if arm.asked or plain_name(arm.name) in config.arms),
         budgets=plan.budgets,
         seeds=tuple(range(config.seed, config.seed + config.most_seeds)),
         source_seeds=source_seeds(recipe, config),
@@ -138,7 +154,7 @@ def experiment(recipe: Recipe, plan: Plan, config: Any) -> Experiment:
         measures=plan.measures,
         unit=plan.unit,
         recipe=recipe.name,
-        contrasts=recipe.contrasts,
+        contrasts=recipe.contrasts + plan.contrasts + contrasts_of(plan.train_sets),
     )
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tfxfer.config import (
+    AugmentConfig,
     RunConfig,
     SourceConfig,
     TargetConfig,
@@ -28,9 +29,19 @@ from tfxfer.config import (
 )
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
+from tfxfer.models.train_sets import arms_of
+from tfxfer.recipes.augmentation import (
+    check_augment,
+    chosen_policy,
+    class_arms,
+    class_gallery,
+    contrasts_of,
+    of_classes,
+)
 from tfxfer.recipes.checks import (
     check_arms,
     check_language_model,
+    check_no_prefix,
     check_shift,
     check_source,
     check_target,
@@ -118,7 +129,8 @@ class StructureConfig(RunConfig):
     second: str | None = option(None, "merge: the second model, trained from the same start as --source", group="model")
     trainable: str = option(
         "fpt",
-        "what trains of a pretrained body: nothing, its norms, also projection and positions (fpt), or all",
+        "what of a pretrained body trains without --train-set: nothing, norms, also projection and positions (fpt), "
+        "or all",
         ("none", "norms", "fpt", "all"),
         group="model",
     )
@@ -159,6 +171,7 @@ class StructureConfig(RunConfig):
         "or COLUMN=VALUE[,VALUE], rows of the target that no arm then learns from, such as face=DejaVuSerif",
         group="target",
     )
+    augment: AugmentConfig = section(AugmentConfig(), "augment", group="training")
 
 
 def resolved(config: StructureConfig) -> StructureConfig:
@@ -189,6 +202,13 @@ def check(config: StructureConfig) -> None:
         if getattr(config, name) != getattr(StructureConfig, name) and config.transfer not in of:
             flag = name.replace("_", "-")
             raise UserError(f"--{flag} is for --transfer {' or '.join(of)}, not {config.transfer}; leave it out")
+    if config.transfer not in OPTIONS_OF["trainable"]:
+        decoder = "the decoder has cross-attention, and no prefix" if config.transfer == "encoder_to_decoder" else ""
+        check_no_prefix(
+            config, f"{decoder or 'a CNN has no tokens for a prompt'}; use adapter:R, lora:R, norms or bias"
+        )
+    if config.training.train_set and config.trainable != StructureConfig.trainable:
+        raise UserError("--trainable: --train-set says what trains; leave one of them out")
     for word in config.units:
         name, _, number = word.partition("=")
         if not name or not number.isdigit() or not int(number):
@@ -200,6 +220,7 @@ def check(config: StructureConfig) -> None:
     if config.transfer == "encoder_to_decoder":
         check_decoder(config)
     config = resolved(config)
+    check_augment(config)
     check_shift(config.shift, config)
     check_target(config.target, config, "text", "image", "label")
     check_source(config.source, config, "source")
@@ -220,6 +241,8 @@ def check_decoder(config: StructureConfig) -> None:
     if given and not config.smoke:
         flag = given.replace("_", "-")
         raise UserError(f"--{flag}: a decoder learns from texts, not labels; set their number with --training-texts")
+    if config.augment.policy != "none":
+        raise UserError("--augment: a decoder would learn to write the edited texts; leave it out")
     if config.shift:
         raise UserError("--shift: a decoder is judged on one test set only; leave it out")
     check_language_model(replace(config.source, spec=resolved(config).source.spec), config.max_length, name="source")
@@ -244,6 +267,8 @@ def build(config: StructureConfig, run: Run, dataset: Any = None) -> Plan:
     kind = STRUCTURE_TRANSFERS[config.transfer]
     dataset = dataset or load_target(config.target, config, run)  # before anything is trained for it
     dataset, domain = held_out(config.shift, config.target, dataset)
+    setting = of_classes(config, dataset, kind.gives)
+    policy = chosen_policy(config, setting, dataset.class_names)
     resizes = config.transfer == "resize_input"  # then the source learns images of their own size
     source = load_source(config.source, config, run, image_size=0 if resizes else config.target.image_size)
     task = load_task(config.target, config, source, run, at_least=enough(config), key=kind.gives, dataset=dataset)
@@ -256,9 +281,16 @@ def build(config: StructureConfig, run: Run, dataset: Any = None) -> Plan:
     used = {origin.path for row in weight_map.rows for origin in row.origins}
     own = source_task(source, transform, config, run)
     transfer, arms, parts = structure_arms(transform, task, config, run, used, own)
+    augmented = class_arms(
+        policy,
+        config,
+        task,
+        arms,
+        lambda one: structure_arms(transform, one, replace(config, explain=False), run, own_task=own)[1],
+    )
     return Plan(
         title=f"{config.source.spec} → {config.target.spec} by {config.transfer}",
-        arms=arms,
+        arms=arms + augmented,
         budgets=tuple(sorted(config.labels_per_class)),
         keys=(task.fingerprint, fingerprint(source), task.shift.fingerprint if task.shift else ""),
         labels=task.labels("test"),
@@ -266,12 +298,14 @@ def build(config: StructureConfig, run: Run, dataset: Any = None) -> Plan:
         texts=task.texts("test"),
         class_names=task.class_names,
         examples=tuple(task.examples(None)),
-        panels=(panel,),
+        panels=(panel, *class_gallery(policy, config, task)),
         save=lambda folder: task.save(
             task.classifier(transfer.final()), folder, max(config.labels_per_class), config.seed
         ),
         parts=parts,
         unscored=unscored(config.source.spec, own, kind.wants == kind.gives) if fine_tunes(transform, config) else "",
+        contrasts=contrasts_of(augmented),
+        train_sets=arms_of(config),
     )
 
 

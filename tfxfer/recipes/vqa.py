@@ -19,15 +19,28 @@ image ablation shows what the model does without the correct image.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tfxfer.config import RunConfig, SourceConfig, TargetConfig, TrainingConfig, VQAHeadConfig, option, section
+from tfxfer.config import (
+    AugmentConfig,
+    RunConfig,
+    SourceConfig,
+    TargetConfig,
+    TrainingConfig,
+    VQAHeadConfig,
+    option,
+    section,
+)
 from tfxfer.data import spec as data_spec
+from tfxfer.data.bad_items import BadItems
 from tfxfer.data.tables import read_header, read_table
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
+from tfxfer.models.train_sets import arms_of
+from tfxfer.recipes.augmentation import check_augment, chosen_policy, contrasts_of, of_pairs
 from tfxfer.recipes.checks import (
     MASKED_WORDS,
     check_arms,
     check_language_model,
+    check_no_prefix,
     check_source,
     check_target,
     unscored_words,
@@ -41,7 +54,7 @@ from tfxfer.runs import Run
 if TYPE_CHECKING:
     from tfxfer.experiment import Part
 
-FORMS = "give glyphs, or csv:PATH or jsonl:PATH with an image, a question and an answer a row"
+FORMS = "give glyphs, vqa:PATH, or csv:PATH or jsonl:PATH with an image, a question and an answer a row"
 ARMS = {
     "transfer": "The method under study: a pretrained image encoder and a pretrained text encoder.",
     "random": "The same networks with fresh random weights. If this does as well, nothing was transferred. It is the "
@@ -147,6 +160,7 @@ class VQAConfig(RunConfig):
         decides=False,
         at_least=1,
     )
+    augment: AugmentConfig = section(AugmentConfig(), "augment", group="training")
 
 
 def check(config: VQAConfig) -> None:
@@ -160,8 +174,12 @@ def check(config: VQAConfig) -> None:
         if parsed.kind == "fresh" and not parsed.name.startswith("cnn"):
             raise UserError(f"--image-encoder {encoder.spec}: has no feature map; use fresh:cnn")
     check_texts(config)
+    if config.language_model.spec == "small":
+        check_no_prefix(config, "--language-model small is new and has no Transformer blocks; give a text encoder")
+        if config.training.train_set and not config.train_encoder:
+            raise UserError("--train-set: nothing pretrained is trained here; give a text encoder or --train-encoder")
     target = check_target(config.target, config, "image", "question", "answer")
-    if target.kind in ("csv", "jsonl"):
+    if target.kind in data_spec.TABLES:
         check_rows(target, config)
     elif target.kind in ("names", "languages", "folder"):
         raise UserError(f"--target {config.target.spec}: has no questions about images; {FORMS}")
@@ -170,6 +188,8 @@ def check(config: VQAConfig) -> None:
     if config.head.dim % config.head.heads:
         raise UserError(f"--heads {config.head.heads}: does not divide --dim {config.head.dim}")
     check_arms(config, "images")
+    check_augment(config)
+    chosen_policy(config, of_pairs(config, "answer"))
 
 
 def check_texts(config: VQAConfig) -> None:
@@ -196,12 +216,13 @@ def check_rows(parsed: data_spec.Spec, config: VQAConfig) -> None:
     for role in columns:
         if role not in roles:
             raise UserError(f"{path.name}: has no {role} column; name it with --target-{role}")
-    table = read_table(path, parsed.kind, {role: roles[role] for role in ("question", "answer")})
-    for role, values in table.values.items():
-        empty = next((line for value, line in zip(values, table.lines) if not value.strip()), None)
+    bad = BadItems(parsed.source, config.target.bad_items)
+    table = read_table(path, parsed.kind, {role: roles[role] for role in ("question", "answer")}, bad)
+    for role, values in table.values.items() if not bad.skipped else ():
+        empty = next((row for row, value in enumerate(values) if not value.strip()), None)
         if empty is not None:
-            name = roles[role][0]
-            raise UserError(f"{path.name} row {empty}: the {role} ('{name}') is empty; fill it in or remove the row")
+            name, place = roles[role][0], table.places(empty)
+            raise UserError(f"{place}: the {role} ('{name}') is empty; fill it in or remove the row")
     answers = {" ".join(value.casefold().split()) for value in table.values["answer"]}
     if len(answers) < 2:
         raise UserError(
@@ -214,6 +235,7 @@ def build(config: VQAConfig, run: Run) -> Plan:
     import numpy as np
 
     from tfxfer.cache import key_of
+    from tfxfer.recipes.augmented_pairs import pair_gallery, questions_with_copies
     from tfxfer.recipes.diagnostics.vqa import question_panels
     from tfxfer.sources.load import load_language_model
     from tfxfer.sources.own_task import masked_words_task
@@ -231,6 +253,8 @@ def build(config: VQAConfig, run: Run) -> Plan:
     names = task.answer_names(questions["train"], config.max_answers)
     with run.phase("features"):
         transfer, arms, parts = vqa_arms(encoder, shape, language, questions, names, config, run)
+        policy = chosen_policy(config, of_pairs(config, "answer"))
+        augmented = questions_with_copies(policy, config, encoder, shape, arms, run)
         transfer.own_task = own
         drawn = transfer.examples(*transfer.keep).questions["train"]
     counts = task.count_unseen(questions, names, drawn, run)
@@ -238,20 +262,23 @@ def build(config: VQAConfig, run: Run) -> Plan:
     text_key = fingerprint(language[0]) if language else "small"
     return Plan(
         title=f"{config.target.spec}: questions about images",
-        arms=arms,
+        arms=arms + augmented,
         budgets=tuple(sorted(config.images)),
         keys=(dataset.fingerprint, text_key, fingerprint(encoder), key_of(names)),
         labels=np.zeros(len(questions["test"].images), np.int32),
         dataset=dataset,
         test_rows=questions["test"].by_image(),
         examples=tuple(questions["test"].examples()),
-        measures=(task.MEASURE,),
+        measures=(task.MEASURE, task.AGREEMENT) if questions["test"].people else (task.MEASURE,),
         unit="images",
         save=lambda folder: transfer.final_qa().save(folder),
         diagnose=lambda comparison: question_panels(transfer, comparison, counts, ARMS, run),
         parts=parts,
         source_score=MASKED_WORDS,
         unscored=unscored_words(config.language_model.spec, own) if language else "",
+        panels=pair_gallery(policy, config, drawn.images, [[text] for text in drawn.about_each()]),
+        contrasts=contrasts_of(augmented),
+        train_sets=arms_of(config),
     )
 
 
@@ -275,6 +302,7 @@ def vqa_arms(
     encoder: Any, shape: Any, language: Any, questions: Any, names: Any, config: VQAConfig, run: Run
 ) -> tuple[Any, tuple[Any, ...], tuple["Part", ...]]:
     """Return the arm under study, all arms, and the towers: one model, the same training, one thing changed."""
+    from dataclasses import replace
     from functools import lru_cache
 
     import numpy as np
@@ -286,11 +314,14 @@ def vqa_arms(
     from tfxfer.models.batching import in_batches
     from tfxfer.models.fresh import fresh_copy
     from tfxfer.models.randomness import set_initializer_seed
+    from tfxfer.models.train_sets import key_of, train_sets_of, training_for
     from tfxfer.transfer.bridges.tokens import learn_vocabulary
     from tfxfer.transfer.graph import clone
     from tfxfer.transfer.knowledge import VisualQA, bert_tower, small_tower
     from tfxfer.transfer.knowledge.visual_qa import pooled_encoder
+    from tfxfer.transfer.structure.train_set import changed, choose
 
+    first, others = train_sets_of(config)
     words = [] if language else learn_vocabulary(questions["train"].texts, "words")
 
     def image_encoder(seed: int, fresh: bool = False) -> Any:
@@ -299,22 +330,31 @@ def vqa_arms(
             return fresh_copy(encoder, seed)
         return clone(encoder) if config.train_encoder else encoder
 
-    def build_model(seed: int, fresh_images: bool = False, fresh_texts: bool = False) -> VisualQA:
-        images = image_encoder(seed, fresh_images)
+    def build_model(seed: int, fresh_images: bool = False, fresh_texts: bool = False, by: Any = first) -> VisualQA:
+        images, pretrained = image_encoder(seed, fresh_images), []
         if language:
             bert = fresh_copy(language[0], seed) if fresh_texts else clone(language[0])
             tower = bert_tower(bert, language[1].vocabulary, config.max_length, language[1].lowercase)
         set_initializer_seed(seed)
         if not language:
             tower = small_tower(words, config.max_length, "words", config.head.dim)
-        return VisualQA(images, tower, names, shape, config.head, train_encoder=config.train_encoder)
+        elif by:
+            pretrained = list(tower.sequence.weights)
+            tower = replace(tower, sequence=changed(tower.sequence, by, seed))
+        if by and config.train_encoder and by.kind != "prefix":  # prompt tokens stand before texts
+            pretrained += images.weights
+            images = changed(images, by, seed)
+        made = VisualQA(images, tower, names, shape, config.head, train_encoder=config.train_encoder)
+        if by:
+            choose(made.model, pretrained, by)
+        return made
 
     qa, keep = build_model(config.seed), (max(config.images), config.seed)
 
     @lru_cache(maxsize=8)
-    def start(fresh_images: bool, fresh_texts: bool, seed: int) -> list[Any]:
+    def start(fresh_images: bool, fresh_texts: bool, seed: int, by: Any = first) -> list[Any]:
         fresh_images = fresh_images and config.train_encoder  # a frozen encoder is none of the weights that train
-        return [np.array(weight) for weight in build_model(seed, fresh_images, fresh_texts).model.get_weights()]
+        return [np.array(weight) for weight in build_model(seed, fresh_images, fresh_texts, by).model.get_weights()]
 
     def encode(each: Any) -> Any:
         return qa.encode(each.images, each.texts, each.answers, each.image_index)
@@ -340,7 +380,7 @@ def vqa_arms(
         batches = {s: b._replace(images=maps(found.questions[s].images)) for s, b in found.batches.items()}
         return VQAExamples(found.questions, batches)
 
-    changed: dict[str, tuple[bool, bool, Any]] = {  # arm -> fresh image encoder, fresh text encoder, examples
+    arms_from: dict[str, tuple[bool, bool, Any]] = {  # arm -> fresh image encoder, fresh text encoder, examples
         "transfer": (False, False, examples),
         "random": (True, True, by_random_encoder),
         "random_image_encoder": (True, False, by_random_encoder),
@@ -348,23 +388,20 @@ def vqa_arms(
         "question_only": (False, False, lambda budget, seed: examples(budget, seed).blind()),
         "shuffled": (False, False, lambda budget, seed: examples(budget, seed).shuffled(seed)),
     }
-    trained = {
-        name: VQAArm(
-            qa,
-            lambda seed, images=images, texts=texts: start(images, texts, seed),  # type: ignore[misc]
-            given,
-            config.training,
-            keep,
-            config.jit,
-            report_training(run, name),
-        )
-        for name, (images, texts, given) in changed.items()
-    }
+
+    def arm_of(name: str, own: VisualQA, images: bool, texts: bool, given: Any, by: Any) -> VQAArm:
+        training, report = training_for(config, by), report_training(run, name)
+        return VQAArm(own, lambda seed: start(images, texts, seed, by), given, training, keep, config.jit, report)
+
+    trained = {name: arm_of(name, qa, *how, first) for name, how in arms_from.items()}
     at = config.controls_at or (max(config.images),)
     arms = [
-        Arm(name, arm, None if name in ("transfer", "random") else at, recall=arm.recall)
+        Arm(name, arm, None if name in ("transfer", "random") else at, recall=arm.recall, key=key_of(first))
         for name, arm in trained.items()
     ]
+    for by in others:
+        arm = arm_of(by.arm, build_model(config.seed, by=by), False, False, examples, by)
+        arms.append(Arm(by.arm, arm, recall=arm.recall, asked=True))
     towers = two_towers({arm.name: arm for arm in arms}, images=trained_images(config), texts=language is not None)
     plain: dict[str, Any] = {
         "prior": baselines.prior,

@@ -97,7 +97,8 @@ def load_target(target: TargetConfig, config: RunConfig, run: Run) -> Dataset:
     """Load images with captions; raises `UserError` when either is missing, or the splits share images."""
     with run.phase("data"):
         columns = target.columns("image", "caption")
-        dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
+        where = {"data_dir": config.data_dir, "download": config.download}
+        dataset = tfxfer.load(target.spec, **where, **target.reading(), **columns)
     for key in ("image", "caption"):
         if key not in dataset.keys:
             raise UserError(f"{target.spec}: has no {key}s; name the column with --target-{key}")
@@ -132,6 +133,17 @@ class CaptionedMaps:
         """Return the same with the first training images: a part of what was drawn with the same seed."""
         train = {"train": self.captions["train"][:pairs]}
         return CaptionedMaps(self.maps | {"train": self.maps["train"][:pairs]}, self.captions | train)
+
+    def with_copies(self, copies: np.ndarray) -> "CaptionedMaps":
+        """Return the same with edited copies of the training images after them, each with its image's captions.
+
+        Args:
+            copies: float32 [K, N', h, w, E] of K copies; N' may be more than the N images that are drawn.
+        """
+        count = len(self.maps["train"])
+        maps = np.concatenate([self.maps["train"], *copies[:, :count]])
+        captions = self.captions["train"] * (1 + len(copies))
+        return replace(self, maps=self.maps | {"train": maps}, captions=self.captions | {"train": captions})
 
     def blind(self) -> "CaptionedMaps":
         """Return the same with every image replaced by the mean training image."""

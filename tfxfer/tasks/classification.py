@@ -1,6 +1,6 @@
 """A classification task as the arms see it: what a model takes, and the splits that they share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 import tfxfer
 from tfxfer.config import RunConfig, TargetConfig
+from tfxfer.data.augment.copies import SHARES, Augmentation
 from tfxfer.data.dataset import Dataset
 from tfxfer.errors import UserError, suggest
 from tfxfer.evaluate.trained_rows import TrainedRows
@@ -29,12 +30,14 @@ class Task:
         key: "text" or "image": what a model of this task takes.
         reading: Keyword arguments for `Dataset.batches`: image size and channels.
         shift: A data set whose test split is of another domain, with the same classes; None without `--shift`.
+        augment: How the arms copy training examples; None for arms without augmentation.
     """
 
     dataset: Dataset
     key: str
     reading: dict[str, Any]
     shift: Dataset | None = field(default=None, kw_only=True)
+    augment: Augmentation | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, dataset: Dataset, target: TargetConfig, source: keras.Model, key: str | None = None) -> "Task":
@@ -88,6 +91,15 @@ class Task:
         """Return the data set with its training split reduced to `budget` labels a class."""
         return self.dataset if budget is None else self.dataset.with_labels(budget, seed)
 
+    @property
+    def mixes_labels(self) -> bool:
+        """Whether copies have labels that are mixed of several classes."""
+        return self.augment is not None and self.augment.policy.mixes
+
+    def copies(self, data: Dataset, seed: int, draws: int = 0) -> Dataset | None:
+        """Return edited copies of the training examples of `data`, see `Augmentation.copies`; None without any."""
+        return self.augment.copies(data, self.key, self.reading, seed, draws) if self.augment else None
+
     def shifted(self, probabilities: Any) -> dict[str, np.ndarray]:
         """Return which examples of the shifted test set [M] are classified correctly, by its name in a record.
 
@@ -134,11 +146,25 @@ class Task:
                 yield {"index": int(row), "png": png(images[row])}
 
 
+def joined_labels(labels: np.ndarray, copies: Mapping[str, np.ndarray], num_classes: int) -> np.ndarray:
+    """Return the labels of examples and of their copies: int [N + M], or shares of the classes [N + M, C].
+
+    Args:
+        labels: int [N].
+        copies: "label" int [M], and "shares" [M, C] where labels are mixed.
+        num_classes: C.
+    """
+    if SHARES not in copies:
+        return np.concatenate([labels, copies["label"]])
+    return np.concatenate([np.eye(num_classes, dtype=np.float32)[labels], copies[SHARES]])
+
+
 def load_target(target: TargetConfig, config: RunConfig, run: Run) -> Dataset:
     """Load the target; raises `UserError` when its splits overlap, see `tfxfer.tasks.overlap.check_overlap`."""
     with run.phase("data"):
         columns = target.columns("text", "image", "label")
-        dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
+        where = {"data_dir": config.data_dir, "download": config.download}
+        dataset = tfxfer.load(target.spec, **where, **target.reading(), **columns)
     check_overlap(dataset, target, config, run)
     return dataset
 

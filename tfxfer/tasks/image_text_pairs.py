@@ -78,6 +78,23 @@ class ImageTextPairs:
             self.ranking,
         )
 
+    def with_copies(self, features: np.ndarray, texts: Sequence[Sequence[Sequence[str]]]) -> "ImageTextPairs":
+        """Return the pairs with edited copies of the training images, and of their texts, after them.
+
+        Args:
+            features: float32 [K, P', D] of K copies of each image; P' may be more than the P that are drawn.
+            texts: K lists of P' lists of texts.
+        """
+        count = len(self.ids["train"])
+        copied = [list(one) for copy in texts for one in copy[:count]]
+        return replace(
+            self,
+            features=self.features | {"train": np.concatenate([self.features["train"], *features[:, :count]])},
+            captions=self.captions | {"train": self.captions["train"] + copied},
+            ids=self.ids | {"train": np.tile(self.ids["train"], 1 + len(features))},
+            positions=None,
+        )
+
     def shuffled(self, seed: int) -> "ImageTextPairs":
         """Return the pairs whose training texts belong to other images: no image keeps its own."""
         order = deranged(len(self.captions["train"]), seed + 1)
@@ -160,7 +177,8 @@ def load_pairs(target: TargetConfig, config: RunConfig, most: int, run: Run, who
     if whole is None:
         with run.phase("data"):
             columns = retrieval_columns(target)
-            whole = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
+            where = {"data_dir": config.data_dir, "download": config.download}
+            whole = tfxfer.load(target.spec, **where, **target.reading(), **columns)
     if "image" not in whole.keys or TEXT not in whole.keys:
         raise UserError(
             f"{target.spec}: pairs need images and captions; name them with --target-image and --target-caption"

@@ -1,6 +1,7 @@
 """Images and the questions about them, split by image: what all arms of visual question answering share."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ import tfxfer
 from tfxfer.config import RunConfig, TargetConfig
 from tfxfer.data.dataset import Dataset
 from tfxfer.data.images import readable_errors
+from tfxfer.data.loaders import ANSWERS
 from tfxfer.data.questions import questions_about
 from tfxfer.errors import UserError
 from tfxfer.evaluate.vqa import answer_kind, question_type, same_answer, scores_by_image, vqa
+from tfxfer.evaluate.vqa_accuracy import LEAST_PEOPLE, vqa_accuracy
 from tfxfer.experiment import Outcome
 from tfxfer.runs import Run
 from tfxfer.tasks.derangement import deranged
@@ -22,18 +25,20 @@ from tfxfer.tasks.examples import evenly_spaced, png
 from tfxfer.tasks.overlap import check_overlap
 from tfxfer.transfer.knowledge.question_batches import truncated_and_unknown
 
-FORMS = "give glyphs, or csv:PATH or jsonl:PATH with an image, a question and an answer a row"
+FORMS = "give glyphs, vqa:PATH, or csv:PATH or jsonl:PATH with an image, a question and an answer a row"
 MEASURE = "question_accuracy"
+AGREEMENT = "vqa_accuracy"  # where people gave several answers to each question
 FACTS = ("caption", "script", "case", "diacritic", "numeric", "braille_dots")
 
 
 class Row(NamedTuple):
-    """A question: its image (a row number of the split), what it asks for, its words and its answer."""
+    """A question: its image (a row number of the split), what it asks for, its words, its answer, and all answers."""
 
     image: int
     kind: str
     text: str
     answer: str
+    people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Questions:
         answers: Their answers [Q], without case.
         kinds: What each asks for [Q]; of a table, the kind of the true answer, which no model may see.
         asked: Whether `kinds` are those of the questions, known without their answers.
+        people: All answers that people gave [Q], where each question has enough of them; else empty.
     """
 
     images: np.ndarray
@@ -55,6 +61,7 @@ class Questions:
     answers: list[str]
     kinds: list[str]
     asked: bool = False
+    people: tuple[tuple[str, ...], ...] = ()
 
     @property
     def types(self) -> list[str]:
@@ -76,6 +83,24 @@ class Questions:
         rows = np.flatnonzero(place[self.image_index] >= 0)
         texts, answers, kinds = ([values[i] for i in rows] for values in (self.texts, self.answers, self.kinds))
         return Questions(self.images[kept], place[self.image_index[rows]], texts, answers, kinds, self.asked)
+
+    def about_each(self) -> list[str]:
+        """Return the questions and answers about each of the P images, as one text."""
+        found: list[list[str]] = [[] for _ in self.images]
+        for image, text, answer in zip(self.image_index, self.texts, self.answers):
+            found[image] += [text, answer]
+        return [" ".join(words) for words in found]
+
+    def with_copies(self, copies: Sequence[np.ndarray]) -> "Questions":
+        """Return the same with edited copies of all images after them, about which the same is asked.
+
+        Args:
+            copies: K arrays uint8 [P, H, W, C].
+        """
+        more = 1 + len(copies)
+        index = np.concatenate([self.image_index + len(self.images) * copy for copy in range(more)])
+        texts, answers, kinds = (list(values) * more for values in (self.texts, self.answers, self.kinds))
+        return Questions(np.concatenate([self.images, *copies]), index, texts, answers, kinds, self.asked)
 
     def shuffled(self, seed: int) -> "Questions":
         """Return the questions, with their answers, about other images."""
@@ -102,7 +127,8 @@ def load_target(target: TargetConfig, config: RunConfig, run: Run) -> Dataset:
     """
     with run.phase("data"):
         columns = target.columns("image", "question", "answer")
-        dataset = tfxfer.load(target.spec, data_dir=config.data_dir, download=config.download, **columns)
+        where = {"data_dir": config.data_dir, "download": config.download}
+        dataset = tfxfer.load(target.spec, **where, **target.reading(), **columns)
     if "image" not in dataset.keys or not ({"question", "answer"} <= set(dataset.keys) or made_here(dataset)):
         raise UserError(f"--target {target.spec}: has no questions about images; {FORMS}")
     check_overlap(dataset, target, config, run)
@@ -172,9 +198,12 @@ def from_columns(dataset: Dataset, split: str) -> list[Row]:
             row = dataset.indices(split)[empty]
             raise UserError(f"{dataset.name} example {row}: the {name} is empty; fill it in or leave the example out")
     images = first_with_same_image(dataset, split)
+    people: list[tuple[str, ...]] = [()] * len(texts)
+    if ANSWERS in dataset.keys:
+        people = [tuple(json.loads(each)) for each in dataset.texts(split, ANSWERS)]
     return [
-        Row(int(image), answer_kind(answer), " ".join(text.split()), same_answer(answer))
-        for image, text, answer in zip(images, texts, answers)
+        Row(int(image), answer_kind(answer), " ".join(text.split()), same_answer(answer), each)
+        for image, text, answer, each in zip(images, texts, answers, people)
     ]
 
 
@@ -199,12 +228,14 @@ def few(dataset: Dataset, split: str, rows: Sequence[Row], limit: int, shape: tu
     place = {int(image): i for i, image in enumerate(kept)}
     chosen = sorted((row for row in rows if row.image in place), key=lambda row: row.image)
     only = replace(dataset, splits={split: dataset.splits[split].take(kept)}, _in_memory={})
+    enough = all(len(row.people) >= LEAST_PEOPLE for row in chosen)
     return Questions(
         only.arrays(split, shape[:2], shape[2])["image"],
         np.array([place[row.image] for row in chosen], np.int32),
         [row.text for row in chosen],
         [row.answer for row in chosen],
         [row.kind for row in chosen],
+        people=tuple(row.people for row in chosen) if enough else (),
     )
 
 
@@ -281,4 +312,6 @@ def outcome(
     found = vqa(answers, test.answers, questions=test.texts, kinds=test.kinds, training=(train.texts, train.answers))
     shown = [answers[i] for i in test.first]
     scores = {MEASURE: scores_by_image(correct, test.image_index)}
+    if test.people:
+        scores[AGREEMENT] = scores_by_image(vqa_accuracy(answers, test.people), test.image_index)
     return Outcome(None, settings | {"by_kind": found["by_kind"]}, trainable, scores=scores, answers=shown)

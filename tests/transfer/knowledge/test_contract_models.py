@@ -3,6 +3,7 @@
 A model is a row in `CASES`: a function that returns a `Case`.
 """
 
+import dataclasses
 import functools
 import inspect
 import json
@@ -18,13 +19,16 @@ import keras
 import numpy as np
 import pytest
 
+from tfxfer.arms.captioning import captioner_for
 from tfxfer.config import CaptionModelConfig, CaptionTrainingConfig, TrainingConfig, VQAHeadConfig
 from tfxfer.errors import UserError
 from tfxfer.models.bert import masked_lm, small_bert
 from tfxfer.models.tokenizer import WordPieceTokenizer
+from tfxfer.models.train_sets import parse
 from tfxfer.transfer.bridges.tokens import learn_vocabulary
 from tfxfer.transfer.knowledge import Captioner, DualEncoder, VisualQA, bert_tower, small_tower
 from tfxfer.transfer.knowledge.text_towers import SPECIAL
+from tfxfer.transfer.structure.train_set import changed
 
 pytestmark = pytest.mark.tensorflow
 
@@ -102,10 +106,12 @@ def visual_qa(bert=False, train_encoder=False, h="cross_attention"):
     )
 
 
-def dual_encoder(bert=False, dim=None):
-    inputs = (IMAGES, TEXTS)
+def dual_encoder(bert=False, dim=None, train_set=None):
+    inputs, tower = (IMAGES, TEXTS), text_tower(bert)
+    if train_set:
+        tower = dataclasses.replace(tower, sequence=changed(tower.sequence, parse(train_set)))
     return Case(
-        DualEncoder(cnn(), text_tower(bert), dim=dim),
+        DualEncoder(cnn(), tower, dim=dim),
         fit=inputs,
         predict=inputs,
         score=inputs,
@@ -115,11 +121,13 @@ def dual_encoder(bert=False, dim=None):
     )
 
 
-def captioner(conditioning="cross_attention"):
+def captioner(conditioning="cross_attention", train_set=None):
     captions = [f"{text} here" for text in TEXTS]
     tokenizer = WordPieceTokenizer([*SPECIAL, *learn_vocabulary(captions, "words")])
     bert = masked_lm(small_bert(len(tokenizer.vocabulary), 1, 8, 2, 24), tokenizer.vocabulary, 8)[0]
     model = Captioner(cnn(), bert, tokenizer, (8, 8, 1), CaptionModelConfig(conditioning, prefix_length=2))
+    if train_set:
+        model = captioner_for(model, model.model, parse(train_set), 0)
     return Case(
         model,
         fit=(IMAGES, captions),
@@ -136,10 +144,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "VisualQA": lambda: visual_qa(bert=True),
     "VisualQA that trains its encoder, FiLM": lambda: visual_qa(train_encoder=True, h="film"),
     "VisualQA, bilinear": lambda: visual_qa(h=None),
-    "DualEncoder": lambda: dual_encoder(bert=True),
+    "DualEncoder": lambda: dual_encoder(bert=True, train_set="prefix:2"),
     "DualEncoder with a common space": lambda: dual_encoder(dim=4),
     "Captioner": captioner,
-    "Captioner with a prefix": lambda: captioner("prefix"),
+    "Captioner with a prefix": lambda: captioner("prefix", "adapter:2"),
 }
 
 

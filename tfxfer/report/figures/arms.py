@@ -134,11 +134,15 @@ def _budget_places(budgets: Sequence[int | None]) -> dict[int | None, float]:
 
 
 def direct_labels(axes: Axes, x: float, ends: list[tuple[float, str]], arms: Sequence[str]) -> None:
-    """Write each arm's name beside the end of its line, moved up where labels would overlap."""
-    gap = 0.055 * float(np.ptp(axes.get_ylim()))
-    placed = -np.inf
-    for y, arm in sorted(ends):
-        placed = max(y, placed + gap)
+    """Write each arm's name beside the end of its line, moved where labels would overlap or leave the axes."""
+    gap, top = 0.055 * float(np.ptp(axes.get_ylim())), float(axes.get_ylim()[1])
+    places: list[float] = []
+    for y, _ in sorted(ends):
+        places.append(max(y, places[-1] + gap) if places else y)
+    for i in reversed(range(len(places))):  # down again from the upper end
+        top = min(top, places[i])
+        places[i], top = top, top - gap
+    for (_, arm), placed in zip(sorted(ends), places):
         axes.text(x, placed, arm, color=colour(arm, arms), va="center", parse_math=False,
                   fontweight="bold" if arm == "transfer" else "normal")  # fmt: skip
 

@@ -62,6 +62,7 @@ class FeatureClassifier(Classifier):
         if pooling in ORDERED:  # their features depend on the size of the images
             options["image_size"] = image_size
         self.phi = source if layer == "output" else extractor(source, layer, input_bridge=input_bridge, **options)
+        self._features_of: Any = None  # φ, compiled when it is first asked
         self.probe: Probe | None = None
         self.head: Any = None
         self.fitted = False
@@ -76,7 +77,8 @@ class FeatureClassifier(Classifier):
         if not isinstance(inputs, list | tuple) and np.ndim(inputs) == 2:
             return np.asarray(inputs, np.float32)
         strings = self.phi.inputs[0].dtype == "string"
-        return in_batches(self.phi)(np.asarray(inputs, object) if strings else np.asarray(inputs))
+        self._features_of = self._features_of or in_batches(self.phi)
+        return self._features_of(np.asarray(inputs, object) if strings else np.asarray(inputs))
 
     def fit(
         self,
@@ -91,7 +93,7 @@ class FeatureClassifier(Classifier):
 
         Args:
             inputs: N texts, images [N, H, W, C], or features [N, D] from `extract`.
-            labels: int [N], or N class names.
+            labels: int [N], or N class names; for the linear head also shares of the classes, float [N, C].
             validation: Inputs and labels that choose the L2 penalty, or the learning rate of an MLP head.
             training: Of an MLP head; the linear head has no learning rate.
             seed: Of an MLP head.
@@ -107,7 +109,11 @@ class FeatureClassifier(Classifier):
         else:
             some: dict[str, Any] = {} if held is not None else {"strengths": (1e-3,)}
             head = self.probe = linear_probe(
-                features, self.places(labels), validation=held, num_classes=len(self.class_names), **some
+                features,
+                labels if np.ndim(labels) == 2 else self.places(labels),
+                validation=held,
+                num_classes=len(self.class_names),
+                **some,
             )
         self.head = head
         if self.image_size is None and np.ndim(inputs) == 4:

@@ -106,7 +106,7 @@ def linear_probe(
 
     Args:
         features: float [N, D], finite; an array or `Features`.
-        labels: int [N], from 0.
+        labels: int [N], from 0; or shares of the classes, float [N, C], each row of which sums to 1 (mixup).
         validation: Features [M, D] and labels [M] that choose the strength; not needed for one strength.
         strengths: The λ to try, in any order.
         standardise: Penalise the weights of features scaled to variance 1, rather than of features as they
@@ -128,10 +128,14 @@ def linear_probe(
         >>> probe.predict_proba(np.eye(3)).argmax(1).tolist()
         [0, 1, 2]
     """
+    shares = None
+    if np.ndim(labels) == 2:
+        shares = _checked_shares(labels, num_classes)
+        labels = shares.argmax(1)
     X, y = _checked(features, labels, "training", num_classes)
     classes = int(num_classes or y.max() + 1)
     path_l2 = _checked_strengths(strengths, validation)
-    present = np.unique(y)
+    present = np.unique(y) if shares is None else np.flatnonzero(shares.sum(0) > 0)
     if len(present) < 2:
         raise UserError(f"a probe needs two classes or more; every training label is {present[0]}")
     held_out = _checked(*validation, "validation", classes) if validation is not None else None
@@ -139,7 +143,11 @@ def linear_probe(
         raise UserError(f"training features are {X.shape[1]} wide, validation features {held_out[0].shape[1]}")
 
     space = _Space(X, standardise)
-    problem = _Softmax(space.rows, np.searchsorted(present, y), len(present))
+    problem = (
+        _Softmax(space.rows, np.searchsorted(present, y), len(present))
+        if shares is None
+        else _SoftmaxOfShares(space.rows, shares[:, present])
+    )
     coefficients = np.zeros((len(present), len(space.rows)))  # [C', R + 1]
     best: tuple[tuple[float, float], Probe] | None = None
     points: list[PathPoint] = []
@@ -264,6 +272,31 @@ class _Softmax:
         u = (start * stretch).ravel()
         found = minimize(objective, u, jac=True, method="L-BFGS-B", callback=stop_when_close, options=options)
         return found.x.reshape(start.shape) / stretch, float(found.fun), int(found.nit)
+
+
+class _SoftmaxOfShares(_Softmax):
+    """The same with targets that are shares of the classes [N, C]: the mean of −Σ share · log p."""
+
+    def __init__(self, rows: np.ndarray, shares: np.ndarray):
+        super().__init__(rows, shares.argmax(1), shares.shape[1])
+        self.shares = shares.T.astype(rows.dtype)  # [C, N]
+
+    def residuals(self, coefficients: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return softmax − shares [C, N] and the mean cross-entropy in nats."""
+        logits = coefficients.astype(self.rows.dtype) @ self.rows  # [C, N]
+        logits -= logits.max(0)
+        powers = np.exp(logits)
+        total = powers.sum(0)
+        loss = np.log(total) - (self.shares * logits).sum(0)
+        return powers / total - self.shares, float(np.mean(loss, dtype=np.float64))
+
+
+def _checked_shares(shares: Any, classes: int | None) -> np.ndarray:
+    """Return shares of the classes as float32 [N, C], or say what is wrong with them."""
+    found = np.asarray(shares, np.float32)
+    if found.shape[1] != (classes or found.shape[1]) or (found < 0).any() or np.abs(found.sum(1) - 1).max() > 1e-3:
+        raise UserError(f"training: shares of the classes must be [N, {classes or 'C'}], 0 or more, and sum to 1")
+    return found
 
 
 def _deviation(X: np.ndarray, mean: np.ndarray) -> np.ndarray:

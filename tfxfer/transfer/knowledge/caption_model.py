@@ -203,10 +203,14 @@ def end_to_end(encoder: keras.Model, network: keras.Model) -> keras.Model:
 
 
 def new_weight_paths(network: keras.Model) -> set[str]:
-    """Return the paths of the weights that the language model does not bring: the memory's, f, and cross-attention."""
+    """Return the paths of the weights that the language model does not bring.
+
+    They are the memory's, f, those of cross-attention, and of adapters.
+    """
     layers = [network.get_layer("memory"), image_word_logits_of(network)]
     own = {v.path for layer in layers if layer is not None for v in layer.trainable_variables}
-    return own | {v.path for v in network.trainable_variables if "cross_attention" in v.path}
+    new = ("cross_attention", "adapter_")
+    return own | {v.path for v in network.trainable_variables if any(part in v.path for part in new)}
 
 
 def image_word_logits_of(network: keras.Model) -> ImageWordLogits | None:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfxfer.models.low_rank import LowRankAdam, chosen_of
 from tfxfer.models.tokenizer import WordPieceTokenizer
 from tfxfer.streams import prompt, shuffled
 
@@ -43,7 +44,7 @@ class CaptionExamples:
 
 
 @keras.saving.register_keras_serializable("tfxfer")
-class DiscriminativeAdam(keras.optimizers.Adam):
+class DiscriminativeAdam(LowRankAdam):
     """Adam with discriminative learning rates: pretrained weights learn at a fraction of the rate of new ones.
 
     After Howard and Ruder 2018, with two groups: new weights, and those of the language model.
@@ -154,7 +155,7 @@ def compile_caption_model(
     scales: Mapping[str, float] | None = None,
 ) -> DiscriminativeAdam:
     """Compile a caption model; return its optimizer, whose `pretrained_scale` slows the language model's weights."""
-    optimizer = DiscriminativeAdam(global_clipnorm=1.0, new=new, scales=scales)
+    optimizer = DiscriminativeAdam(global_clipnorm=1.0, new=new, scales=scales).limit(chosen_of(model))
     model.compile(optimizer, SmoothedCrossEntropy(smoothing), jit_compile=jit)
     optimizer.build(model.trainable_variables)
     return optimizer

@@ -24,6 +24,7 @@ from tfxfer.evaluate.captions import captions as caption_scores
 from tfxfer.evaluate.cider import cider
 from tfxfer.fit import fit_batches, rate_schedule
 from tfxfer.models.batching import in_batches
+from tfxfer.models.coded_weights import with_decoded
 from tfxfer.models.decoder import max_text_length, prefix_length_of
 from tfxfer.models.randomness import reset_seed_generators
 from tfxfer.models.saved_folder import load_folder, save_folder
@@ -656,8 +657,10 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def _kept(path: Path, needed: str) -> Iterator[Any]:
     """Give the arrays that `_write` wrote; a damaged file is named, with the remedy."""
     remedy = "save the model again, or run the experiment again"
-    kept = read_own_npz(path, remedy, needed=(needed,))
     with reading_own(path, remedy):
+        kept = with_decoded(read_own_npz(path, remedy))
+        if needed not in kept:
+            raise KeyError(needed)
         yield kept
 
 

@@ -22,6 +22,7 @@ from tfxfer.errors import TfxferError, UserError
 from tfxfer.evaluate.retrieval import retrieval
 from tfxfer.fit import fit_batches, rate_schedule
 from tfxfer.models.batching import in_batches
+from tfxfer.models.low_rank import optimizer_for
 from tfxfer.models.randomness import reset_seed_generators
 from tfxfer.models.saved_folder import load_folder, save_folder
 from tfxfer.models.standardize import mean_and_deviation
@@ -303,7 +304,7 @@ class DualEncoder:
     def _compile(self, jit: bool) -> None:
         """Compile once; a second training starts with a fresh optimizer and needs no second compilation."""
         if not self.model.compiled or self.model.jit_compile != jit:
-            self.model.compile(keras.optimizers.Adam(global_clipnorm=1.0), InfoNCE(), jit_compile=jit)
+            self.model.compile(optimizer_for(self.model), InfoNCE(), jit_compile=jit)
             self.model.optimizer.build(self.model.trainable_variables)
         for variable in self.model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))

@@ -24,6 +24,7 @@ from tfxfer.errors import UserError
 from tfxfer.evaluate.vqa import vqa
 from tfxfer.fit import fit_batches, rate_schedule
 from tfxfer.models.batching import in_batches
+from tfxfer.models.low_rank import optimizer_for
 from tfxfer.models.randomness import reset_seed_generators
 from tfxfer.models.saved_folder import load_folder, save_folder
 from tfxfer.models.standardize import mean_and_deviation
@@ -336,7 +337,7 @@ class VisualQA:
         """Compile once; a second training starts with a fresh optimizer and needs no second compilation."""
         if not self.model.compiled or self.model.jit_compile != jit:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            self.model.compile(keras.optimizers.Adam(global_clipnorm=1.0), loss, jit_compile=jit)
+            self.model.compile(optimizer_for(self.model), loss, jit_compile=jit)
             self.model.optimizer.build(self.model.trainable_variables)
         for variable in self.model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
