@@ -1,10 +1,13 @@
-"""How many labels a class a target allows is asked before anything is trained."""
+"""How many labels a class, and how many pairs, a target allows is asked before anything is trained."""
+
+from types import SimpleNamespace
 
 import pytest
 from here import Quiet, config_of
 
 import tfxfer
 from tfxfer.errors import UserError
+from tfxfer.tasks.captioned_images import pairs_there_are
 from tfxfer.tasks.classification import labels_there_are
 
 
@@ -45,3 +48,14 @@ def test_what_fits_stays_and_is_not_mentioned(texts):
 def test_what_was_asked_for_is_never_changed(texts):
     with pytest.raises(UserError, match="class 'c' has 3"):
         allowed(texts, labels_per_class=(2, 5))
+
+
+def test_the_default_number_of_pairs_shrinks_to_what_there_is_and_what_was_asked_for_does_not(tmp_path):
+    captioned = SimpleNamespace(captions=lambda split: [[f"caption {i // 2}"] for i in range(1600)])  # 800 of their own
+    run = Quiet()
+    assert pairs_there_are(config_of("captioning", target="captions:a.csv"), captioned, run) == (150, 500, 800)
+    assert run.said == [
+        "pairs: 150, 500, 800, as captions:a.csv has 800 training images with captions of their own; --pairs says "
+        "otherwise"
+    ]
+    assert pairs_there_are(config_of("captioning", pairs=(150, 900)), captioned, run) == (150, 900)

@@ -195,11 +195,13 @@ def build(config: CaptioningConfig, run: Run, dataset: Any = None) -> Plan:
         check_candidates,
         count_long,
         load_target,
+        pairs_there_are,
     )
     from tfxfer.transfer.graph import fingerprint
     from tfxfer.transfer.knowledge import Captioner
 
     target = dataset or load_target(config.target, config, run)  # before anything is trained for it
+    config = replace(config, pairs=pairs_there_are(config, target, run))
     candidates = read_candidates(config.candidates)
     if candidates:
         check_candidates(candidates, config.candidates, target, config, run)

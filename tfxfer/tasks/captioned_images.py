@@ -22,6 +22,26 @@ from tfxfer.tasks.pair_kinds import say_pairs
 from tfxfer.transfer.knowledge.captioner import LONGEST, FeatureMaps
 
 
+def pairs_there_are(config: Any, dataset: Dataset, run: Run) -> tuple[int, ...]:
+    """Return budgets of pairs that the target has; to be asked before anything is trained.
+
+    Args:
+        config: Has `pairs` and a `target`. Budgets that are the recipe's default, and too large, become the number of
+            training images with captions of their own. Others are left, and `CaptionedImages.load` refuses them.
+        dataset: The target.
+        run: Says so.
+    """
+    count = len(set(map(tuple, dataset.captions("train"))))
+    if max(config.pairs) <= count or config.pairs != type(config)().pairs:
+        return tuple(config.pairs)
+    found = tuple(dict.fromkeys(min(number, count) for number in config.pairs))
+    run.say(
+        f"pairs: {', '.join(map(str, found))}, as {config.target.spec} has {count} training images with captions of "
+        "their own; --pairs says otherwise"
+    )
+    return found
+
+
 @dataclass(frozen=True)
 class CaptionedImages:
     """Images with captions.
