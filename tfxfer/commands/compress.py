@@ -1,22 +1,18 @@
 """`tfxfer compress RUN --to int8`: a run's model in fewer bytes, beside what it was, and whether it is non-inferior."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tfxfer import cli
-from tfxfer.cache import data_dirs
+from tfxfer.commands.of_runs import new_run, runs_and_options
 from tfxfer.config import TrainingConfig, check_ranges, option, section, with_options
-from tfxfer.data.background import unprepared
 from tfxfer.errors import UserError
 from tfxfer.evaluate.margins import check_margin, usual_margin
 from tfxfer.models.saved_archive import check_archive
 from tfxfer.models.saved_folder import describe_folder
 from tfxfer.recipes.compress_methods import METHODS, Wanted, parsed
-from tfxfer.runs import run_dir_held
 from tfxfer.terminal import console, json_text, printable
 
 if TYPE_CHECKING:
@@ -75,23 +71,17 @@ def work(argv: Sequence[str]) -> None:
     wanted = parsed(asked.to)
     source = opened(asked)
     asked = replace(asked, margin=usual_margin(source.measure) if asked.margin is None else asked.margin)
-    caches = data_dirs(source.config.data_dir)
-    out = console(highlight=False, stderr=asked.json)
-    with run_dir_held(asked.run_dir):
-        new = unprepared([source.config.target.spec], *caches.searched)
-        if new:
-            cli.note(f"preparing {', '.join(new)}, once, in {caches.own}")
-        cli.start_tensorflow()
-        with opened_run(asked, source, out) as run:
-            found = _compressed(asked, wanted, source, run)
-            page = _written(found, run)
-            if asked.json:
-                from tfxfer.recipes.compressing import as_json
+    specs = [source.config.target.spec]
+    with new_run("compress", asked, source.config, specs, about=str(source.folder)) as run:
+        found = _compressed(asked, wanted, source, run)
+        page = _written(found, run)
+        if asked.json:
+            from tfxfer.recipes.compressing import as_json
 
-                print(json_text(as_json(found) | {"run": str(run.folder)}, indent=1))
-            else:
-                show(found)
-            run.say(f"report: {page}")
+            print(json_text(as_json(found) | {"run": str(run.folder)}, indent=1))
+        else:
+            show(found)
+        run.say(f"report: {page}")
 
 
 def requested(argv: Sequence[str]) -> CompressConfig:
@@ -100,13 +90,11 @@ def requested(argv: Sequence[str]) -> CompressConfig:
     Raises:
         UserError: An option is unknown or out of its range, or no run is named, or more than one.
     """
-    first = next((place for place, word in enumerate(argv) if word.startswith("-")), len(argv))
-    prog = f"{cli.program('compress')} RUN"
-    asked = cli.parse(CompressConfig, argv[first:], prog=prog, description=DESCRIPTION, recipe=("compress",))
-    if first:
-        asked = with_options(asked, run=argv[0])
-    if first > 1:
-        raise UserError(f"{argv[1]}: one run is compressed at a time; name its methods with --to {' '.join(argv[1:])}")
+    runs, asked = runs_and_options(CompressConfig, argv, "compress", "RUN", DESCRIPTION)
+    if runs:
+        asked = with_options(asked, run=runs[0])
+    if len(runs) > 1:
+        raise UserError(f"{runs[1]}: one run is compressed at a time; name its methods with --to {' '.join(runs[1:])}")
     if not asked.run:
         raise UserError("name the run that is to be compressed, such as: tfxfer compress runs/NAME --to int8")
     check_ranges(asked)
@@ -140,17 +128,6 @@ def opened(asked: CompressConfig) -> "CompressedRun":
     own = asked.max_test in (None, config.target.max_test)
     config = with_options(config, download=asked.download, **{} if own else {"max_test": asked.max_test})
     return CompressedRun(folder, described, comparison, config, recipe, own)
-
-
-@contextmanager
-def opened_run(asked: CompressConfig, source: "CompressedRun", out: Any) -> "Iterator[Run]":
-    """Give this run, its device and seed set."""
-    from tfxfer.recipes.device import prepare
-    from tfxfer.runs import Run
-
-    with closing(Run("compress", asked, out)) as run:
-        run.say(f"compress {source.folder} · {prepare(source.config)} · {run.folder}")
-        yield run
 
 
 def _compressed(asked: CompressConfig, wanted: tuple[Wanted, ...], source: "CompressedRun", run: "Run") -> "Compressed":

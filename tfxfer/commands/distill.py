@@ -4,17 +4,15 @@ Several teachers are an ensemble. Teacher and student may read other columns of 
 (docs/distill.md).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfxfer import cli
-from tfxfer.cache import data_dirs
+from tfxfer.commands.of_runs import new_run, runs_and_options
 from tfxfer.config import TargetConfig, TrainingConfig, check_ranges, option, section, with_options
 from tfxfer.data import spec as data_spec
-from tfxfer.data.background import prepare_in_background, unprepared
 from tfxfer.errors import UserError
 from tfxfer.models import spec as model_spec
 from tfxfer.models.student_spec import CHOICES, parse_student
@@ -22,7 +20,6 @@ from tfxfer.recipes.checks import check_target
 from tfxfer.recipes.distill_teachers import described_teachers, is_captioner
 from tfxfer.recipes.feature import FeatureConfig
 from tfxfer.recipes.merge_parents import Parent, target_of
-from tfxfer.runs import run_dir_held
 from tfxfer.terminal import console, json_text, printable
 
 if TYPE_CHECKING:
@@ -117,21 +114,15 @@ def work(argv: Sequence[str]) -> None:
     teachers = described_teachers(asked.runs)
     asked = resolved(asked, teachers)
     check_data(asked, teachers)
-    caches, out = data_dirs(asked.data_dir), console(highlight=False, stderr=asked.json)
-    with run_dir_held(asked.run_dir):
-        new = unprepared([asked.target.spec, _unlabelled_spec(asked)], *caches.searched)
-        if new:
-            cli.note(f"preparing {', '.join(new)}, once, in {caches.own}")
-        with prepare_in_background(new[1:], caches.own):
-            cli.start_tensorflow()
-            with opened_run(asked, out) as run:
-                found = _distilled(asked, teachers, run)
-                page = _written(found, run)
-                if asked.json:
-                    print(json_text(found_as_json(found, run.folder), indent=1))
-                else:
-                    show(found)
-                run.say(f"report: {page}")
+    specs = [asked.target.spec, _unlabelled_spec(asked)]
+    with new_run("distill", asked, feature_config(asked), specs) as run:
+        found = _distilled(asked, teachers, run)
+        page = _written(found, run)
+        if asked.json:
+            print(json_text(found_as_json(found, run.folder), indent=1))
+        else:
+            show(found)
+        run.say(f"report: {page}")
 
 
 def requested(argv: Sequence[str]) -> DistillConfig:
@@ -140,11 +131,9 @@ def requested(argv: Sequence[str]) -> DistillConfig:
     Raises:
         UserError: An option is unknown, out of its range, or does not go with the others.
     """
-    first = next((place for place, word in enumerate(argv) if word.startswith("-")), len(argv))
-    prog = f"{cli.program('distill')} TEACHER_RUN [TEACHER_RUN ...]"
-    asked = cli.parse(DistillConfig, argv[first:], prog=prog, description=DESCRIPTION, recipe=("distill",))
-    if first:
-        asked = with_options(asked, runs=tuple(argv[:first]))
+    runs, asked = runs_and_options(DistillConfig, argv, "distill", "TEACHER_RUN [TEACHER_RUN ...]", DESCRIPTION)
+    if runs:
+        asked = with_options(asked, runs=runs)
     check_ranges(asked)
     if asked.student != "auto":
         parse_student(asked.student)
@@ -208,17 +197,6 @@ def feature_config(asked: DistillConfig) -> FeatureConfig:
         name: getattr(asked, name) for name in ("seed", "allow_overlap", "download", "data_dir", "run_dir", "jit")
     }
     return replace(LIKE, target=asked.target, **shared)
-
-
-@contextmanager
-def opened_run(asked: DistillConfig, out: Any) -> "Iterator[Run]":
-    """Give this run, its device and seed set."""
-    from tfxfer.recipes.device import prepare
-    from tfxfer.runs import Run
-
-    with closing(Run("distill", asked, out)) as run:
-        run.say(f"distill · {prepare(feature_config(asked))} · {run.folder}")
-        yield run
 
 
 def _distilled(asked: DistillConfig, teachers: Sequence[Parent], run: "Run") -> "Distilled":

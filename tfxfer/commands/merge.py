@@ -4,21 +4,17 @@ Without runs it fine-tunes members itself, all from one start and on the same la
 feature` saves φ frozen with a head, so its runs have no fine-tuned weights to merge (docs/merge.md).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfxfer import cli
-from tfxfer.cache import data_dirs
+from tfxfer.commands.of_runs import new_run, runs_and_options
 from tfxfer.config import SourceConfig, TargetConfig, TrainingConfig, check_ranges, option, section, with_options
-from tfxfer.data.background import prepare_in_background, unprepared
 from tfxfer.errors import UserError
 from tfxfer.recipes.checks import check_source, check_target
 from tfxfer.recipes.feature import FeatureConfig
 from tfxfer.recipes.merge_parents import HOW, Parent, described_parents, target_of
-from tfxfer.runs import run_dir_held
 from tfxfer.terminal import console, json_text, printable
 
 if TYPE_CHECKING:
@@ -103,23 +99,15 @@ def work(argv: Sequence[str]) -> None:
     parents, start = described_parents(asked.runs, asked.base) if asked.runs else ((), None)
     asked = resolved(asked, parents, bool(start or not asked.runs))
     check_data(asked)
-    caches = data_dirs(asked.data_dir)
-    out = console(highlight=False, stderr=asked.json)
     specs = [asked.target.spec] if asked.runs else [asked.target.spec, asked.source.spec]
-    with run_dir_held(asked.run_dir):
-        new = unprepared(specs, *caches.searched)
-        if new:
-            cli.note(f"preparing {', '.join(new)}, once, in {caches.own}")
-        with prepare_in_background(new[1:], caches.own):
-            cli.start_tensorflow()
-            with opened_run(asked, out) as run:
-                found = _merged(asked, parents, start, run)
-                page = _written(found, run)
-                if asked.json:
-                    print(json_text(found_as_json(found, run.folder), indent=1))
-                else:
-                    show(found)
-                run.say(f"report: {page}")
+    with new_run("merge", asked, feature_config(asked), specs) as run:
+        found = _merged(asked, parents, start, run)
+        page = _written(found, run)
+        if asked.json:
+            print(json_text(found_as_json(found, run.folder), indent=1))
+        else:
+            show(found)
+        run.say(f"report: {page}")
 
 
 def requested(argv: Sequence[str]) -> MergeConfig:
@@ -128,11 +116,9 @@ def requested(argv: Sequence[str]) -> MergeConfig:
     Raises:
         UserError: An option is unknown, out of its range, or does not go with the others.
     """
-    first = next((place for place, word in enumerate(argv) if word.startswith("-")), len(argv))
-    prog = f"{cli.program('merge')} [RUN RUN ...]"
-    asked = cli.parse(MergeConfig, argv[first:], prog=prog, description=DESCRIPTION, recipe=("merge",))
-    if first:
-        asked = with_options(asked, runs=tuple(argv[:first]))
+    runs, asked = runs_and_options(MergeConfig, argv, "merge", "[RUN RUN ...]", DESCRIPTION)
+    if runs:
+        asked = with_options(asked, runs=runs)
     check_ranges(asked)
     if not asked.runs and asked.base:
         raise UserError("--base: names what given runs were fine-tuned from, and no run is given")
@@ -173,17 +159,6 @@ def feature_config(asked: MergeConfig) -> FeatureConfig:
     shared = {name: getattr(asked, name) for name in ("seed", "allow_overlap", "download", "data_dir", "run_dir")}
     parts: dict[str, Any] = {name: getattr(asked, name) for name in ("source", "target", "training")}
     return replace(LIKE, labels_per_class=(asked.labels_per_class,), **shared, **parts)
-
-
-@contextmanager
-def opened_run(asked: MergeConfig, out: Any) -> "Iterator[Run]":
-    """Give this run, its device and seed set."""
-    from tfxfer.recipes.device import prepare
-    from tfxfer.runs import Run
-
-    with closing(Run("merge", asked, out)) as run:
-        run.say(f"merge · {prepare(feature_config(asked))} · {run.folder}")
-        yield run
 
 
 def _merged(asked: MergeConfig, parents: Sequence[Parent], start: Parent | None, run: "Run") -> "Merges":

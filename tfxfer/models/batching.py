@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfxfer.models.tracing import traced
+
 BATCH = 64  # images at a time
 
 
@@ -19,9 +21,10 @@ def in_batches(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     (only,) = model.inputs
     kind = only.dtype
 
-    @tf.function(input_signature=[tf.TensorSpec(only.shape, kind)])
-    def call(batch: Any) -> Any:
+    def forward(batch: Any) -> Any:
         return model(keras.tree.map_structure(lambda _: batch, model.input), training=False)  # perhaps a list of one
+
+    call = traced(forward, [tf.TensorSpec(only.shape, kind)])
 
     def found(images: np.ndarray) -> np.ndarray:
         parts = [call(tf.cast(images[i : i + BATCH], kind)) for i in range(0, len(images), BATCH)]

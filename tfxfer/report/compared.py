@@ -1,19 +1,16 @@
 """What `tfxfer compare` says: sentences for the terminal and the page, and the page itself, made of panels."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tfxfer.cache import atomic_file
 from tfxfer.evaluate.comparison import budget_words, measure_name
 from tfxfer.evaluate.run_comparison import ComparedRuns
 from tfxfer.evaluate.verdict import signed
 from tfxfer.report import run
-from tfxfer.report.page import drawn_panel, template
+from tfxfer.report.command_page import write_command_page
 from tfxfer.report.panel import Panel
 from tfxfer.report.words import budget_name, duration
-from tfxfer.terminal import printable
 
 COSTS = {  # key of a row of costs -> name of its column, of its axis
     "training_seconds": ("training", "training, seconds a seed"),
@@ -110,19 +107,8 @@ def write_page(found: ComparedRuns, path: str | Path) -> Path:
     path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     names = " and ".join(dict.fromkeys(system.folder.name for system in found.systems))
-    context = {
-        "title": f"{measure_name(found.measure)}: {names}" if len(names) < 80 else "Runs compared",
-        "sentences": sentences(found),
-        "cautions": found.cautions,
-        "panels": [drawn_panel(panel, number) for number, panel in enumerate(panels(found))],
-        "method": METHOD,
-        "versions": run.versions(),
-        "date": f"{datetime.now():%Y-%m-%d %H:%M}",
-    }
-    with atomic_file(path) as temporary:
-        text = printable(template("compare.html").render(context))
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-    return path
+    title = f"{measure_name(found.measure)}: {names}" if len(names) < 80 else "Runs compared"
+    return write_command_page(path, "compare", title, sentences(found), panels(found), METHOD, found.cautions)
 
 
 def panels(found: ComparedRuns) -> list[Panel]:

@@ -1,18 +1,14 @@
 """What `tfxfer compress` says: sentences for the terminal and the page, and the page itself, made of panels."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tfxfer.cache import atomic_file
 from tfxfer.evaluate.comparison import measure_name
 from tfxfer.evaluate.verdict import signed
-from tfxfer.report import run
-from tfxfer.report.page import drawn_panel, template
+from tfxfer.report.command_page import write_command_page
 from tfxfer.report.panel import Panel
 from tfxfer.run_folder import LAST_FILE
-from tfxfer.terminal import printable
 
 LARGE = 0.1  # share of the source's score above which a margin is named as large
 METHOD = (
@@ -91,20 +87,11 @@ def on_front(rows: Sequence[Mapping[str, Any]]) -> list[bool]:
 
 def write_page(found: Any, folder: Path) -> Path:
     """Write the report of a compression into its run's folder, and return its path."""
-    context = {
-        "title": found.comparison.title,
-        "sentences": sentences(found),
-        "cautions": found.comparison.about.get("cautions", ()),
-        "panels": [drawn_panel(panel, number) for number, panel in enumerate(panels(found))],
-        "method": METHOD,
-        "command": "compress",
-        "versions": run.versions(),
-        "date": f"{datetime.now():%Y-%m-%d %H:%M}",
-    }
-    with atomic_file(folder / LAST_FILE) as temporary:
-        text = printable(template("compress.html").render(context))
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-    return folder / LAST_FILE
+    said = found.comparison
+    cautions = said.about.get("cautions", ())
+    return write_command_page(
+        folder / LAST_FILE, "compress", said.title, sentences(found), panels(found), METHOD, cautions
+    )
 
 
 def panels(found: Any) -> list[Panel]:

@@ -1,18 +1,14 @@
 """What `tfxfer distill` says: sentences for the terminal and the page, and the page itself, made of panels."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tfxfer.cache import atomic_file
 from tfxfer.evaluate.comparison import measure_name
 from tfxfer.evaluate.verdict import signed
-from tfxfer.report import run
-from tfxfer.report.page import drawn_panel, template
+from tfxfer.report.command_page import write_command_page
 from tfxfer.report.panel import Panel
 from tfxfer.run_folder import LAST_FILE
-from tfxfer.terminal import printable
 
 PHRASES = {
     "distilled": "the distilled student",
@@ -96,20 +92,11 @@ def cost_cells(row: Mapping[str, Any]) -> list[str]:
 
 def write_page(found: Any, folder: Path) -> Path:
     """Write the report of a distillation into its run's folder, and return its path."""
-    context = {
-        "title": found.comparison.title,
-        "sentences": sentences(found),
-        "cautions": found.comparison.about.get("cautions", ()),
-        "panels": [drawn_panel(panel, number) for number, panel in enumerate(panels(found))],
-        "method": METHOD,
-        "command": "distill",
-        "versions": run.versions(),
-        "date": f"{datetime.now():%Y-%m-%d %H:%M}",
-    }
-    with atomic_file(folder / LAST_FILE) as temporary:
-        text = printable(template("distill.html").render(context))
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-    return folder / LAST_FILE
+    said = found.comparison
+    cautions = said.about.get("cautions", ())
+    return write_command_page(
+        folder / LAST_FILE, "distill", said.title, sentences(found), panels(found), METHOD, cautions
+    )
 
 
 def panels(found: Any) -> list[Panel]:

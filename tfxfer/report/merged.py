@@ -1,17 +1,13 @@
 """What `tfxfer merge` says: sentences for the terminal and the page, and the page itself, made of panels."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tfxfer.cache import atomic_file
 from tfxfer.evaluate.verdict import signed
-from tfxfer.report import run
-from tfxfer.report.page import drawn_panel, template
+from tfxfer.report.command_page import write_command_page
 from tfxfer.report.panel import Panel
 from tfxfer.run_folder import LAST_FILE
-from tfxfer.terminal import printable
 
 MAIN = ("best parent", "mean parent", "soup")  # what the terminal compares each merge with
 METHOD = (
@@ -65,20 +61,11 @@ def _span(row: Mapping[str, Any]) -> str:
 
 def write_page(found: Any, folder: Path) -> Path:
     """Write the report of a merge into its run's folder, and return its path."""
-    context = {
-        "title": found.comparison.title,
-        "sentences": sentences(found),
-        "cautions": found.comparison.about.get("cautions", ()),
-        "panels": [drawn_panel(panel, number) for number, panel in enumerate(panels(found))],
-        "method": METHOD,
-        "command": "merge",
-        "versions": run.versions(),
-        "date": f"{datetime.now():%Y-%m-%d %H:%M}",
-    }
-    with atomic_file(folder / LAST_FILE) as temporary:
-        text = printable(template("merge.html").render(context))
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-    return folder / LAST_FILE
+    said = found.comparison
+    cautions = said.about.get("cautions", ())
+    return write_command_page(
+        folder / LAST_FILE, "merge", said.title, sentences(found), panels(found), METHOD, cautions
+    )
 
 
 def panels(found: Any) -> list[Panel]:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxfer.errors import UserError
+from tfxfer.models.tracing import traced
 
 IN_FLIGHT = 2  # batches
 CONSTANT_BYTES = 2**29  # a TensorFlow graph holds 2 GiB at most, and each constant a second time
@@ -47,7 +48,6 @@ def compiled(phi: keras.Model, *, jit: bool = False) -> Callable[[Any], Any]:
     small = 0 < sum(int(np.prod(v.shape)) * 4 for v in variables) < CONSTANT_BYTES
     values = [keras.ops.convert_to_numpy(v) for v in variables] if small else []
 
-    @tf.function(jit_compile=jit)
     def forward(x: Any) -> Any:
         if phi.inputs[0].dtype != "string":
             x = tf.cast(x, phi.inputs[0].dtype)
@@ -56,7 +56,7 @@ def compiled(phi: keras.Model, *, jit: bool = False) -> Callable[[Any], Any]:
         features, _ = phi.stateless_call([], [tf.constant(v) for v in values], x, training=False)
         return tf.cast(features, tf.float32)
 
-    return forward
+    return traced(forward, jit=jit)
 
 
 @lru_cache(maxsize=1)

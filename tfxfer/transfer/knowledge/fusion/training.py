@@ -10,6 +10,7 @@ from tfxfer.config import TrainingConfig
 from tfxfer.errors import TfxferError
 from tfxfer.fit import rate_schedule
 from tfxfer.models.randomness import reset_seed_generators, set_initializer_seed
+from tfxfer.models.tracing import traced
 from tfxfer.transfer.knowledge.fusion.heads import FusionHead, make_head
 
 BATCH = 512  # examples answered at once
@@ -53,8 +54,8 @@ class HeadTrainer:
         image, text = (tf.TensorSpec((None, *shape), tf.float32) for shape in shapes)
         orders, rates = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.float32)
         labels, strength = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.float32)
-        self._loop = tf.function(self._steps, input_signature=[image, text, labels, orders, rates, strength])
-        self._logits = tf.function(lambda x, t: self.model([x, t], training=False), input_signature=[image, text])
+        self._loop = traced(self._steps, [image, text, labels, orders, rates, strength])
+        self._logits = traced(lambda x, t: self.model([x, t], training=False), [image, text])
 
     @property
     def head(self) -> FusionHead:
