@@ -1,4 +1,4 @@
-"""Functions as graphs: one tracing for each signature, the same values, and no warning however many models there are."""
+"""Functions as graphs: one tracing for each signature, the same values, and no warning with many models."""
 
 import logging
 

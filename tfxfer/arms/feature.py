@@ -76,7 +76,6 @@ def feature_arms(
     over = (FrozenTransformer if bridge == "tokens" else FrozenFeatures)(source, task, config, run)
     if isinstance(over, FrozenFeatures):
         over.count_losses()
-
     elif pools is not None or config.little.episodes:
         raise UserError(
             f"{config.source.spec} → {config.target.spec} crosses by tokens, which trains its bridge, so features do "
@@ -96,8 +95,8 @@ def feature_arms(
     probe = bridge != "tokens" and cheap_to_repeat(source, config.probe_seeds)
     first, more = train_sets_of(config)
     scratch, finetune = over.whole("scratch", fresh), over.whole("finetune", pretrained, first)
-    parts_of_it = {by.arm: over.whole(by.arm, pretrained, by) for by in more}
-    for one in (finetune, *parts_of_it.values()) if first else ():
+    by_train_set = {by.arm: over.whole(by.arm, pretrained, by) for by in more}
+    for one in (finetune, *by_train_set.values()) if first else ():
         one.build(config.seed)  # a set that this network cannot have is refused before anything trains
     finetune.own_task = own_task
     arms = (
@@ -105,7 +104,7 @@ def feature_arms(
         trained("random", over.frozen("random", fresh), task, probe=probe),
         trained("scratch", scratch, task, at),
         replace(trained("finetune", finetune, task, at), key=key_of(first)),
-        *(replace(trained(name, one, task, at), asked=True) for name, one in parts_of_it.items()),
+        *(replace(trained(name, one, task, at), asked=True) for name, one in by_train_set.items()),
         *plain_arms(task, probe=probe),
         *little_data_arms(over, models, pools, probe),
     )
