@@ -8,7 +8,7 @@ Command:   python -m tfxfer.train multitask --tasks classify,caption,vqa
 Replay:    python -m tfxfer.train multitask --config runs/multitask-<time>/config.yaml
 Expected:  each task alone .43 accuracy of classes, .32 token F1 of captions and .57 accuracy of answers; all together
            +.02, −.01 and +.01, no evidence after Holm's adjustment. Over random weights +.04 and +.07 accuracy of
-           classes and answers (helped). 249 s from an empty cache on 2 CPU cores; seeds 0, 1, 2 (docs/multitask.md).
+           classes and answers (helped). 192 s from an empty cache on 2 CPU cores; seeds 0, 1, 2 (docs/multitask.md).
 
 Each task alone, with the same steps and the same examples in each step, says whether the others helped it. The report
 draws a matrix of who helped whom (docs/multitask.md).
